@@ -10,6 +10,7 @@ transaction. Locks: link, then trust, then tokens by (lot, id).
 """
 
 import hmac
+import re
 import secrets
 import unicodedata
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from wallets.models import Wallet
 
 # 144 random bits, 24 characters of base64url.
 _CODE_BYTES: Final = 18
+_CODE: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 MAXIMUM_LINKS: Final = 1_000
 # Maximum attempts when listed tokens become free between check and lock.
 _ATTEMPTS: Final = 3
@@ -122,6 +124,11 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
     raise errors.TooFewAvailable(len(token_ids))
 
 
+def is_code(text: str) -> bool:
+    """Return whether a text has the form of a claim link's code."""
+    return _CODE.fullmatch(text) is not None
+
+
 def _new_code() -> str:
     return secrets.token_urlsafe(_CODE_BYTES)
 
@@ -191,6 +198,7 @@ def redeem(*, actor: Wallet, code: str, wallet: str | None = None, email: str = 
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control the wallet
     """
+    target = actor if wallet is None else wallet_queries.wallet_by_name_or_id(wallet)
     with transaction.atomic(savepoint=False):
         link = _lock(digest=wallet_queries.digest(code))
         if link is None:
@@ -198,7 +206,6 @@ def redeem(*, actor: Wallet, code: str, wallet: str | None = None, email: str = 
         _refuse_closed(link)
         if link.email_must_match and not is_same_address(email, link.recipient_email):
             raise errors.ActionTokenForAnother
-        target = actor if wallet is None else wallet_queries.wallet_by_name_or_id(wallet)
         _authorise(actor, target.pk)
         if target.pk == link.sender_id:
             raise errors.SameWallet

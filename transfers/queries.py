@@ -162,6 +162,17 @@ def now() -> datetime:
     return moment
 
 
+def is_transfer_to(*, transfer_id: UUID, wallet_id: UUID) -> bool:
+    """Return whether a wallet received the tokens of a transfer."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM transfers_transfer"
+            "  WHERE id = %s AND destination_id = %s AND state = 'completed')",
+            [transfer_id, wallet_id],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 _IS_VISIBLE = trust_queries.controls_one_of("transfer.source_id", "transfer.destination_id", "transfer.originator_id")
 
 

@@ -146,6 +146,13 @@ class BearerAuthentication(BaseAuthentication):
         return errors.CHALLENGE
 
 
+class Anonymous(BaseAuthentication):
+    """For what needs no credentials: content type and body are checked, and nothing else is read."""
+
+    def authenticate(self, request: Request) -> None:
+        check_body(request)
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """For `/auth`: API key without bearer token. `request.user` is None, `request.auth` the id of the key."""
 

@@ -279,6 +279,15 @@ BATCH_ACCESS_DENIED: Final = code(
     "Ask the operator to allow batches for your key, or send single requests.",
     where=Where.TREETRACKER,
 )
+TOO_MANY_WRONG_CLAIM_CODES: Final = code(
+    "too_many_wrong_claim_codes",
+    429,
+    "Too many wrong codes of claim links",
+    "The address has sent too many codes that no claim link has, or too many wrong e-mail addresses for one link were"
+    " sent.",
+    "Wait for the seconds in the Retry-After header, and send the whole code of a link.",
+    where=Where.TREETRACKER,
+)
 TOO_MANY_LOGIN_ATTEMPTS: Final = code(
     "too_many_login_attempts",
     429,

@@ -21,6 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import get_script_prefix
 from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
 from rest_framework.response import Response
@@ -29,7 +30,7 @@ from config.api import error_codes as codes
 from config.api.domain_error_codes import BY_CLASS
 from config.api.error_codes import ErrorCode
 from config.api.treetracker import v2
-from config.web.pages import is_page
+from config.web.pages import PUBLIC, is_page
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
 from wallets.errors import DomainError
@@ -329,6 +330,9 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     _note(request, codes.CSRF_FAILED)
+    if request.path_info.startswith(PUBLIC):
+        context = {"home": get_script_prefix(), "title": "Please try again", "again": request.path_info}
+        return HttpResponse(render_to_string("public/stale.html", context), status=403)
     return csrf.csrf_failure(request, reason)
 
 

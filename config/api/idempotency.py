@@ -105,12 +105,15 @@ def _canonical(body: object) -> bytes:
 
 
 def answer_stored(
-    request: Request, found: queries.Credentials, rebuild: Callable[[UUID], HttpResponse]
+    request: Request,
+    found: queries.Credentials,
+    rebuild: Callable[[UUID], HttpResponse],
+    content_type: Callable[[Request], str],
 ) -> HttpResponse | None:
     """
     Return the answer of an earlier request with the same key, or None if this is the first.
 
-    `rebuild` makes the answer from the id of a result.
+    `rebuild` makes the answer from the id of a result; `content_type` is that of a stored body.
 
     :raises Invalid: the key belongs to another request
     :raises KeyInUse: the first is in flight
@@ -130,7 +133,7 @@ def answer_stored(
         else:
             assert stored.body is not None
             body = _open(stored.body, f"{found.wallet.pk}\n{key}")
-            response = HttpResponse(body, status=stored.status, content_type="application/json")
+            response = HttpResponse(body, status=stored.status, content_type=content_type(request))
         response["Idempotency-Replayed"] = "true"
         return response
     if not found.holds_key:

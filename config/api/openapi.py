@@ -81,6 +81,7 @@ _ABOUT_PATHS: Final = {
     "wallet_id": "The id of the wallet.",
     "token_id": "The id of the token.",
     "transfer_id": "The id of the transfer.",
+    "action_token_id": "The id of the claim link.",
     "trust_relationship_id": "The id of the trust relationship.",
     "session_id": "The id of the session.",
     "name": "The name or the id of the wallet. `Default` is the caller's own, unless it controls one of that name.",
@@ -148,6 +149,7 @@ class Access(Enum):
     API_KEY = "the API key alone."
     BOTH = "the API key and a bearer token."
     BEARER = "a bearer token."
+    NONE = "none."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,10 +337,10 @@ class Description:
             *self.refusals,
             *(filter(None, (_later(each, action) for each in self.refusals)) if self._has_v2 else []),
             *_ALWAYS,
-            *([LockersOff()] if is_locker else _NO_API_KEY),
+            *([LockersOff()] if is_locker else [] if self.access is Access.NONE else _NO_API_KEY),
             *(
                 []
-                if self.access is Access.API_KEY
+                if self.access in {Access.API_KEY, Access.NONE}
                 else [errors.bearer_refused(self._path), *(_NO_BEARER_OF_V2 if self._has_v2 else []), _TOO_MANY]
             ),
             *([*_UNREADABLE, _NO_JSON] if self.takes.body is not None else []),

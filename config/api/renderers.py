@@ -24,6 +24,23 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS)
 
 
+class FileRenderer(BaseRenderer):
+    """Sends bytes as they are. The response names their media type."""
+
+    media_type = "application/octet-stream"
+    format = "file"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        assert isinstance(data, bytes)
+        return data
+
+
 class JSONRenderer(BaseRenderer):
     media_type = "application/json"
     format = "json"

@@ -70,6 +70,10 @@ class ApiViewSet(viewsets.ViewSet):
         """Return the same bytes as the first answer of an action in `stores_own_answer` that created this result."""
         raise NotImplementedError
 
+    def content_type_of_answer(self, request: Request) -> str:
+        """Return the media type of the stored answer to the same request. Only files have another."""
+        return "application/json"
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
             raise MethodNotAllowed(str(request.method))
@@ -86,7 +90,7 @@ class ApiViewSet(viewsets.ViewSet):
         if found is not None:
             if not getattr(request._request, "is_prepared", False):
                 limits.count(request._request, found, is_task=begins_task, is_inquiry=self.action in self.inquiries)
-            stored = idempotency.answer_stored(request, found, self.rebuild_answer)
+            stored = idempotency.answer_stored(request, found, self.rebuild_answer, self.content_type_of_answer)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
         if begins_task and is_keyed:

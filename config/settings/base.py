@@ -203,6 +203,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "wallets", "description": "Holders of tokens and coins."},
         {"name": "tokens", "description": "Planted trees, one each."},
         {"name": "transfers", "description": "Move tokens from one wallet to another."},
+        {"name": "claim links", "description": "Give tokens to a person without a wallet."},
         {"name": "trusts", "description": "Let a wallet send without asking, or control another."},
         {"name": "events", "description": "What happened to wallets, in order."},
         {"name": "webhooks", "description": "Have events sent to a URL, signed."},

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from config.api import error_codes as codes
 from config.api import errors
 from config.web.addresses import client_address
+from config.web.pages import PUBLIC
 
 log = logging.getLogger("coppice.web")
 
@@ -26,6 +27,11 @@ _SAME_ORIGIN: Final = (
 READING_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'none'"
 DESK_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'self'"
 DESK: Final = "/admin"
+# Pages without a session (`config.web.public_pages`): their scripts send no requests.
+PUBLIC_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
 
 _POLICY: Final = "Content-Security-Policy"
 
@@ -82,6 +88,10 @@ def guarded(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
             # Of errors too.
             response.headers.setdefault(_POLICY, DESK_POLICY)
             response.headers.setdefault("Cache-Control", "private, no-store")
+        elif request.path_info.startswith(PUBLIC):
+            response.headers.setdefault(_POLICY, PUBLIC_POLICY)
+            response.headers.setdefault("Cache-Control", "private, no-store")
+            response.headers.setdefault("X-Robots-Tag", "noindex, nofollow")
         return response
 
     return middleware

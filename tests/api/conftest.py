@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.api import throttles
+from config.api import claim_limits, throttles
 from tests.api.caller import Caller, logged_in
 from tests.api.web_server import web_server
 from wallets import operations
@@ -11,6 +11,7 @@ from wallets import operations
 @pytest.fixture(autouse=True)
 def _nobody_failed_to_log_in_yet() -> None:
     throttles.forget_failures()
+    claim_limits.forget()
 
 
 @pytest.fixture(scope="module")

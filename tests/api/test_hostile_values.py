@@ -45,7 +45,8 @@ GOOD: Final = {
     "type": "bin", "locker_key": "a code that opens nothing", "transmit_code": "a code that opens nothing",
     "data": "AAAA", "sender_wallet": "alice", "receiver_wallet": "bobby", "bundle_size": 1,
     "trust_request_type": "send",
-    "requestee_wallet": "bobby", "implicit": True, "password": PASSWORD, "claim": False, "all": False,
+    "requestee_wallet": "bobby", "count": 1, "email": "ann@example.org", "recipient_email": "ann@example.org",
+    "implicit": True, "password": PASSWORD, "claim": False, "all": False,
 }  # fmt: skip
 # Also sent where it is not required, unless it is the one under test or another replaces it.
 ALSO: Final = {"upload": {"wallet": "alice", "amount": 1}, "put-one-coin": {"wallet": "alice"}, "export": {"amount": 1}}
@@ -172,6 +173,7 @@ def ids(alice: Caller, bob: Caller, settings: Any) -> dict[str, str]:
         "wallet_id": words["wallets"][1],
         "token_id": words["tokens"][0],
         "transfer_id": words["transfers"][1],
+        "action_token_id": "00000000-0000-4000-8000-000000000000",
         "trust_relationship_id": words["trusts"][1],
         **dict.fromkeys(("export_id", "locker_id", "receipt_id", "task_id"), "00000000-0000-4000-8000-000000000000"),
     }

@@ -7,6 +7,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from tests.concurrency.races import PATIENCE_SECONDS, Gate, assert_sound, kinds, race
+from tests.transfers.books import let_link_expire
 from transfers import action_tokens, ledger, operations
 from transfers.models import ActionToken, Movement, Transfer
 from wallets.models import Token, Wallet
@@ -16,15 +17,6 @@ MOVED = {"redeemed": 3, "cancelled": 0, "expired": 0}
 
 def offered(wallet: Wallet, size: int = 3) -> action_tokens.NewLink:
     return action_tokens.offer_bundles(actor=wallet, sender=None, size=size)[0]
-
-
-def let_link_expire(link_id: Any) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE transfers_actiontoken SET expires_at = clock_timestamp() - interval '1 second' WHERE id = %s",
-            [link_id],
-        )
 
 
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:

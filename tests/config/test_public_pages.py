@@ -1,5 +1,7 @@
 """Pages without a session: their headers, and the login in the form of an act."""
 
+from typing import Any
+
 import pytest
 from django.db import connection, transaction
 from django.test import Client, RequestFactory
@@ -23,7 +25,7 @@ def alice(db: None) -> Wallet:
     return operations.create_wallet(name="alice", password=PASSWORD)
 
 
-def form(**fields: str) -> "base.HttpRequest":
+def form(**fields: str) -> Any:
     return RequestFactory().post("/claim", fields, REMOTE_ADDR="203.0.113.7")
 
 

@@ -3,7 +3,9 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -20,13 +22,16 @@ from lockers.states import CoinState, FileType, LineType, LockerState, PaymentSt
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.lockers.stock import stock_of_states
 from tests.ports import silent_ports
+from transfers import action_tokens, ledger
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets.models import BearerToken, Token
+from wallets import queries
+from wallets.models import BearerToken, Token, Wallet
 
 CODE: Final = "A-CODE-THAT-IS-LONG-ENOUGH"
+LINK_CODE: Final = "THE-CODE-OF-A-CLAIM-LINK"
 
 
 RECEIPT_ID: Final = "5f0c4a4e9d3b4b7c8f8e2a1d6c7b9e01"
@@ -77,6 +82,8 @@ def build() -> World:
     offered = transfers.send_bundle(actor=rita.wallet, size=1, **parties)
     offering = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="rita", size=1)
     requested = transfers.send_bundle(actor=rita.wallet, sender="alice", receiver="rita", size=1)
+    link = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)[0]
+    offer_link(rita.wallet)
     return World(
         callers,
         {
@@ -88,10 +95,17 @@ def build() -> World:
             "offering": offering.id,
             "requested": requested.id,
             "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
+            "link": link.id,
             **coins_of(alice.wallet),
             **payments_of(alice.wallet, rita.wallet),
         },
     )
+
+
+def offer_link(sender: Wallet) -> None:
+    """Create a claim link of one token with a code that is known beforehand."""
+    terms = ledger.LinkTerms(sender.pk, sender.pk, "", False, "", None, timedelta(days=1))
+    ledger.offer_bundle(terms=terms, ids=[uuid4()], digests=[queries.digest(LINK_CODE)], each=1, wait=False)
 
 
 def coins_of(wallet: Any) -> dict[str, Any]:
@@ -197,6 +211,19 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/tokens/{token_id}"): ("/tokens/{token}", None, (200, 200, 401, 401)),
     ("GET", "/tokens/{token_id}/transactions"): ("/tokens/{token}/transactions?limit=9", None, (200, 200, 401, 401)),
     # The row 13 of the contract: what the caller may not see is left out.
+    ("GET", "/action-tokens"): ("/action-tokens", None, EVERYBODY),
+    ("POST", "/action-tokens"): (
+        "/action-tokens", {"sender_wallet": "alice", "bundle": {"bundle_size": 1}}, (201, 201, 403, 403),
+    ),
+    ("POST", "/action-tokens/batch"): (
+        "/action-tokens/batch", {"sender_wallet": "alice", "bundle": {"bundle_size": 1}, "count": 1}, CONTROLLERS,
+    ),
+    ("POST", "/action-tokens/redeem"): (
+        "/action-tokens/redeem", {"action_token": LINK_CODE, "wallet": "alice"}, CONTROLLERS,
+    ),
+    ("POST", "/action-tokens/describe"): ("/action-tokens/describe", {"action_token": LINK_CODE}, EVERYBODY),
+    ("GET", "/action-tokens/{action_token_id}"): ("/action-tokens/{link}", None, HIDDEN),
+    ("DELETE", "/action-tokens/{action_token_id}"): ("/action-tokens/{link}", None, HIDDEN),
     ("GET", "/transfers"): ("/transfers?limit=9&wallet=alice", None, EVERYBODY),
     ("POST", "/transfers"): (
         "/transfers",

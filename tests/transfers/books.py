@@ -39,6 +39,17 @@ def let_expire(transfer_id: UUID | str) -> None:
         assert cursor.rowcount == 1
 
 
+def let_link_expire(link_id: UUID | str) -> None:
+    """Put the expiry of a claim link into the past, where no operation can put it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            "UPDATE transfers_actiontoken SET expires_at = clock_timestamp() - interval '1 second' WHERE id = %s",
+            [link_id],
+        )
+        assert cursor.rowcount == 1
+
+
 def assert_sound() -> None:
     """Let the audit look for anything lost or doubled."""
     assert audit.audit_findings() == []

@@ -17,8 +17,9 @@ from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
+from transfers import action_tokens
 from transfers import operations as transfers
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
@@ -38,6 +39,7 @@ TOLD: Final = {
     "wallets_token": ("wallet_id",),
     "trusts_trust": ("actor_id", "target_id", "request_type", "state"),
     "trusts_trustchange": ("trust_id", "event", "state"),
+    "transfers_actiontoken": ("originator_id", "sender_id", "token_count", "state"),
     "transfers_transfer": ("source_id", "destination_id", "state"),
     "transfers_transferterms": ("source_id", "destination_id", "reference"),
     "transfers_movement": ("source_id", "destination_id"),
@@ -76,6 +78,8 @@ class World:
         self.labels = labels
         # By id, or by table and number.
         self.names: dict[str, str] = {}
+        # Of claim links, by name.
+        self.codes: dict[str, str] = {}
 
     def name(self, name: str, row: Model) -> None:
         is_number = isinstance(row.pk, int)
@@ -147,7 +151,11 @@ def build() -> World:
     ask("bobby may send to zora", bobby, "send", zora, accepted=True)
 
     for wallet in (alice, bobby, rita):
-        transfers.issue_tokens(wallet=wallet, count=6)
+        transfers.issue_tokens(wallet=wallet, count=12 if wallet == alice else 10)
+    for name, sender in (("link of alice", alice), ("another link of alice", alice), ("link of bobby", bobby)):
+        [link] = action_tokens.offer_bundles(actor=sender, sender=None, size=2)
+        world.name(name, ActionToken(pk=link.id))
+        world.codes[name] = link.code
     for giver, receiver, by, name in (
         (alice, rita, alice, "alice offers rita"),
         (alice, rita, alice, "alice offers rita too"),

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.api.caller import Caller
-from tests.transfers.books import assert_sound, books, held_by
+from tests.transfers.books import assert_sound, books, held_by, let_link_expire
 from transfers import action_token_lists, action_tokens, counters, errors, list_counts, operations, queries
 from transfers.action_tokens import Wish
 from transfers.models import ActionToken, Movement, Transfer
@@ -21,15 +21,6 @@ from wallets.models import Event, Token, Wallet
 
 def links() -> list[Any]:
     return list(ActionToken.objects.order_by("id").values())
-
-
-def let_link_expire(link_id: UUID) -> None:
-    """Put the expiry of a link into the past, where no operation can put it."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(
-            "UPDATE transfers_actiontoken SET expires_at = now() - interval '1 second' WHERE id = %s", [link_id]
-        )
 
 
 def counts(wallet: Wallet) -> tuple[int, int]:

@@ -22,10 +22,10 @@ from config.admin.actions import wallets as wallet_actions
 from tests.admin.running import run
 from tests.support import row_locks
 from tests.transfers import frames
-from tests.transfers.books import let_expire
+from tests.transfers.books import let_expire, let_link_expire
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
-from transfers import bulk, counters, list_counts, outcome_counts
+from transfers import action_tokens, bulk, counters, list_counts, outcome_counts
 from transfers import operations as transfers
 from transfers.ledger import Terms
 from transfers.models import Transfer
@@ -54,6 +54,7 @@ Act = Callable[[World], Any]
 CLOSED: Final = "closed_at, closed_by_id, closed_event, closed_from"
 # operation, variant -> what is done.
 W, TR, TF = "wallets.operations.", "trusts.operations.", "transfers.operations."
+AT: Final = "transfers.action_tokens."
 AW: Final = "config.admin.actions.wallets."
 ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
@@ -76,6 +77,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     (W + "authenticate", ""): lambda w: wallets.authenticate(name_or_id="alice", password=PASSWORD),
     (W + "authenticate", "of an old hash"): lambda w: wallets.authenticate(name_or_id="bobby", password=PASSWORD),
+    (W + "verify_password", ""): lambda w: wallets.verify_password(name_or_id="alice", password=PASSWORD),
+    (W + "verify_password", "of an old hash"): lambda w: wallets.verify_password(name_or_id="bobby", password=PASSWORD),
+    (W + "hold_password", ""): lambda w: wallets.hold_password(w.wallet("alice")),
     (W + "revoke_bearer_tokens", ""): lambda w: wallets.revoke_bearer_tokens(wallet=w.wallet("alice")),
     (W + "revoke_bearer_token", ""): lambda w: wallets.revoke_bearer_token(bearer_token_id=w.id_of("token 1 of alice")),
     (W + "revoke_bearer_token", "revoked before"): lambda w: wallets.revoke_bearer_token(
@@ -183,6 +187,18 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ("transfers.bulk.create_batch", ""): lambda w: bulk.create_batch(
         actor=w.wallet("alice"), sender="alice", rows=[bulk.Row(2, "sapling", 1), bulk.Row(3, "sapling2", None)]
     ),
+    (AT + "offer_bundles", ""): lambda w: action_tokens.offer_bundles(
+        actor=w.wallet("alice"), sender=None, size=1, count=2
+    ),
+    (AT + "offer_tokens", ""): lambda w: action_tokens.offer_tokens(
+        actor=w.wallet("carol"), sender="alice", token_ids=[w.id_of("a free token of alice")]
+    ),
+    (AT + "redeem", ""): lambda w: action_tokens.redeem(actor=w.wallet("rita"), code=w.codes["link of alice"]),
+    (AT + "cancel", ""): lambda w: action_tokens.cancel(
+        actor=w.wallet("carol"), action_token_id=w.id_of("link of alice")
+    ),
+    (AT + "expire", ""): lambda w: action_tokens.expire(action_token_ids=[w.id_of("link of alice")]),
+    (AT + "expire_due", ""): lambda w: (let_link_expire(w.id_of("link of alice")), action_tokens.expire_due()),
     ("transfers.counters.roll_up", ""): lambda w: counters.roll_up(),
     ("transfers.counters.recount", ""): lambda w: counters.recount(),
     ("transfers.outcome_counts.roll_up", ""): lambda w: outcome_counts.roll_up(),
@@ -251,6 +267,9 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "bearertoken new bobby": 1,
         "event new bobby login": 1,
     },
+    (W + "verify_password", ""): {},
+    (W + "verify_password", "of an old hash"): {},
+    (W + "hold_password", ""): {},
     (W + "revoke_bearer_tokens", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
@@ -432,6 +451,33 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new alice transfer_failed": 1,
         "event new rita transfer_failed": 1,
         "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (AT + "offer_bundles", ""): {
+        "actiontoken new alice alice 1 active": 2,
+        "token of alice: transfer_pending_id, updated_at": 2,
+    },
+    (AT + "offer_tokens", ""): {
+        "actiontoken new carol alice 1 active": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (AT + "redeem", ""): {
+        "actiontoken link of alice: closed_at, closed_by_id, state": 1,
+        "movement new alice rita": 2,
+        "transfer new alice rita completed": 1,
+        "token of alice: arrival, moves, transfer_pending_id, updated_at, wallet_id": 2,
+    },
+    (AT + "cancel", ""): {
+        "actiontoken link of alice: closed_at, closed_by_id, state": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
+    },
+    (AT + "expire", ""): {
+        "actiontoken link of alice: closed_at, state": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
+    },
+    (AT + "expire_due", ""): {
+        # The time of expiry is changed by the test.
+        "actiontoken link of alice: closed_at, expires_at, state": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
     },
     (TF + "fulfill", ""): {
         "movement new alice rita": 1,
@@ -701,7 +747,9 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
     assert {key: each for key, each in locked.items() if each != LOCKS.get(key, set())} == {}
 
 
-MODULES: Final = ("wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk")
+MODULES: Final = (
+    "wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk", "transfers.action_tokens",
+)  # fmt: skip
 # The actions on the ledger. The others have frames of their own.
 MODULES_OF_ACTS: Final = (
     "config.admin.actions.wallets",
@@ -716,6 +764,8 @@ ELSEWHERE: Final = {
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
     "transfers.operations.attempt": "rolls back",
+    "transfers.action_tokens.is_same_address": "compares two texts",
+    "transfers.action_tokens.cancel_locked": "is a part of `cancel`, and of the action of an operator",
     "transfers.operations.lifetime": "reads a setting",
     "trusts.operations.store_images": "stores files",
 }

@@ -27,7 +27,18 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
 from tests.lockers.stock import stock_of_states
-from transfers import bulk, counters, events, list_counts, queries, token_lists, transfer_lists
+from transfers import (
+    action_token_lists,
+    action_tokens,
+    bulk,
+    counters,
+    events,
+    list_counts,
+    queries,
+    token_lists,
+    transfer_lists,
+)
+from transfers import errors as transfers_errors
 from transfers import operations as transfers
 from transfers.models import Transfer
 from transfers.states import TransferEvent
@@ -75,6 +86,8 @@ class World:
     tried: UUID | None = None
     # Of each side: the trust that gives its manager control.
     management: dict[str, UUID] = field(default_factory=dict)
+    # The code of a claim link of the counterpart.
+    gift: str = ""
 
     def wallet(self, name: str) -> Wallet:
         wallet = self.callers[name].wallet
@@ -362,6 +375,49 @@ def list_transfers_of_the_wallet(asked: Asked) -> set[str]:
 @path("GET /wallets/{wallet_id}/pending-transfers")
 def sum_up_pending_transfers(asked: Asked) -> None:
     queries.pending_sums(actor_id=asked.actor.pk, wallet_id=asked.wallet_id)
+
+
+# Claim links. The code of a link is the permission to claim; control is asked of the wallet that receives.
+
+
+@path("POST /action-tokens", "POST /action-tokens/batch", writes=True)
+def make_a_claim_link(asked: Asked) -> None:
+    action_tokens.offer_bundles(actor=asked.actor, sender=asked.wallet, size=1)
+
+
+@path("POST /action-tokens", writes=True)
+def make_a_claim_link_of_named_tokens(asked: Asked) -> None:
+    action_tokens.offer_tokens(actor=asked.actor, sender=asked.wallet, token_ids=[asked["token"]])
+
+
+@path("POST /action-tokens/redeem", writes=True)
+def claim_into_the_wallet(asked: Asked) -> None:
+    action_tokens.redeem(actor=asked.actor, code=asked.world.gift, wallet=asked.wallet)
+
+
+@path("GET /action-tokens/{action_token_id}")
+def see_a_claim_link(asked: Asked) -> None:
+    action_token_lists.action_token_visible_to(actor_id=asked.actor.pk, action_token_id=asked["link"])
+
+
+@path("DELETE /action-tokens/{action_token_id}", writes=True)
+def cancel_a_claim_link(asked: Asked) -> None:
+    action_tokens.cancel(actor=asked.actor, action_token_id=asked["link"])
+
+
+@path("GET /action-tokens", expected=its_sides, once=True)
+def list_claim_links(asked: Asked) -> set[str]:
+    page = action_token_lists.action_tokens_visible_to(actor_id=asked.actor.pk, limit=99, offset=0)
+    return {row.sender for row in page.rows} - {COUNTERPART}
+
+
+@path("POST /action-tokens", writes=True)
+def name_a_token_of_the_wallet_in_a_link_of_ones_own(asked: Asked) -> None:
+    try:
+        action_tokens.offer_tokens(actor=asked.actor, sender=None, token_ids=[asked["token"]])
+    except transfers_errors.TokensOutsideSender:
+        # Told only to who controls the wallet.
+        return
 
 
 # Wallets, tokens, events.
@@ -696,16 +752,18 @@ def build(api_key: str) -> tuple[World, Model]:
     callers = {name: logged_in(name, api_key) for name in (*ACTORS, COUNTERPART, "zora")}
     world = World(callers)
     rita, fred = world.wallet(COUNTERPART), world.wallet("fred")
-    transfers.issue_tokens(wallet=rita, count=6)
+    transfers.issue_tokens(wallet=rita, count=7)
+    world.gift = action_tokens.offer_bundles(actor=rita, sender=None, size=1)[0].code
     for number, side in enumerate(SIDES):
         wallet = world.wallet(side)
-        transfers.issue_tokens(wallet=wallet, count=6)
+        transfers.issue_tokens(wallet=wallet, count=7)
         former = agreed(fred, "manage", wallet)
         things: dict[str, Any] = {
             "offered": transfers.send_bundle(actor=rita, sender=rita.name, receiver=side, size=1).id,
             "offering": transfers.send_bundle(actor=fred, sender=side, receiver=rita.name, size=1).id,
             "asked": transfers.send_bundle(actor=rita, sender=side, receiver=rita.name, size=1).id,
             "asking": transfers.send_bundle(actor=wallet, sender=rita.name, receiver=side, size=1).id,
+            "link": action_tokens.offer_bundles(actor=wallet, sender=None, size=1)[0].id,
             "token": Token.objects.filter(wallet=wallet, transfer_pending_id=None).first().pk,
             "incoming": trusts.request_trust(actor=rita, request_type=TrustRequestType.SEND, requestee=side).id,
             "outgoing": trusts.request_trust(

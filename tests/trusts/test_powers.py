@@ -108,6 +108,7 @@ def test_a_trust_gives_what_its_kind_says_while_it_is_in_force_and_nothing_else(
 OF_ONESELF: Final = {
     "POST /auth": "asks for the password",
     "POST /wallets": "creates a wallet",
+    "POST /action-tokens/describe": "asks for the code",
     "POST /api/v1/wallets": "creates a wallet",
     "POST /api/v1/locker/peek": "asks for the code",
     "GET /api/v1/locker/{code}": "asks for the code",

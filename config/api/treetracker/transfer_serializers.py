@@ -292,6 +292,7 @@ TRANSFER: Final = Named(
     },
 )
 CLOSED: Final = Example(TRANSFER, {"available_actions": []})
+CLAIMED: Final = Example(TRANSFER, {"parameters": {"tokens": [_ONE_OF_THEM]}})
 PENDING: Final = Example(TRANSFER, {"state": "pending", "closed_at": None, "available_actions": ["delete"]})
 TRANSFER_PAGE: Final = page("TransferPage", {"transfers": [TRANSFER]}, has_total=True, has_query=True)
 _PENDING_SUM: Final = Named(

@@ -2,6 +2,7 @@
 
 from django.urls import re_path
 
+from config.api.treetracker.action_token_views import ActionTokenDescriptionViewSet, ActionTokenViewSet
 from config.api.treetracker.bulk_views import BatchViewSet
 from config.api.treetracker.event_views import EventViewSet
 from config.api.treetracker.session_views import PasswordViewSet, SessionViewSet
@@ -13,6 +14,15 @@ _TRANSFER = r"^transfers/(?P<transfer_id>[^/]+)"
 _TRUST = r"^trust_relationships/(?P<trust_relationship_id>[^/]+)"
 
 urlpatterns = [
+    # Before `/action-tokens/{id}`, which also matches `/action-tokens/batch`.
+    re_path(r"^action-tokens/?$", ActionTokenViewSet.as_view({"get": "list", "post": "create"})),
+    re_path(r"^action-tokens/batch/?$", ActionTokenViewSet.as_view({"post": "batch"})),
+    re_path(r"^action-tokens/redeem/?$", ActionTokenViewSet.as_view({"post": "redeem"})),
+    re_path(r"^action-tokens/describe/?$", ActionTokenDescriptionViewSet.as_view({"post": "create"})),
+    re_path(
+        r"^action-tokens/(?P<action_token_id>[^/]+)/?$",
+        ActionTokenViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+    ),
     re_path(r"^transfers/?$", TransferViewSet.as_view({"get": "list", "post": "create"})),
     re_path(rf"{_TRANSFER}/?$", TransferViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
     re_path(rf"{_TRANSFER}/tokens/?$", TransferViewSet.as_view({"get": "tokens"})),

@@ -16,16 +16,6 @@ from wallets import errors, operations, queries
 from wallets.errors import DomainError
 from wallets.models import Wallet
 
-# No resources of other origins, no inline scripts or styles, no requests by scripts.
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'"
-)
-_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "Cache-Control": "private, no-store",
-    "X-Robots-Tag": "noindex, nofollow",
-}
 _NO_SUCH_LOGIN: Final = (
     errors.InvalidCredentials,
     errors.InvalidWalletName,
@@ -43,9 +33,9 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    """Return a page that extends `public/base.html`, with the headers of all public pages."""
+    """Return a page that extends `public/base.html`. `config.web.security_headers` adds the headers of such pages."""
     response = render(request, template, {"home": get_script_prefix(), **context}, status=status)
-    for name, value in {**_HEADERS, **(headers or {})}.items():
+    for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
 

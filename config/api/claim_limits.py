@@ -1,0 +1,99 @@
+"""
+A rate limit for wrong codes of claim links, per address and for all, and for wrong e-mail addresses of a link.
+
+A code has 144 random bits, so that no number of guesses finds one; the limits keep guesses from taking the database's
+time, and an address that somebody guesses at from being found. Beyond the limit of all addresses each may still get one
+code wrong, so that a flood of guesses does not shut out those who have a link. The counters are in the Redis-protocol
+server and expire; while that server is unreachable each process has its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.conf import settings
+
+from config.api import error_codes as codes
+from config.api.errors import RequestRefused
+from config.web.addresses import network_of
+from transfers.errors import ActionTokenForAnother, ActionTokenNotVerified
+from wallets.queries import digest
+from wallets.redis_servers import Away, Counts, ask
+from wallets.redis_servers import client as client_of
+
+WINDOW_SECONDS: Final = 600
+# E-mail addresses that a holder of the code of one link may try.
+ADDRESSES_PER_LINK: Final = 10
+TOO_MANY: Final = "Too many wrong codes, try again later"
+
+# Used while that server does not answer.
+_here: Final = Counts()
+
+
+@contextmanager
+def claiming(*, address: str, code: str) -> Iterator[None]:
+    """
+    Admit an attempt to use a code from a client's address, and count it if the block finds that it is wrong.
+
+    :raises RequestRefused: 429, too many wrong codes
+    """
+    mine, all_of_them = f"coppice:claims:address:{network_of(address)}", "coppice:claims:all"
+    link = f"coppice:claims:link:{digest(code).hex()[:32]}"
+    own, every, addresses = _read([mine, all_of_them, link])
+    own_limit = settings.WRONG_CLAIM_CODES_PER_ADDRESS
+    if own[0] >= own_limit or (own[0] and every[0] >= settings.WRONG_CLAIM_CODES):
+        raise _too_many(own[1])
+    if addresses[0] >= ADDRESSES_PER_LINK:
+        raise _too_many(addresses[1])
+    try:
+        yield
+    except ActionTokenNotVerified:
+        _count([mine, all_of_them])
+        raise
+    except ActionTokenForAnother:
+        _count([link])
+        raise
+
+
+def _too_many(seconds: int) -> RequestRefused:
+    return RequestRefused(codes.TOO_MANY_WRONG_CLAIM_CODES, TOO_MANY, {"Retry-After": str(max(1, seconds))})
+
+
+def _read(keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the value of each counter and the seconds until it expires."""
+
+    def read(client: Any) -> list[Any]:
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.get(key)
+                pipeline.ttl(key)
+            return list(pipeline.execute())
+
+    try:
+        counted = ask(settings.REDIS_URL, read)
+    except Away:
+        counted = [value for key in keys for value in (_here.count(key), _here.seconds(key))]
+    return [(int(count or 0), int(seconds)) for count, seconds in zip(counted[::2], counted[1::2], strict=True)]
+
+
+def _count(keys: Sequence[str]) -> None:
+    def count(client: Any) -> None:
+        with client.pipeline(transaction=True) as pipeline:
+            for key in keys:
+                pipeline.incr(key)
+                pipeline.expire(key, WINDOW_SECONDS, nx=True)
+            pipeline.execute()
+
+    try:
+        ask(settings.REDIS_URL, count)
+    except Away:
+        for key in keys:
+            _here.add(key, WINDOW_SECONDS)
+
+
+def forget() -> None:
+    """Delete all counters, between tests."""
+    _here.forget()
+    shared = client_of(settings.REDIS_URL)
+    for key in shared.scan_iter("coppice:claims:*"):
+        shared.delete(key)
