@@ -36,6 +36,7 @@ from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
+from lockers.operations import health as check_coins
 from lockers.operations import import_files, lookups, new_task, show_task
 from lockers.operations import put as put_coins
 from lockers.operations.reserve import COINS_FOR_BREAKS
@@ -49,6 +50,7 @@ from lockers.worker import (
     broadcast,
     finalize,
     fix,
+    health_check,
     import_,
     late_answers,
     listening,
@@ -418,17 +420,20 @@ def test_the_audit_finds_a_locker_that_says_too_little_and_one_that_says_too_muc
 
 
 @pytest.mark.parametrize(("is_of_a_break", "total", "is_found"), [
-    (False, 0, True), (False, ONE, False), (True, 0, False), (True, ONE, True),
+    (False, 0, True), (False, None, True), (False, ONE, False),
+    (True, 0, False), (True, None, False), (True, ONE, True),
 ])  # fmt: skip
 def test_the_audit_compares_what_a_put_says_is_unknown_without_the_coin_of_its_break(
-    is_of_a_break: bool, total: int, is_found: bool, alice: Wallet
+    is_of_a_break: bool, total: int | None, is_found: bool, alice: Wallet
 ) -> None:
     """A coin that may have been broken was not on its way into the locker."""
     coin = a_coin(alice, CoinState.LIMBO)
     if is_of_a_break:
         Coin.objects.update(family=F("id"))
     task = a_task(alice, TaskKind.PUT)
-    LockerTask.objects.update(state=TaskState.ERROR, finished_at=Now(), result={"total_unknown": total})
+    LockerTask.objects.update(
+        state=TaskState.ERROR, finished_at=Now(), result={} if total is None else {"total_unknown": total}
+    )
     ReceiptLine.objects.create(
         task=task, denomination=0, serial_number=coin.serial_number, pown="n" * 25, state=CoinState.LIMBO
     )
@@ -485,6 +490,41 @@ def test_what_a_take_leaves_out_is_what_a_wallet_holds_or_its_own_tasks_claim(al
     assert (arrivals.held, arrivals.busy, arrivals.saved.keys()) == ({coins[0]}, {coins[1]}, {coins[2]})
     assert [[piece.coin for piece in pieces] for pieces in first.values()] == [[coins[2]]]
     assert LockerTask.objects.get(pk=task.pk).plan == {"left": 2 * ONE}
+
+
+def test_a_take_has_no_first_batch_when_none_of_its_coins_is_saved(alice: Wallet, bob: Wallet) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+
+    first, arrivals = take.reserve_listed(
+        held=claimed(task), wallet_id=alice.pk, coins=[a_coin(bob, CoinState.BANK)], keys=numbers(b"k")
+    )
+
+    assert (first, len(arrivals.held)) == ({}, 1)
+
+
+def test_a_check_has_time_for_the_coins_that_it_asks_about(alice: Wallet, settings: Any) -> None:
+    stock(alice, 0, 0)
+
+    task = check_coins.start(actor=alice, name="alice").task
+
+    # For two coins, not for as many as a check takes at most.
+    task.refresh_from_db()
+    assert task.deadline - task.created_at < task_store.time_for(health_check.MOST) / 2
+
+
+@pytest.mark.parametrize(("state", "expected"), [("bank", "bank"), ("limbo", "limbo")])
+def test_coins_of_a_batch_that_differ_in_their_state_alone_end_apart(state: str, expected: str, alice: Wallet) -> None:
+    """Nothing was sent of either, so each stays what it was."""
+    stock(alice, 0, 0)
+    task = put_coins.start(actor=alice, name="alice", units=2 * ONE).task
+    first, second = Coin.objects.order_by("id")
+    Coin.objects.update(pown="p" * 13 + "n" * 12)
+    Coin.objects.filter(pk=first.pk).update(state=state, proposed=F("secrets"))
+    Coin.objects.filter(pk=second.pk).update(state="fracked")
+
+    finalize.conclude(held=claimed(task))
+
+    assert dict(Coin.objects.values_list("pk", "state")) == {first.pk: expected, second.pk: "fracked"}
 
 
 @pytest.mark.parametrize(
@@ -639,6 +679,17 @@ def test_a_peek_is_listened_for_while_a_server_may_answer(board: str, listens: b
 
     task.refresh_from_db()
     assert (task.result["raida"], task.listens_until is not None) == (at(board), listens)
+
+
+@pytest.mark.parametrize(("board", "listens"), [("w1 p24", True), ("n1 p24", False)])
+def test_a_task_that_ends_is_listened_for_after_its_end(board: str, listens: bool, alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.PEEK)
+
+    finalize.finish(held=claimed(task), state=TaskState.COMPLETED, message="", result={"raida": at(board)})
+
+    task.refresh_from_db()
+    assert task.finished_at is not None
+    assert task.listens_until == (task.finished_at + late_answers.listening_time() if listens else None)
 
 
 def test_a_coin_that_was_not_broken_has_no_family(alice: Wallet) -> None:

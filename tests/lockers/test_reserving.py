@@ -14,7 +14,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, competing_claims, errors, vault
+from lockers import coin_import, competing_claims, errors, export_file_names, vault
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.models import Coin, Export, Locker, LockerTask
 from lockers.operations import break_coin, find, put, reserve
@@ -306,6 +306,17 @@ def test_a_request_reads_a_mebibyte_and_a_worker_what_is_more(sizes: list[int], 
     assert coin_import.is_small([("c.bin", b"x" * size) for size in sizes]) is is_small
 
 
+def test_one_file_that_is_too_large_is_told_in_its_outcome_and_several_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coin_import, "MAXIMUM_BYTES", 10)
+
+    assert coin_import.is_small([("c.bin", b"x" * 11)])
+    assert coin_import.is_small([("c.bin", b"x" * 5), ("d.bin", b"x" * 5)])
+    with pytest.raises(errors.InvalidLockerRequest, match="unfold to at most"):
+        coin_import.is_small([("c.bin", b"x" * 5), ("d.bin", b"x" * 6)])
+
+
 def test_a_request_reads_archives_of_200_members_and_a_worker_those_of_more() -> None:
     def archive(members: int) -> bytes:
         return write_zip([Member(f"{number}.bin", b"x") for number in range(members)])
@@ -483,6 +494,21 @@ def test_claims_that_are_first_get_batches_and_those_of_two_numbers_their_own(al
     assert Coin.objects.get(pk=neighbour.pk).state == CoinState.WAITING
 
 
+@pytest.mark.parametrize(
+    ("claims", "batches"), [(2, [0, 0]), (3, [0, 0, 0]), (4, [0, 0, 0, 1]), (7, [0] * 3 + [1] * 3 + [2])]
+)
+def test_a_batch_of_promoted_claims_is_filled_before_the_next_begins(
+    claims: int, batches: list[int], alice: Wallet
+) -> None:
+    task = a_task(alice, TaskKind.IMPORT)
+    for _ in range(claims):
+        claim(alice, CoinState.WAITING, task)
+
+    competing_claims.promote(task_id=task.pk, batch_coins=3)
+
+    assert sorted(Coin.objects.filter(task=task).values_list("batch", flat=True)) == batches
+
+
 @pytest.mark.parametrize(("overdue", "first"), [(False, False), (True, False), (False, True)])
 def test_a_parked_task_goes_on_when_it_is_first_or_its_time_is_up(
     overdue: bool, first: bool, alice: Wallet, bob: Wallet
@@ -562,3 +588,15 @@ def test_a_coin_that_a_wallet_holds_is_called_held_also_by_who_waits_for_it(alic
 
     assert (arrivals.held, arrivals.busy) == ({held}, {WireCoin(0, busy.serial_number)})
     assert (bool(arrivals), every_coin()) == (False, before)
+
+
+@pytest.mark.parametrize(
+    ("coins", "name"),
+    [
+        ([WireCoin(0, 7998)], "1 CloudCoin #7998 'rent'.bin"),
+        ([WireCoin(3, 7998)], "1,000 CloudCoin #7998 'rent'.bin"),
+        ([WireCoin(0, 5), WireCoin(1, 6)], "11 CloudCoin #2 'rent'.bin"),
+    ],
+)
+def test_a_file_is_named_by_the_number_of_its_coin_or_of_its_coins(coins: list[WireCoin], name: str) -> None:
+    assert export_file_names.name_of(coins, tag="rent", extension="bin") == name

@@ -20,6 +20,7 @@ from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark, TaskKind, TaskState
 from lockers.worker import (
     broadcast,
+    echo,
     finalize,
     fix,
     import_,
@@ -323,6 +324,9 @@ def test_13_servers_contradict_the_row_of_a_coin_that_has_not_moved_meanwhile(
     servers: Servers,
 ) -> None:
     a_coin(alice, state)
+    # Of a coin of a running task no server is asked.
+    (reserved,) = stock(alice, 0)
+    Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.PUT), batch=0, outcome="-" * 25)
     for locker in Locker.objects.all():
         Locker.objects.update(code=vault.seal_locker_code("A-CODE-OF-THE-TEST", locker_id=locker.pk))
     servers.says[command] = [from_each(range(contradicting), contradicts)]
@@ -332,6 +336,7 @@ def test_13_servers_contradict_the_row_of_a_coin_that_has_not_moved_meanwhile(
     found = [finding.check for finding in reconciliation.server_findings()]
 
     assert servers.asked == [command]
+    assert reserved.serial_number.to_bytes(4, "big") not in servers.calls[0].payloads[0]
     assert found == ([check] if contradicting >= 13 and not moves else [])
 
 
@@ -407,3 +412,30 @@ def test_a_wrong_code_of_a_take_is_counted_of_its_caller(
 
     assert LockerTask.objects.get(pk=task.pk).state == TaskState.ERROR
     assert counted == [{"wallet_id": alice.pk, "address": "an address"}] * is_counted
+
+
+def test_an_echo_tells_how_long_each_answer_took_and_nothing_of_the_silent(alice: Wallet, servers: Servers) -> None:
+    servers.says[Command.ECHO] = [from_each([0, 24], Status.SUCCESS)]
+    task = a_task(alice, TaskKind.ECHO)
+
+    echo.run(at_work(task))
+
+    result = LockerTask.objects.get(pk=task.pk).result
+    assert result["latencies"] == [0, *[None] * 23, 0]
+    assert (result["online"], result["raida"]) == (2, at("p1 n23 p1"))
+
+
+@pytest.mark.parametrize(("mends", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 5), (20, 5)])
+@pytest.mark.parametrize("command", [Command.FIND, Command.POWN])
+def test_the_first_repairs_of_a_locker_ask_briefly_and_move_with_the_usual_timeout(
+    command: Command, mends: int, seconds: int, finding: TaskRun, servers: Servers, monkeypatch: Any, settings: Any
+) -> None:
+    settings.RAIDA_TIMEOUT_SECONDS = 5
+    given: list[float] = []
+    monkeypatch.setattr(transport, "within", lambda seconds: given.append(seconds) or seconds)
+    pieces = finding.fresh_coins(0)
+    looked_after = repair._LockerRepair(finding.task.id, mends, pieces[0].new, None, pieces, {})
+
+    repair._ask(looked_after, command, pieces, [(0, 7)], set())
+
+    assert given == [seconds if command is Command.FIND else 5]
