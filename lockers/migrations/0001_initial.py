@@ -86,6 +86,61 @@ class Migration(migrations.Migration):
                     models.ForeignKey(on_delete=models.PROTECT, related_name="locker_tasks", to="wallets.wallet"),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(condition=models.Q(("state", "running")), fields=["lease_until"], name="task_open"),
+                    models.Index(
+                        condition=models.Q(("state", "running")),
+                        fields=["actor", "created_at"],
+                        name="task_open_of_actor",
+                    ),
+                    models.Index(
+                        condition=models.Q(("kind__in", ["peek", "echo"])),
+                        fields=["finished_at"],
+                        name="task_that_looked",
+                    ),
+                    models.Index(fields=["wallet", "-created_at"], name="task_of_wallet"),
+                    models.Index(fields=["-created_at", "-id"], name="task_newest"),
+                    models.Index(condition=models.Q(("state", "error")), fields=["finished_at"], name="task_failed"),
+                    models.Index(
+                        condition=models.Q(("listens_until__isnull", False)),
+                        fields=["listens_until"],
+                        name="task_listening",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("kind__in", KINDS)), name="task_kind_is_known"),
+                    models.CheckConstraint(condition=models.Q(("state__in", TASK_STATES)), name="task_state_is_known"),
+                    models.CheckConstraint(condition=models.Q(("step__in", STEPS)), name="task_step_is_known"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("progress", 100), ("state", "completed")),
+                            models.Q(
+                                models.Q(("state", "completed"), _negated=True),
+                                ("progress__gte", 0),
+                                ("progress__lt", 100),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="task_progress_is_100_only_when_completed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("finished_at", None), ("state", "running")),
+                            models.Q(
+                                models.Q(("state", "running"), _negated=True),
+                                ("finished_at__isnull", False),
+                                ("lease_until", None),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="task_is_finished_when_final",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("receipt_id__regex", "^[0-9a-f]{32}$")), name="task_receipt_is_32_hex"
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Locker",
@@ -101,6 +156,19 @@ class Migration(migrations.Migration):
                 ("mends", models.IntegerField(db_default=0, default=0)),
                 ("wallet", models.ForeignKey(on_delete=models.PROTECT, related_name="lockers", to="wallets.wallet")),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("mend_at__isnull", False)), fields=["mend_at"], name="locker_to_mend"
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", LOCKER_STATES)), name="locker_state_is_known"
+                    ),
+                    models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="locker_amount_is_positive"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Turn",
@@ -189,6 +257,45 @@ class Migration(migrations.Migration):
                     models.ForeignKey(on_delete=models.PROTECT, related_name="receipt_lines", to="lockers.lockertask"),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("settled_by", None), ("state__in", ["limbo", "errored"])),
+                        fields=["denomination", "serial_number"],
+                        name="receipt_line_open",
+                    ),
+                    models.Index(
+                        condition=models.Q(("settled_by", None), ("state__in", ["limbo", "errored"])),
+                        fields=["task"],
+                        name="receipt_line_open_of_task",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("task"),
+                        models.F("denomination"),
+                        models.F("serial_number"),
+                        name="receipt_names_a_coin_once",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("became", None), ("settled_by", None)),
+                            models.Q(
+                                ("became__in", ["limbo", "errored"]),
+                                ("settled_by", None),
+                                ("state__in", ["limbo", "errored"]),
+                            ),
+                            models.Q(
+                                ("became__isnull", False),
+                                ("settled_by__isnull", False),
+                                ("state__in", ["limbo", "errored"]),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="receipt_line_became_something_later",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="ServerHealth",
@@ -257,6 +364,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("type__in", LINE_TYPES)), name="line_type_is_known"),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount", 0), _negated=True), name="line_changes_the_balance"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("number__gte", 1), ("running_balance__gte", 0)), name="line_leaves_no_debt"
+                    ),
+                    models.UniqueConstraint(fields=("wallet", "number"), name="line_number_is_unique_in_a_wallet"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Export",
@@ -285,6 +404,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["wallet", "-created_at", "-task"], name="export_of_wallet"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("type__in", FILE_TYPES)), name="export_type_is_known"),
+                    models.CheckConstraint(condition=models.Q(("coin_count__gt", 0)), name="export_has_coins"),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Coin",
@@ -358,6 +486,132 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ["bank", "fracked"]), ("task", None)),
+                        fields=["wallet", "denomination", "state", "id"],
+                        name="coin_free",
+                    ),
+                    models.Index(fields=["wallet", "state", "denomination"], include=("task",), name="coin_of_wallet"),
+                    models.Index(
+                        condition=models.Q(("state__in", ["limbo", "errored"]), ("task", None)),
+                        fields=["wallet", "changed_at"],
+                        name="coin_in_doubt",
+                    ),
+                    models.Index(
+                        condition=models.Q(("passes__lt", 25), ("state__in", ["bank", "fracked"]), ("task", None)),
+                        fields=["wallet", "changed_at"],
+                        name="coin_to_heal",
+                    ),
+                    models.Index(
+                        models.OrderBy(models.F("checked_at"), nulls_first=True),
+                        condition=models.Q(("state__in", ["bank", "fracked", "locked"]), ("task", None)),
+                        name="coin_to_check",
+                    ),
+                    models.Index(
+                        condition=models.Q(("family__isnull", False)), fields=["family"], name="coin_of_family"
+                    ),
+                    models.Index(
+                        condition=models.Q(("task__isnull", False)), fields=["task", "batch", "id"], name="coin_of_task"
+                    ),
+                    models.Index(
+                        condition=models.Q(("locker__isnull", False)), fields=["locker", "state"], name="coin_of_locker"
+                    ),
+                    models.Index(
+                        condition=models.Q(("export__isnull", False)),
+                        fields=["export", "state", "id"],
+                        name="coin_of_export",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("state__in", COIN_STATES)), name="coin_state_is_known"),
+                    models.CheckConstraint(
+                        condition=models.Q(("denomination__gte", -8), ("denomination__lte", 6)),
+                        name="coin_denomination_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("serial_number__gte", 0), ("serial_number__lt", 4294967296)),
+                        name="coin_serial_number_fits_32_bits",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("pown__regex", "^[pfnuedb]{25}$")), name="coin_pown_has_25_letters"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("batch", None), ("outcome", ""), ("task", None)),
+                            models.Q(
+                                ("batch__isnull", False),
+                                ("outcome__regex", "^[-pfngxoredb]{25}$"),
+                                ("task__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="coin_outcome_belongs_to_a_task",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["bank", "fracked"]), _negated=True),
+                            ("passes__gte", 13),
+                            _connector="OR",
+                        ),
+                        name="coin_is_spendable_with_13_passes",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["incoming", "bank", "fracked", "limbo", "errored", "change", "waiting"]),
+                            ("task", None),
+                            _connector="OR",
+                        ),
+                        name="coin_in_a_task_is_held",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["incoming", "waiting"]), _negated=True),
+                            ("task__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="coin_incoming_has_a_task",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state__in", ["change", "broken", "void"]), _negated=True),
+                            ("family__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="coin_of_a_break_has_a_family",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "locked"), _negated=True), ("locker__isnull", False), _connector="OR"
+                        ),
+                        name="coin_locked_has_a_locker",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "exported"), _negated=True), ("export__isnull", False), _connector="OR"
+                        ),
+                        name="coin_exported_has_an_export",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("state__in", ["incoming", "bank", "fracked", "limbo", "errored", "change"])
+                        ),
+                        fields=("denomination", "serial_number"),
+                        name="coin_is_held_once",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "waiting")),
+                        fields=("denomination", "serial_number", "wallet"),
+                        name="coin_is_waited_for_once_by_a_wallet",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ["locked", "exported"])),
+                        fields=("denomination", "serial_number"),
+                        name="coin_is_in_one_locker_or_file",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Attempt",
@@ -393,353 +647,5 @@ class Migration(migrations.Migration):
                     ),
                 ]
             },
-        ),
-        migrations.AddIndex(
-            model_name="lockertask",
-            index=models.Index(condition=models.Q(("state", "running")), fields=["lease_until"], name="task_open"),
-        ),
-        migrations.AddIndex(
-            model_name="lockertask",
-            index=models.Index(
-                condition=models.Q(("state", "running")), fields=["actor", "created_at"], name="task_open_of_actor"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="lockertask",
-            index=models.Index(
-                condition=models.Q(("kind__in", ["peek", "echo"])), fields=["finished_at"], name="task_that_looked"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="lockertask", index=models.Index(fields=["wallet", "-created_at"], name="task_of_wallet")
-        ),
-        migrations.AddIndex(
-            model_name="lockertask", index=models.Index(fields=["-created_at", "-id"], name="task_newest")
-        ),
-        migrations.AddIndex(
-            model_name="lockertask",
-            index=models.Index(condition=models.Q(("state", "error")), fields=["finished_at"], name="task_failed"),
-        ),
-        migrations.AddIndex(
-            model_name="lockertask",
-            index=models.Index(
-                condition=models.Q(("listens_until__isnull", False)), fields=["listens_until"], name="task_listening"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(condition=models.Q(("kind__in", KINDS)), name="task_kind_is_known"),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", TASK_STATES)), name="task_state_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(condition=models.Q(("step__in", STEPS)), name="task_step_is_known"),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("progress", 100), ("state", "completed")),
-                    models.Q(
-                        models.Q(("state", "completed"), _negated=True), ("progress__gte", 0), ("progress__lt", 100)
-                    ),
-                    _connector="OR",
-                ),
-                name="task_progress_is_100_only_when_completed",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("finished_at", None), ("state", "running")),
-                    models.Q(
-                        models.Q(("state", "running"), _negated=True),
-                        ("finished_at__isnull", False),
-                        ("lease_until", None),
-                    ),
-                    _connector="OR",
-                ),
-                name="task_is_finished_when_final",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="lockertask",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("receipt_id__regex", "^[0-9a-f]{32}$")), name="task_receipt_is_32_hex"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="locker",
-            index=models.Index(
-                condition=models.Q(("mend_at__isnull", False)), fields=["mend_at"], name="locker_to_mend"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="locker",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", LOCKER_STATES)), name="locker_state_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="locker",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="locker_amount_is_positive"),
-        ),
-        migrations.AddIndex(
-            model_name="receiptline",
-            index=models.Index(
-                condition=models.Q(("settled_by", None), ("state__in", ["limbo", "errored"])),
-                fields=["denomination", "serial_number"],
-                name="receipt_line_open",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="receiptline",
-            index=models.Index(
-                condition=models.Q(("settled_by", None), ("state__in", ["limbo", "errored"])),
-                fields=["task"],
-                name="receipt_line_open_of_task",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="receiptline",
-            constraint=models.UniqueConstraint(
-                models.F("task"), models.F("denomination"), models.F("serial_number"), name="receipt_names_a_coin_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="receiptline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("became", None), ("settled_by", None)),
-                    models.Q(
-                        ("became__in", ["limbo", "errored"]), ("settled_by", None), ("state__in", ["limbo", "errored"])
-                    ),
-                    models.Q(
-                        ("became__isnull", False), ("settled_by__isnull", False), ("state__in", ["limbo", "errored"])
-                    ),
-                    _connector="OR",
-                ),
-                name="receipt_line_became_something_later",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="statementline",
-            constraint=models.CheckConstraint(condition=models.Q(("type__in", LINE_TYPES)), name="line_type_is_known"),
-        ),
-        migrations.AddConstraint(
-            model_name="statementline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount", 0), _negated=True), name="line_changes_the_balance"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="statementline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("number__gte", 1), ("running_balance__gte", 0)), name="line_leaves_no_debt"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="statementline",
-            constraint=models.UniqueConstraint(fields=("wallet", "number"), name="line_number_is_unique_in_a_wallet"),
-        ),
-        migrations.AddIndex(
-            model_name="export", index=models.Index(fields=["wallet", "-created_at", "-task"], name="export_of_wallet")
-        ),
-        migrations.AddConstraint(
-            model_name="export",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("type__in", FILE_TYPES)), name="export_type_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="export",
-            constraint=models.CheckConstraint(condition=models.Q(("coin_count__gt", 0)), name="export_has_coins"),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("state__in", ["bank", "fracked"]), ("task", None)),
-                fields=["wallet", "denomination", "state", "id"],
-                name="coin_free",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(fields=["wallet", "state", "denomination"], include=("task",), name="coin_of_wallet"),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("state__in", ["limbo", "errored"]), ("task", None)),
-                fields=["wallet", "changed_at"],
-                name="coin_in_doubt",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("passes__lt", 25), ("state__in", ["bank", "fracked"]), ("task", None)),
-                fields=["wallet", "changed_at"],
-                name="coin_to_heal",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                models.OrderBy(models.F("checked_at"), nulls_first=True),
-                condition=models.Q(("state__in", ["bank", "fracked", "locked"]), ("task", None)),
-                name="coin_to_check",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(condition=models.Q(("family__isnull", False)), fields=["family"], name="coin_of_family"),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("task__isnull", False)), fields=["task", "batch", "id"], name="coin_of_task"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("locker__isnull", False)), fields=["locker", "state"], name="coin_of_locker"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="coin",
-            index=models.Index(
-                condition=models.Q(("export__isnull", False)), fields=["export", "state", "id"], name="coin_of_export"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", COIN_STATES)), name="coin_state_is_known"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("denomination__gte", -8), ("denomination__lte", 6)),
-                name="coin_denomination_is_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("serial_number__gte", 0), ("serial_number__lt", 4294967296)),
-                name="coin_serial_number_fits_32_bits",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("pown__regex", "^[pfnuedb]{25}$")), name="coin_pown_has_25_letters"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("batch", None), ("outcome", ""), ("task", None)),
-                    models.Q(
-                        ("batch__isnull", False), ("outcome__regex", "^[-pfngxoredb]{25}$"), ("task__isnull", False)
-                    ),
-                    _connector="OR",
-                ),
-                name="coin_outcome_belongs_to_a_task",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["bank", "fracked"]), _negated=True), ("passes__gte", 13), _connector="OR"
-                ),
-                name="coin_is_spendable_with_13_passes",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state__in", ["incoming", "bank", "fracked", "limbo", "errored", "change", "waiting"]),
-                    ("task", None),
-                    _connector="OR",
-                ),
-                name="coin_in_a_task_is_held",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["incoming", "waiting"]), _negated=True),
-                    ("task__isnull", False),
-                    _connector="OR",
-                ),
-                name="coin_incoming_has_a_task",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state__in", ["change", "broken", "void"]), _negated=True),
-                    ("family__isnull", False),
-                    _connector="OR",
-                ),
-                name="coin_of_a_break_has_a_family",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "locked"), _negated=True), ("locker__isnull", False), _connector="OR"
-                ),
-                name="coin_locked_has_a_locker",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "exported"), _negated=True), ("export__isnull", False), _connector="OR"
-                ),
-                name="coin_exported_has_an_export",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ["incoming", "bank", "fracked", "limbo", "errored", "change"])),
-                fields=("denomination", "serial_number"),
-                name="coin_is_held_once",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "waiting")),
-                fields=("denomination", "serial_number", "wallet"),
-                name="coin_is_waited_for_once_by_a_wallet",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="coin",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ["locked", "exported"])),
-                fields=("denomination", "serial_number"),
-                name="coin_is_in_one_locker_or_file",
-            ),
         ),
     ]

@@ -176,6 +176,48 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(fields=["source", "number"], name="transfer_by_source"),
+                    models.Index(fields=["destination", "number"], name="transfer_by_destination"),
+                    models.Index(
+                        condition=models.Q(
+                            models.Q(("originator", models.F("source")), _negated=True),
+                            models.Q(("originator", models.F("destination")), _negated=True),
+                        ),
+                        fields=["originator", "number"],
+                        name="transfer_by_originator",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "completed"), _negated=True),
+                        fields=["source", "number"],
+                        name="transfer_undone_by_source",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "completed"), _negated=True),
+                        fields=["destination", "number"],
+                        name="transfer_undone_by_destination",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "pending")), fields=["source"], name="transfer_pending_by_source"
+                    ),
+                    models.Index(
+                        condition=models.Q(("state__in", ["requested", "pending"])),
+                        fields=["created_at"],
+                        include=("state", "token_count", "reserved_count"),
+                        name="transfer_open_by_age",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            models.Q(("state", "completed"), _negated=True),
+                            models.Q(("closed_event", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        fields=["created_at", "state"],
+                        name="transfer_slow_by_day",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Movement",
@@ -230,75 +272,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="transfer", index=models.Index(fields=["source", "number"], name="transfer_by_source")
-        ),
-        migrations.AddIndex(
-            model_name="transfer", index=models.Index(fields=["destination", "number"], name="transfer_by_destination")
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("originator", models.F("source")), _negated=True),
-                    models.Q(("originator", models.F("destination")), _negated=True),
-                ),
-                fields=["originator", "number"],
-                name="transfer_by_originator",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(("state", "completed"), _negated=True),
-                fields=["source", "number"],
-                name="transfer_undone_by_source",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(("state", "completed"), _negated=True),
-                fields=["destination", "number"],
-                name="transfer_undone_by_destination",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(("state", "pending")), fields=["source"], name="transfer_pending_by_source"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(("state__in", ["requested", "pending"])),
-                fields=["created_at"],
-                include=("state", "token_count", "reserved_count"),
-                name="transfer_open_by_age",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("state", "completed"), _negated=True),
-                    models.Q(("closed_event", ""), _negated=True),
-                    _connector="OR",
-                ),
-                fields=["created_at", "state"],
-                name="transfer_slow_by_day",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="movement",
-            index=models.Index(
-                condition=models.Q(("transfer__isnull", False)), fields=["transfer"], name="movement_by_transfer"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="movement",
-            constraint=models.UniqueConstraint(fields=("token", "number"), name="movement_once_per_number"),
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("transfer__isnull", False)),
+                        fields=["transfer"],
+                        name="movement_by_transfer",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("token", "number"), name="movement_once_per_number"),
+                ],
+            },
         ),
     ]

@@ -57,6 +57,67 @@ class Migration(migrations.Migration):
                     models.ForeignKey(db_index=False, on_delete=models.PROTECT, related_name="+", to="wallets.wallet"),
                 ),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("number__gt", 0)), fields=["actor", "number"], name="trust_by_actor"
+                    ),
+                    models.Index(
+                        condition=models.Q(("number__gt", 0)), fields=["target", "number"], name="trust_by_target"
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            models.Q(("originator", models.F("actor")), _negated=True), ("number__gt", 0)
+                        ),
+                        fields=["originator", "number"],
+                        name="trust_by_originator",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "trusted")),
+                        fields=["holder_id", "subject_id", "type"],
+                        name="trust_power",
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            ("managed_created_at__isnull", False), ("state", "trusted"), ("type", "manage")
+                        ),
+                        fields=["holder_id", "managed_created_at", "subject_id"],
+                        name="trust_managed",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ("requested", "trusted"))),
+                        fields=("actor", "target", "request_type"),
+                        name="trust_open_once",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"])
+                        ),
+                        name="trust_state_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("actor", models.F("target")), _negated=True),
+                        name="trust_between_two_wallets",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "cancelled_by_originator"), ("withdrawn", False), _negated=True),
+                            models.Q(("state", "trusted"), ("withdrawn", True), _negated=True),
+                        ),
+                        name="trust_withdrawn_fits_state",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("managed_created_at__isnull", False), ("type", "manage")),
+                            models.Q(("managed_created_at", None), ("type", "send")),
+                            _connector="OR",
+                        ),
+                        name="trust_knows_the_managed",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="TrustChange",
@@ -96,85 +157,5 @@ class Migration(migrations.Migration):
                 ),
                 ("trust", models.ForeignKey(on_delete=models.PROTECT, related_name="changes", to="trusts.trust")),
             ],
-        ),
-        migrations.AddIndex(
-            model_name="trust",
-            index=models.Index(
-                condition=models.Q(("number__gt", 0)), fields=["actor", "number"], name="trust_by_actor"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="trust",
-            index=models.Index(
-                condition=models.Q(("number__gt", 0)), fields=["target", "number"], name="trust_by_target"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="trust",
-            index=models.Index(
-                condition=models.Q(models.Q(("originator", models.F("actor")), _negated=True), ("number__gt", 0)),
-                fields=["originator", "number"],
-                name="trust_by_originator",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="trust",
-            index=models.Index(
-                condition=models.Q(("state", "trusted")),
-                fields=["holder_id", "subject_id", "type"],
-                name="trust_power",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="trust",
-            index=models.Index(
-                condition=models.Q(("managed_created_at__isnull", False), ("state", "trusted"), ("type", "manage")),
-                fields=["holder_id", "managed_created_at", "subject_id"],
-                name="trust_managed",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state__in", ("requested", "trusted"))),
-                fields=("actor", "target", "request_type"),
-                name="trust_open_once",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("state__in", ["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"])
-                ),
-                name="trust_state_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("actor", models.F("target")), _negated=True), name="trust_between_two_wallets"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "cancelled_by_originator"), ("withdrawn", False), _negated=True),
-                    models.Q(("state", "trusted"), ("withdrawn", True), _negated=True),
-                ),
-                name="trust_withdrawn_fits_state",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="trust",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("managed_created_at__isnull", False), ("type", "manage")),
-                    models.Q(("managed_created_at", None), ("type", "send")),
-                    _connector="OR",
-                ),
-                name="trust_knows_the_managed",
-            ),
         ),
     ]
