@@ -286,7 +286,9 @@ def _counted(statement: str, row_id: UUID) -> list[CoinCount]:
 
 
 # Fields of a result that are values in units of 10^-8.
-_VALUES: Final = frozenset({"total", "total_stored", "total_failed", "total_unknown", "total_taken", "total_not_known"})
+_VALUES: Final = frozenset(
+    {"total", "total_stored", "total_failed", "total_unknown", "total_taken_by_another", "total_not_known"}
+)
 
 
 def result_of(task: LockerTask) -> list[tuple[str, object, bool]]:

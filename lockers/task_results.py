@@ -110,11 +110,11 @@ class Rest:
     @classmethod
     def of_result(cls, result: Mapping[str, Any]) -> "Rest":
         """Return what the result of an ended task records."""
-        return cls(int(result.get("total_taken", 0)), int(result.get("total_not_known", 0)))
+        return cls(int(result.get("total_taken_by_another", 0)), int(result.get("total_not_known", 0)))
 
     def result(self) -> dict[str, Any]:
         """Return the fields of a task's result that record this."""
-        units = {"total_taken": self.taken, "total_not_known": self.unknown}
+        units = {"total_taken_by_another": self.taken, "total_not_known": self.unknown}
         return {name: each for name, each in units.items() if each}
 
 

@@ -83,6 +83,7 @@ def test_a_visitor_takes_the_coins_of_a_locker_into_a_wallet(
         "state": "running",
         "progress": 0,
         "is_over": False,
+        "verdict": "good",
         "sentence": "Waiting for a worker.",
     }
     run_all()
@@ -91,6 +92,7 @@ def test_a_visitor_takes_the_coins_of_a_locker_into_a_wallet(
         "state": "completed",
         "progress": 100,
         "is_over": True,
+        "verdict": "good",
         "sentence": "12 CloudCoin are in the wallet bob now.",
     }
     again = Client().post("/claim/coins/progress", {"ticket": hidden(page, "ticket")})

@@ -147,7 +147,7 @@ def test_what_another_took_from_outside_is_said_to_be_taken(network: LocalNetwor
 
     assert task.state == "completed"
     assert task.message == "The locker had expired: 12 CloudCoin were taken by another holder of the code."
-    assert (task.result["total"], task.result["total_taken"]) == (0, units(12))
+    assert (task.result["total"], task.result["total_taken_by_another"]) == (0, units(12))
     locker.refresh_from_db()
     assert (states(alice), locker.state, locker.take_back_at) == ({"bank": 1, "sent": 3}, "emptied", None)
     assert (known(locker).outcome, known(locker).taken) == ("taken", units(12))

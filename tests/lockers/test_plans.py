@@ -22,8 +22,8 @@ from django.db import connection
 
 import lockers
 from config.postgresql.base import numbered
-from lockers import key_rotation
-from lockers.models import Locker, LockerTask
+from lockers import competing_claims, key_rotation
+from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, may_have_been
 from lockers.worker import task_store
 from tests.lockers.stock import post
@@ -274,3 +274,12 @@ def test_no_step_compares_each_coin_with_each(world: World, name: str, has_stati
             cursor.execute("ROLLBACK TO walk")
             too_many = {step: rows for step, rows in steps(plan["Plan"]) if rows > MOST_ROWS}
             assert not too_many, (mode, json.dumps(plan, indent=1)[:6000])
+
+
+@pytest.mark.django_db
+def test_what_is_left_in_an_expired_locker_is_found_by_indexes(world: World) -> None:
+    left = competing_claims.unclaimed(Coin.objects.filter(locker=world.locker, state=CoinState.LOCKED)).order_by("id")
+
+    (plan,) = json.loads(left.explain(format="json", analyze=True, timing=False))
+
+    assert not {step: rows for step, rows in steps(plan["Plan"]) if rows > MOST_ROWS}, json.dumps(plan, indent=1)[:6000]

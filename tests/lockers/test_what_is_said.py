@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -23,8 +24,8 @@ from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.operations import echo, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, TaskKind
-from lockers.task_results import Tally
+from lockers.states import CoinState, TaskKind, TaskState
+from lockers.task_results import Rest, Tally
 from lockers.worker import import_
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
@@ -222,7 +223,7 @@ def test_no_sentence_contradicts_the_counts(
     tally = Tally.empty()
     for state, number in coins.items():
         tally.add(state, {0: number})
-    task: Any = SimpleNamespace(kind=kind, amount=10 * COIN)
+    task: Any = SimpleNamespace(kind=kind, amount=10 * COIN, locker_id=None)
 
     _, message, _ = task_results.verdict(task, tally, answered=answered)
 
@@ -234,6 +235,41 @@ def test_no_sentence_contradicts_the_counts(
     for number, noun in re.findall(r"\b(\d+) (coins?|seconds?)\b", message):
         assert noun.endswith("s") == (number != "1"), message
     assert not re.search(r"\b1 coins? are\b|\b[02-9] coins is\b", message)
+
+
+@pytest.mark.parametrize(
+    ("coins", "rest", "message"),
+    [
+        ({CoinState.BANK: 2}, Rest(), "Taken back: the locker had expired."),
+        ({}, Rest(), "The locker had expired: nothing was left to take back."),
+        (
+            {CoinState.FRACKED: 1},
+            Rest(taken=COIN, unknown=2 * COIN),
+            "The locker had expired: 1 CloudCoin taken back; 1 CloudCoin was taken by another holder of the code;"
+            " fewer than 13 of 25 servers said where 2 CloudCoin are; they are asked again automatically.",
+        ),
+        (
+            {CoinState.LIMBO: 1},
+            Rest(unknown=COIN),
+            "The locker had expired: 1 CloudCoin in limbo: the servers have not confirmed yet that the wallet owns them;"
+            " fewer than 13 of 25 servers said where 1 CloudCoin is; they are asked again automatically."
+            f" {task_results.ASKED_AGAIN}",
+        ),
+        ({CoinState.MISSED: 3}, Rest(taken=3 * COIN),
+         "The locker had expired: 3 CloudCoin were taken by another holder of the code."),
+    ],
+)  # fmt: skip
+def test_the_taking_back_of_a_locker_never_fails(coins: dict[CoinState, int], rest: Rest, message: str) -> None:
+    tally = Tally.empty()
+    for state, number in coins.items():
+        tally.add(state, {0: number})
+    task: Any = SimpleNamespace(kind=TaskKind.TAKE, locker_id=UUID(int=1))
+
+    state, said, result = task_results.verdict(task, tally, rest=rest, answered=25)
+
+    assert (state, said) == (TaskState.COMPLETED, message)
+    assert (result.get("total_taken_by_another", 0), result.get("total_not_known", 0)) == (rest.taken, rest.unknown)
+    assert Rest.of_result(result) == rest
 
 
 def test_counts_and_verbs_agree() -> None:

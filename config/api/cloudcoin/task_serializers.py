@@ -123,7 +123,7 @@ def data_of(view: TaskView) -> dict[str, Any]:
             return data | servers(result) | expiry(view.expiry)
         case TaskKind.TAKE:
             data = {"total": coins(result.get("total", 0)), "receipt_id": row.receipt_id}
-            for name in ("total_unknown", "total_failed", "total_left", "total_taken", "total_not_known"):
+            for name in ("total_unknown", "total_failed", "total_left", "total_taken_by_another", "total_not_known"):
                 if result.get(name):
                     data[name] = coins(result[name])
             return (

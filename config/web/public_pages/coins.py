@@ -157,6 +157,8 @@ def _state_of(task: LockerTask) -> dict[str, Any]:
         "state": task.state,
         "progress": task.progress,
         "is_over": task.state != TaskState.RUNNING,
+        # The style of the sentence.
+        "verdict": "bad" if task.state == TaskState.ERROR else "good",
         "sentence": _sentence(task),
     }
 

@@ -27,6 +27,7 @@
     show("percent", `${task.progress} %`);
     document.querySelector("progress").value = task.progress;
     open.hidden = task.is_over;
+    if (task.is_over) document.querySelector("[data-show=sentence]").className = `verdict ${task.verdict}`;
     return !task.is_over;
   };
 
