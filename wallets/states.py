@@ -54,6 +54,8 @@ class OperatorVerb(models.TextChoices):
     REVOKED_BEARER_TOKENS = "revoked_bearer_tokens", "revoked bearer tokens"
     ENDED_TRUST = "ended_trust", "ended a trust"
     CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
+    # Shorter than its label: the column has 24 characters.
+    CANCELLED_PAYMENT_REQUEST = "ended_payment_request", "cancelled a payment request"
     RETRIED_TASK = "retried_task", "retried a task"
     STARTED_FIND = "started_find", "began to find coins"
     ROLLED_BACK_TASK = "rolled_back_task", "rolled a task back"

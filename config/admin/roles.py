@@ -28,6 +28,7 @@ _VIEWS: Final = (
     "lockers.view_lockertask",
     "lockers.view_locker",
     "lockers.view_coin",
+    "lockers.view_paymentrequest",
 )
 _ACTS: Final = (
     "wallets.act_create_wallet",
@@ -36,6 +37,7 @@ _ACTS: Final = (
     "wallets.act_revoke_bearer_token",
     "wallets.act_end_trust",
     "wallets.act_cancel_transfer",
+    "wallets.act_cancel_payment_request",
     "wallets.act_start_find",
     "wallets.act_start_fix",
     "wallets.act_check_coins",

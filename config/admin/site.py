@@ -24,6 +24,7 @@ _AROUND: Final[Sequence[str]] = (
     "lockers.lockertask",
     "lockers.locker",
     "lockers.coin",
+    "lockers.paymentrequest",
     "wallets.apikey",
     "wallets.bearertoken",
     "wallets.auditrun",

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
+from lockers.operations import payment_requests
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
 from tests.tables import empty_tables
 from transfers import operations as transfers
@@ -168,6 +169,10 @@ def furnish(staff: User) -> SimpleNamespace:
         )
     ]  # fmt: skip
     ReceiptLine.objects.create(task=failed, denomination=0, serial_number=99, pown="n" * 25, state=CoinState.LIMBO)
+    asked = [
+        payment_requests.create(actor=alice, name=None, units=units * 10**8, description=words)
+        for units, words in ((5, "Two seedlings"), (12, "A grove"))
+    ]
     audit = AuditRun.objects.create(result=AuditResult.SOUND, finished_at=now)
     action = OperatorAction.objects.create(
         staff=staff, verb=OperatorVerb.ISSUED_TOKENS, object_kind="wallet", object_id=str(alice.pk),
@@ -176,5 +181,5 @@ def furnish(staff: User) -> SimpleNamespace:
     )  # fmt: skip
     return SimpleNamespace(
         alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
-        failed=failed, coins=coins, audit=audit, action=action,
+        failed=failed, coins=coins, audit=audit, action=action, payment_request=asked[0],
     )  # fmt: skip

@@ -158,6 +158,7 @@ IN_OTHER_WORDS = {
     "ended": {"finished at"}, "took": {"finished at"}, "last used": {"last used at"}, "expires": {"expires at"},
     "who": {"by"}, "holder": {"wallet"}, "of": {"object"}, "from": {"source"}, "to": {"destination"},
     "value": {"denomination"}, "coins": {"amount"}, "on servers": {"servers"}, "asked": {"request"},
+    "payment request": {"id"}, "payee": {"wallet"}, "for": {"description"}, "until": {"expires at"},
     "transfer": {"id"}, "locker": {"id"}, "trust": {"actor"}, "task": {"kind"},
     "findings_count": {"findings"}, "findings count": {"findings"}, "request type": {"request"},
 }  # fmt: skip

@@ -28,7 +28,7 @@ __all__ = ["signed_in", "tab", "watched"]
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
-    "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
+    "ended_payment_request", "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault",
 ]  # fmt: skip
 
@@ -184,6 +184,18 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     expect(page.get_by_role("alert")).to_contain_text("it is cancelled, and that is final")
     picture(page, "refused")
     wrong += looked_at(page, "refused")
+
+    # A payment request.
+    go(page, desk, f"lockers/paymentrequest/{ledger.payment_request.pk}/change/", "Cancel")
+    picture(page, "cancel-payment-request")
+    confirm(page, "Cancel the payment request")
+    expect(done).to_contain_text("The payment request is cancelled.")
+    expect(page.locator(".button.off", has_text="Cancel")).to_be_visible()
+    picture(page, "payment-request")
+    wrong += looked_at(page, "payment request")
+    page.goto(f"{desk.home}lockers/paymentrequest/")
+    picture(page, "payment-requests")
+    wrong += looked_at(page, "payment requests")
 
     # Coins and tasks.
     go(page, desk, alice, "Find coins")

@@ -12,5 +12,6 @@ LISTS = [
     "lockers_lockertask",
     "lockers_locker",
     "lockers_coin",
+    "lockers_paymentrequest",
     "auth_user",
 ]

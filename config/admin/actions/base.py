@@ -34,6 +34,7 @@ TRUST: Final = "trust"
 TRANSFER: Final = "transfer"
 TASK: Final = "task"
 LOCKER: Final = "locker"
+PAYMENT_REQUEST: Final = "payment request"
 AUDIT: Final = "audit"
 PERSON: Final = "person"
 
