@@ -24,6 +24,7 @@ from config.api.cloudcoin.task_serializers import DOING
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address
 from config.web.public_pages import base, new_wallets
+from config.web.security_headers import PUBLIC_POLICY
 from lockers import queries
 from lockers.coin_outcomes import amount_verb, coins_text
 from lockers.models import LockerTask
@@ -148,7 +149,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 def _progress(request: HttpRequest, task: LockerTask) -> HttpResponse:
     context = {"title": _OFFER, **_state_of(task), "ticket": _signed(task.pk, _SHOWS), "name": task.wallet.name}
-    policy = {"Content-Security-Policy": f"{base.POLICY}; connect-src 'self'"}
+    policy = {"Content-Security-Policy": f"{PUBLIC_POLICY}; connect-src 'self'"}
     return base.page(request, "public/coins_progress.html", context, headers=policy)
 
 
