@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0006_payment_request_events"),
+        ("wallets", "0008_webhook_events"),
     ]
 
     operations = [
@@ -68,6 +68,10 @@ class Migration(migrations.Migration):
                     ("set_up_second_factor", "set up a second factor"),
                     ("reset_second_factor", "reset a second factor"),
                     ("ended_sessions", "ended sessions"),
+                    ("disabled_webhook", "disabled a webhook"),
+                    ("enabled_webhook", "enabled a webhook"),
+                    ("tested_webhook", "tested a webhook"),
+                    ("resent_delivery", "sent a delivery again"),
                 ],
                 max_length=24,
             ),
