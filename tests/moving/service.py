@@ -119,9 +119,15 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
+# The names of the ids that were made.
+NAMES: dict[str, str] = {}
+
+
 def an_id(name: str) -> UUID:
     """An id that is the same in every run, by a name."""
-    return uuid5(UUID(int=7), name)
+    found = uuid5(UUID(int=7), name)
+    NAMES[str(found)] = name
+    return found
 
 
 def step_id(token: UUID, transfer: UUID) -> UUID:
