@@ -512,6 +512,26 @@ def test_a_check_has_time_for_the_coins_that_it_asks_about(alice: Wallet, settin
     assert task.deadline - task.created_at < task_store.time_for(health_check.MOST) / 2
 
 
+@pytest.mark.parametrize(
+    ("differs", "ends"),
+    [
+        ({"outcome": "p" * 13 + "-" * 12}, {("locked", "p13 u12"), ("bank", "p25")}),
+        ({"pown": "p" * 24 + "f"}, {("bank", "p24 f1"), ("bank", "p25")}),
+        ({"denomination": 1}, {("bank", "p25")}),
+    ],
+)
+def test_coins_of_a_batch_that_differ_in_one_thing_end_apart(
+    differs: dict[str, Any], ends: set[tuple[str, str]], alice: Wallet
+) -> None:
+    stock(alice, 0, 0)
+    task = put_coins.start(actor=alice, name="alice", units=2 * ONE).task
+    Coin.objects.filter(pk=Coin.objects.order_by("id")[0].pk).update(**differs)
+
+    finalize.conclude(held=claimed(task))
+
+    assert set(Coin.objects.values_list("state", "pown")) == {(state, at(pown)) for state, pown in ends}
+
+
 @pytest.mark.parametrize(("state", "expected"), [("bank", "bank"), ("limbo", "limbo")])
 def test_coins_of_a_batch_that_differ_in_their_state_alone_end_apart(state: str, expected: str, alice: Wallet) -> None:
     """Nothing was sent of either, so each stays what it was."""

@@ -376,6 +376,20 @@ def test_change_is_put_with_the_last_batch(alice: Wallet) -> None:
     assert set(Coin.objects.values_list("batch", flat=True)) == {3}
 
 
+def test_of_a_break_that_did_not_happen_its_own_ten_are_deleted(breaking: Claim, bob: Wallet) -> None:
+    assert propose(breaking, dict.fromkeys(range(10), 25))
+    stock(bob, 1)
+    other = working(break_coins.start(actor=bob, name="bob", denomination=1))
+    assert propose(other, dict.fromkeys(range(10, 20), 25))
+    kept = list(Coin.objects.filter(task_id=other.task_id).order_by("pk").values())
+    assert len(kept) == 11
+
+    coin_breaks.settle(task=LockerTask.objects.get(pk=breaking.task_id), batch=coin_breaks.FIRST_BREAK, keep=False)
+
+    assert list(Coin.objects.filter(task_id=other.task_id).order_by("pk").values()) == kept
+    assert list(Coin.objects.exclude(task_id=other.task_id).values_list("denomination", "state")) == [(1, "bank")]
+
+
 @pytest.mark.parametrize(
     ("marks", "state", "ten", "stays"),
     [("p13 n12", "bank", "void", False), ("p12 n13", "limbo", "change", True), ("p12 f13", "limbo", "change", False)],

@@ -133,7 +133,7 @@ def test_coins_of_which_too_little_is_known_are_set_aside_in_a_batch_that_is_fre
     alice: Wallet, servers: Servers
 ) -> None:
     """The number of a batch is not its position: of the batch 0 no coin was left."""
-    run, numbers = importing(alice, 1, 1), [1]
+    run, numbers = importing(alice, 1, 1, 2), [1, 2]
     run.task.plan = {"two_secrets": [1]}
     refused = from_each(range(25), Status.INVALID_SN_OR_DENOMINATION)
     # About both coins, about the first, about the second.
@@ -142,10 +142,12 @@ def test_coins_of_which_too_little_is_known_are_set_aside_in_a_batch_that_is_fre
 
     import_._sort_out_two_secrets(run, numbers)
 
-    assert numbers == [1, 2]
-    assert LockerTask.objects.get(pk=run.task.pk).plan == {"two_secrets": [2]}
-    assert [run.fresh_coins(batch)[0].coin_id for batch in numbers] == [known.coin_id, unknown.coin_id]
-    assert [run.fresh_coins(batch)[0].old for batch in numbers] == [known.new, unknown.old]
+    assert numbers == [1, 2, 3]
+    assert LockerTask.objects.get(pk=run.task.pk).plan == {"two_secrets": [3]}
+    assert [[coin.coin_id for coin in run.fresh_coins(batch)] for batch in (1, 3)] == [
+        [known.coin_id], [unknown.coin_id],
+    ]  # fmt: skip
+    assert [run.fresh_coins(batch)[0].old for batch in (1, 3)] == [known.new, unknown.old]
 
 
 def test_the_second_number_of_a_file_is_taken_where_a_server_says_that_it_holds_it(

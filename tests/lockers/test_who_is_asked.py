@@ -210,6 +210,16 @@ def test_a_coin_is_put_where_a_server_holds_one_of_its_two_numbers(alice: Wallet
     assert vault.open_numbers(row.secrets, coin_id=row.pk) == (*old[:13], b"n" * 16, *old[14:])
 
 
+def test_a_put_that_servers_refuse_as_a_whole_is_sent_once(alice: Wallet, servers: Servers) -> None:
+    """Halves are asked of commands that change nothing."""
+    run, coins = putting(alice, "-25", "-25")
+    servers.says[Command.PUT] = [from_each(range(25), Status.INVALID_SN_OR_DENOMINATION)]
+
+    run.send_batch(Request(Command.PUT, 0, coins), known_good=True)
+
+    assert servers.asked == [Command.PUT]
+
+
 def test_silent_servers_are_asked_about_coins_that_fewer_than_13_have_stored(alice: Wallet, servers: Servers) -> None:
     run, _ = putting(alice, "p13 n12", "p12 n1 e1 f11")
     servers.says[Command.FIND] = [from_each([12], NEW)]

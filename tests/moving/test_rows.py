@@ -182,6 +182,9 @@ def change_much(peer: Service) -> None:
     actor = Wallet.objects.get(pk=an_id("c-manager"))
     for token in ("c-2", "c-3"):
         transfers.send_tokens(actor=actor, sender="c-two", receiver="c-manager", token_ids=[an_id(token)])
+    # Reserved by a transfer of Coppice.
+    peer.moved("d-there c-4", two, new, [an_id("c-4")], at="2023-06-07")
+    transfers.send_tokens(actor=Wallet.objects.get(pk=two), sender="c-two", receiver="o-one", token_ids=[an_id("c-4")])
     wallets.change_wallet(wallet_id=three, about="here")
     peer.change("wallet", three, about="there", logo_url="https://there")
     trusts.decline_trust(actor=Wallet.objects.get(pk=an_id("t-one")), trust_id=an_id("three over one"))
