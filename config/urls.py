@@ -42,7 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/try/", docs_pages.TryView.as_view()),
     re_path(r"^docs/errors/?$", error_page),
     path("docs/<slug:name>/", docs_pages.page),
-    re_path(r"^claim/?$", claim.open_link),
+    re_path(r"^claim/?$", coins.open_code),
     re_path(r"^claim/wallet/?$", claim.claim_into_wallet),
     re_path(r"^claim/new/?$", claim.claim_into_new_wallet),
     re_path(r"^claim/coins/?$", coins.begin),

@@ -124,8 +124,8 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
     raise errors.TooFewAvailable(len(token_ids))
 
 
-def is_code(text: str) -> bool:
-    """Return whether a text has the form of a claim link's code."""
+def has_form_of_code(text: str) -> bool:
+    """Return whether a text may be the code of a link; the transmit codes that the service makes are shorter."""
     return _CODE.fullmatch(text) is not None
 
 

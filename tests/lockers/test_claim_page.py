@@ -23,6 +23,7 @@ from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
 
 PASSWORD = "battery staple"
+NEW = {"password": "a new one", "again": "a new one", "new": "yes"}
 
 
 def text_of(response: Any) -> str:
@@ -101,6 +102,32 @@ def test_a_visitor_takes_the_coins_of_a_locker_into_a_wallet(
     assert_true_to_the_servers()
 
 
+@pytest.mark.parametrize(
+    ("text", "is_offered"),
+    [
+        ("7KQ4-M2XW-9TRD-HB6P", True),
+        (" my own code ", True),
+        ("https://example.org/claim#7KQ4-M2XW-9TRD-HB6P", True),
+        # The form of the code of a claim link.
+        ("x" * 24, False),
+        ("", False),
+        ("x" * 1001, False),
+        ("a\0b", False),
+    ],
+)
+def test_what_may_be_a_transmit_code_is_offered_and_not_counted_as_a_guess_of_a_link(
+    db: None, settings: Any, text: str, is_offered: bool
+) -> None:
+    settings.WRONG_CLAIM_CODES_PER_ADDRESS = 0 if is_offered else 100
+    response = Client().post("/claim", {"code": text})
+
+    assert response.status_code == (200 if is_offered else 422)
+    if is_offered:
+        assert hidden(response, "code") == text.strip().rpartition("#")[2]
+    else:
+        assert "No link has this code." in text_of(response)
+
+
 def test_a_form_that_is_sent_again_begins_no_second_task(alice: Wallet, bob: Wallet, settings: Any) -> None:
     settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
     fields = offered("ABC-1234")
@@ -151,8 +178,8 @@ def test_a_visitor_without_a_wallet_creates_one(network: LocalNetwork, mint: Min
     put(alice, 2, code)
     fields = offered(code)
 
-    page = sent(fields, wallet="newcomer", password="a new password", new="yes")
-    repeated = sent(fields, wallet="newcomer", password="a new password", new="yes")
+    page = sent(fields, wallet="newcomer", password="a new password", again="a new password", new="yes")
+    repeated = sent(fields, wallet="newcomer", password="a new password", again="a new password", new="yes")
     run_all()
 
     assert (page.status_code, repeated.status_code) == (200, 200)
@@ -168,10 +195,23 @@ def test_a_visitor_without_a_wallet_creates_one(network: LocalNetwork, mint: Min
         ({"wallet": "bob", "password": "wrong"}, 403, "The name of the wallet or the password is wrong."),
         ({"wallet": "nobody", "password": PASSWORD}, 403, "The name of the wallet or the password is wrong."),
         ({"wallet": "bob", "password": PASSWORD, "code": ""}, 422, "A transmit code"),
-        ({"wallet": "bob", "password": "a new one", "new": "yes"}, 403, "There is a wallet with this name."),
-        ({"wallet": "a b", "password": "a new one", "new": "yes"}, 400, ""),
-        ({"wallet": "fresh", "password": "7 chars", "new": "yes"}, 422, "at least 8 characters"),
-        ({"wallet": "fresh", "password": "a new one", "new": "yes", "code": "\x00"}, 422, "A transmit code"),
+        (
+            {"wallet": "bob", **NEW},
+            403,
+            "Another wallet has this name.",
+        ),
+        ({"wallet": "a b", **NEW}, 400, ""),
+        ({"wallet": "fresh", "password": "7 chars", "again": "7 chars", "new": "yes"}, 422, "A password has 8 to"),
+        (
+            {"wallet": "fresh", "password": "a new one", "again": "other", "new": "yes"},
+            422,
+            "The two passwords differ.",
+        ),
+        (
+            {"wallet": "fresh", **NEW, "code": "\x00"},
+            422,
+            "A transmit code",
+        ),
         ({"ticket": "forged"}, 410, "This page has expired."),
     ],
 )
@@ -198,7 +238,7 @@ def test_wrong_codes_are_counted_as_those_of_the_api(
         assert progress(page)["sentence"].startswith("No locker with this code, or it was emptied already")
 
     refused = sent(offered("WRONG-3-CODE"), wallet="alice", password="correct horse")
-    newcomer = sent(offered("WRONG-3-CODE"), wallet="newcomer", password="a new one", new="yes")
+    newcomer = sent(offered("WRONG-3-CODE"), wallet="newcomer", **NEW)
 
     for response in (refused, newcomer):
         assert response.status_code == 429
@@ -221,10 +261,9 @@ def test_new_wallets_are_limited_per_address(db: None, settings: Any, monkeypatc
     monkeypatch.setattr(new_wallets, "PER_ADDRESS", 1)
     # The counter of the address outlives a test.
     here, elsewhere = (Client(REMOTE_ADDR=str(IPv6Address(token_bytes(16)))) for _ in range(2))
-    chosen = {"password": "a new one", "new": "yes"}
 
     answers = [
-        client.post("/claim/coins", offered("ABC-1234") | {"wallet": name} | chosen)
+        client.post("/claim/coins", offered("ABC-1234") | {"wallet": name} | NEW)
         for client, name in ((here, "first"), (here, "second"), (elsewhere, "third"))
     ]
 

@@ -252,8 +252,7 @@ def test_no_sentence_contradicts_the_counts(
             {CoinState.LIMBO: 1},
             Rest(unknown=COIN),
             "The locker had expired: 1 CloudCoin in limbo: the servers have not confirmed yet that the wallet owns"
-            " them;"
-            " fewer than 13 of 25 servers said where 1 CloudCoin is; they are asked again automatically."
+            " them; fewer than 13 of 25 servers said where 1 CloudCoin is; they are asked again automatically."
             f" {task_results.ASKED_AGAIN}",
         ),
         ({CoinState.MISSED: 3}, Rest(taken=3 * COIN),

@@ -1,5 +1,5 @@
 """
-The page `/claim`, which opens a claim link or a locker.
+The page `/claim`, which opens a claim link.
 
 The code is in the fragment of the link, which browsers do not send. A script puts it into a form; without scripts the
 visitor pastes the link. From then on the code is in the bodies of forms. The visitor claims into a wallet, with its
@@ -19,7 +19,7 @@ from config.api import claim_limits
 from config.api.errors import RequestRefused
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address
-from config.web.public_pages import base, coins, new_wallets
+from config.web.public_pages import base, new_wallets
 from transfers import action_token_lists, action_tokens, errors, queries
 from transfers.action_token_lists import ActionTokenRow
 from transfers.states import ActionTokenState
@@ -30,14 +30,13 @@ from wallets.models import Wallet
 
 _OPEN: Final = "Open a link"
 _UNKNOWN: Final = "No link has this code. Check that it is complete."
-_NO_LINK: Final = "No link has this code. If it is the transmit code of a locker, its coins can be taken here."
 _ENDED: Final = {
     ActionTokenState.REDEEMED: "These trees have been claimed already.",
     ActionTokenState.CANCELLED: "This link was cancelled. Ask the sender for a new one.",
     ActionTokenState.EXPIRED: "This link has expired. Ask the sender for a new one.",
 }
 # The domain's own words are for programs.
-_WORDS: Final[dict[type[DomainError], str]] = {
+WORDS: Final[dict[type[DomainError], str]] = {
     errors.ActionTokenForAnother: "This link is for another e-mail address.",
     errors.SameWallet: "The sender cannot claim the trees. Choose another wallet.",
     wallet_errors.InvalidCredentials: base.WRONG_LOGIN,
@@ -61,12 +60,7 @@ def open_link(request: HttpRequest) -> HttpResponse:
     """Show the form for the code of a link, or the link whose code was sent."""
     if request.method != "POST":
         return base.page(request, "public/claim.html", {"title": _OPEN})
-    code = _code_in(request.POST.get("code", ""))
-    if not action_tokens.is_code(code):
-        return coins.offer(request, code)
-    return _with_link(
-        request, lambda opened: _page(request, opened), unknown=lambda: coins.offer(request, code, note=_NO_LINK)
-    )
+    return _with_link(request, lambda opened: _page(request, opened))
 
 
 @answered_on(Pool.PASSWORDS)
@@ -98,9 +92,9 @@ def claim_into_new_wallet(request: HttpRequest) -> HttpResponse:
 
     def act(opened: _Opened) -> HttpResponse:
         name, password = request.POST.get("wallet", "").strip(), request.POST.get("password", "")
-        if (refusal := _unfit(password, request.POST.get("again", ""))) is not None:
+        if (refusal := unfit(password, request.POST.get("again", ""))) is not None:
             return _page(request, opened, refusal, status=422, new=name)
-        new_wallets.admit(request, password)
+        new_wallets.admit(request)
         with transaction.atomic():
             wallet = operations.create_wallet(name=name, password=password)
             _redeem(request, wallet, opened)
@@ -110,7 +104,7 @@ def claim_into_new_wallet(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_variables("password", "again")
-def _unfit(password: str, again: str) -> str | None:
+def unfit(password: str, again: str) -> str | None:
     """Return why a new password is refused, or None."""
     length = len(passwords.composed(password))
     if not passwords.MINIMUM_CHOSEN_LENGTH <= length <= passwords.MAXIMUM_LENGTH or "\0" in password:
@@ -125,17 +119,13 @@ def _redeem(request: HttpRequest, wallet: Wallet, opened: _Opened) -> None:
         action_tokens.redeem(actor=wallet, code=opened.code, email=request.POST.get("email", ""))
 
 
-def _with_link(
-    request: HttpRequest, act: Callable[[_Opened], HttpResponse], *, unknown: Callable[[], HttpResponse] | None = None
-) -> HttpResponse:
-    """Act on the link whose code the form has, or return what `unknown` shows, or why there is none."""
-    code = _code_in(request.POST.get("code", ""))
+def _with_link(request: HttpRequest, act: Callable[[_Opened], HttpResponse]) -> HttpResponse:
+    """Act on the link whose code the form has, or show why there is none."""
+    code = code_in(request.POST.get("code", ""))
     try:
         with claim_limits.claiming(address=client_address(request), code=code):
             link = action_token_lists.described(code=code)
     except errors.ActionTokenNotVerified as error:
-        if unknown is not None:
-            return unknown()
         refusal = base.refusal_of(request, error)
         context = {"title": _OPEN, "refusal": _UNKNOWN}
         return base.page(request, "public/claim.html", context, status=refusal.status)
@@ -157,7 +147,7 @@ def _claiming(request: HttpRequest, act: Callable[[_Opened], HttpResponse], **ty
             sentence, status, headers = f"{error.message}.", error.status_code, error.headers
         except DomainError as error:
             _, status, headers = base.refusal_of(request, error)
-            sentence = next((_WORDS[kind] for kind in type(error).__mro__ if kind in _WORDS), "")
+            sentence = next((WORDS[kind] for kind in type(error).__mro__ if kind in WORDS), "")
         # As it is now: another visitor may have been faster.
         now = opened._replace(link=action_token_lists.described(code=opened.code))
         return _page(request, now, sentence, status=status, headers=headers, **typed)
@@ -165,7 +155,7 @@ def _claiming(request: HttpRequest, act: Callable[[_Opened], HttpResponse], **ty
     return _with_link(request, guarded)
 
 
-def _code_in(text: str) -> str:
+def code_in(text: str) -> str:
     """Return the code in what the visitor pasted: a whole link, or the code alone."""
     return text.strip().rpartition("#")[2]
 

@@ -23,18 +23,23 @@ from django.views.decorators.http import require_http_methods
 from config.api.cloudcoin.task_serializers import DOING
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address
-from config.web.public_pages import base, new_wallets
+from config.web.public_pages import base, claim, new_wallets
 from config.web.security_headers import PUBLIC_POLICY
 from lockers import queries
 from lockers.coin_outcomes import amount_verb, coins_text
 from lockers.models import LockerTask
 from lockers.operations import take
+from lockers.raida import codes
+from lockers.raida.errors import InvalidCode
 from lockers.states import TaskState
+from transfers import action_tokens
+from wallets import names
 from wallets import operations as wallets
-from wallets.errors import DomainError, WalletNameTaken
+from wallets.errors import DomainError
 from wallets.models import Wallet
 
 _OFFER: Final = "Take the coins of a locker"
+_LONGEST_CODE: Final = 1000
 _TICKET_SECONDS: Final = 3600
 _BEGINS: Final = "public_pages.coins.begins"
 _SHOWS: Final = "public_pages.coins.shows"
@@ -42,41 +47,52 @@ _EXPIRED: Final = (
     "This page has expired. A task that it began goes on without it: the coins are in the wallet when it has ended."
 )
 _USED: Final = "This form has begun a task already. Send it once more to begin another."
-_NAME_TAKEN: Final = "There is a wallet with this name. If it is yours, log in with it; otherwise choose another name."
+
+
+@base.secrets_in_form
+@require_http_methods(["GET", "HEAD", "POST"])
+def open_code(request: HttpRequest) -> HttpResponse:
+    """Show the form for a code; or what the sent code opens: a claim link by its form, otherwise a locker."""
+    code = claim.code_in(request.POST.get("code", ""))
+    if request.method == "POST" and _may_open_a_locker(code):
+        return offer(request, code)
+    return claim.open_link(request)
+
+
+def _may_open_a_locker(code: str) -> bool:
+    if action_tokens.has_form_of_code(code) or len(code) > _LONGEST_CODE:
+        return False
+    try:
+        return bool(codes.verbatim(code))
+    except InvalidCode:
+        return False
 
 
 @sensitive_variables("code")
-def offer(
-    request: HttpRequest,
-    code: str,
-    *,
-    ticket: str = "",
-    refusal: base.Refusal | None = None,
-    note: str = "",
-) -> HttpResponse:
-    """Return the form that begins to take the coins of the locker with this transmit code."""
+def offer(request: HttpRequest, code: str, *, ticket: str = "", refusal: base.Refusal | None = None) -> HttpResponse:
+    """Return the forms that begin to take the coins of the locker with this transmit code."""
+    typed = request.POST.get("wallet", "")
     context = {
         "title": _OFFER,
         "code": code,
         "ticket": ticket or _signed(uuid4(), _BEGINS),
-        "wallet": request.POST.get("wallet", ""),
-        "is_new": "new" in request.POST,
-        "note": note,
+        "new" if "new" in request.POST else "existing": typed,
         "refusal": refusal and refusal.sentence,
     }
     status, headers = (200, None) if refusal is None else (refusal.status, refusal.headers)
     return base.page(request, "public/coins.html", context, status=status, headers=headers)
 
 
-@base.secrets_in_form
 @answered_on(Pool.PASSWORDS)
+@base.secrets_in_form
 @require_http_methods(["GET", "HEAD", "POST"])
 def begin(request: HttpRequest) -> HttpResponse:
     """Log the visitor in, or make the new wallet, begin the take, and show its progress."""
     if request.method != "POST":
         return redirect(f"{get_script_prefix()}claim")
-    code = request.POST.get("code", "").strip()
-    ticket = request.POST.get("ticket", "")
+    code, ticket = request.POST.get("code", "").strip(), request.POST.get("ticket", "")
+    if not ticket:
+        return offer(request, code)
     task_id = _read(ticket, _BEGINS)
     if task_id is None:
         return offer(request, code, refusal=base.Refusal(_EXPIRED, 410, {}))
@@ -84,14 +100,16 @@ def begin(request: HttpRequest) -> HttpResponse:
         task = _begun(request, code, task_id)
     except base.LoginRefused as error:
         return offer(request, code, ticket=ticket, refusal=error.refusal)
-    except WalletNameTaken as error:
-        refused = base.refusal_of(request, error)
-        return offer(request, code, ticket=ticket, refusal=refused._replace(sentence=_NAME_TAKEN))
     except DomainError as error:
-        return offer(request, code, ticket=ticket, refusal=base.refusal_of(request, error))
+        return offer(request, code, ticket=ticket, refusal=_in_words(base.refusal_of(request, error), error))
     if task is None:
         return offer(request, code, refusal=base.Refusal(_USED, 409, {}))
     return _progress(request, task)
+
+
+def _in_words(refusal: base.Refusal, error: DomainError) -> base.Refusal:
+    words = next((claim.WORDS[kind] for kind in type(error).__mro__ if kind in claim.WORDS), refusal.sentence)
+    return refusal._replace(sentence=words if words.endswith(".") else f"{words}.")
 
 
 def _begun(request: HttpRequest, code: str, task_id: UUID) -> LockerTask | None:
@@ -119,7 +137,9 @@ def _begun_for_new(request: HttpRequest, code: str, task_id: UUID) -> LockerTask
         found = base.log_in(request)
         task = queries.take_with_id(task_id)
         return task if task is not None and task.wallet_id == found.pk else None
-    new_wallets.admit(request, password)
+    if (unfit := claim.unfit(password, request.POST.get("again", ""))) is not None:
+        raise base.LoginRefused(base.Refusal(unfit, 422, {}))
+    new_wallets.admit(request)
     with transaction.atomic():
         wallet = wallets.create_wallet(name=name, password=password)
         return _start(request, wallet, code, task_id)
@@ -142,13 +162,16 @@ def progress(request: HttpRequest) -> HttpResponse:
         return base.page(request, "public/coins_progress.html", {"title": _OFFER, "refusal": _EXPIRED}, status=410)
     if request.accepts("text/html"):
         return _progress(request, task)
-    response = JsonResponse(_state_of(task))
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return JsonResponse(_state_of(task))
 
 
 def _progress(request: HttpRequest, task: LockerTask) -> HttpResponse:
-    context = {"title": _OFFER, **_state_of(task), "ticket": _signed(task.pk, _SHOWS), "name": task.wallet.name}
+    context = {
+        "title": _OFFER,
+        **_state_of(task),
+        "ticket": _signed(task.pk, _SHOWS),
+        "name": names.shown(task.wallet.name),
+    }
     policy = {"Content-Security-Policy": f"{PUBLIC_POLICY}; connect-src 'self'"}
     return base.page(request, "public/coins_progress.html", context, headers=policy)
 
@@ -171,7 +194,7 @@ def _sentence(task: LockerTask) -> str:
     taken = int(task.result.get("total", 0))
     if not taken:
         return task.message
-    arrived = f"{coins_text(taken)} {amount_verb(taken)} in the wallet {task.wallet.name} now."
+    arrived = f"{coins_text(taken)} {amount_verb(taken)} in the wallet {names.shown(task.wallet.name)} now."
     return arrived if task.message == "Taken." else f"{arrived} {task.message}"
 
 

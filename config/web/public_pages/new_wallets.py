@@ -4,34 +4,27 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.views.decorators.debug import sensitive_variables
 
 from config.api import error_codes as codes
 from config.api.errors import RequestRefused
 from config.web.addresses import client_address, network_of
 from config.web.public_pages import base
-from wallets import passwords
 from wallets.redis_servers import Away, Counts, ask
 
 # Attempts count, so that nobody can try many names.
 PER_ADDRESS: Final = 20
 WINDOW_SECONDS: Final = 3600
 
-_TOO_SHORT: Final = f"Choose a password of at least {passwords.MINIMUM_CHOSEN_LENGTH} characters."
-
 # Used while the server of `REDIS_URL` does not answer.
 _here: Final = Counts()
 
 
-@sensitive_variables("password")
-def admit(request: HttpRequest, password: str) -> None:
+def admit(request: HttpRequest) -> None:
     """
-    Count one attempt to create a wallet with this password.
+    Count one attempt to create a wallet.
 
-    :raises LoginRefused: the password is too short, or the address or its /64 has made too many within an hour
+    :raises LoginRefused: the address, or its /64, has made too many within an hour
     """
-    if len(passwords.composed(password)) < passwords.MINIMUM_CHOSEN_LENGTH:
-        raise base.LoginRefused(base.Refusal(_TOO_SHORT, 422, {}))
     key = f"coppice:new-wallets:address:{network_of(client_address(request))}"
 
     def count(client: Any) -> list[Any]:
