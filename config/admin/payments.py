@@ -78,9 +78,8 @@ class PaymentRequestPage(base.LedgerPage):
 
     def detail(self, request: HttpRequest, row: PaymentRequest) -> dict[str, Any]:
         seen = payment_requests.view(row, payments=payment_requests.payments_of(row))
-        ends = (
-            [] if row.closed_at is None else [Fact("closed", formats.full(row.closed_at), formats.ago(row.closed_at))]
-        )
+        closed = row.closed_at
+        ends = [] if closed is None else [Fact("closed", formats.full(closed), note=formats.ago(closed))]
         return {
             "title": f"Payment request {formats.short(row.pk)}",
             "payments": seen.payments,

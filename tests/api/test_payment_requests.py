@@ -11,6 +11,7 @@ from lockers.models import LockerTask, Payment, PaymentRequest
 from lockers.operations import payment_requests as operations
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.stock import stock
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +78,27 @@ def test_a_shop_asks_is_paid_and_reconciles(alice: Caller, bob: Caller) -> None:
     assert [each["amount"] for each in seen["payments"]] == [3.5, 1.5]
     (found,) = answer(alice.get(f"{PATH}?reference=order-1042&state=paid"))[1]["payment_requests"]
     assert found == {name: value for name, value in seen.items() if name != "payments"}
+
+
+def test_the_event_says_what_was_paid_and_for_which_order(alice: Caller, bob: Caller) -> None:
+    api_key = wallets.create_api_key(name="shop")[1]
+    shop = Caller(api_key, alice.bearer, alice.wallet)
+    asked = ask(alice, reference="order-1042")
+    stock(wallet(bob), *[0] * 5)
+    paid = answer(bob.post(f"{PATH}/{asked['id']}/pay", {}))[1]
+
+    (event,) = (
+        each for each in shop.get("/events?limit=100").json()["events"] if each["type"] == "payment_request.paid"
+    )
+    assert event["payload"] == {
+        "amount": 5,
+        "paymentRequestId": asked["id"],
+        "paymentRequestState": "paid",
+        "paid": 5,
+        "paymentId": paid["id"],
+        "paymentAmount": 5,
+        "reference": "order-1042",
+    }
 
 
 def test_a_payer_sees_what_the_page_shows(alice: Caller, bob: Caller) -> None:

@@ -100,7 +100,8 @@ def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]
 COMMANDS = dict(leaves(coppice))
 WITHOUT_KEY = {
     "coins balance", "completion", "events", "inbox", "locker code", "locker list", "locker peek", "login", "logout",
-    "password", "sessions", "transfers", "trust list", "wallets", "webhooks listen",
+    "password", "payment-request list", "payment-request show", "sessions", "transfers", "trust list", "wallets",
+    "webhooks listen",
 }  # fmt: skip
 
 
@@ -131,7 +132,11 @@ def test_no_option_takes_a_secret() -> None:
 
 @pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if isinstance(one, SecretiveCommand)])
 def test_a_secret_on_the_command_line_is_refused_and_not_repeated(command: Command, name: str) -> None:
-    needed = ["20"] if name == "locker put" else ["alice"] if name == "login" else []
+    needed = {
+        "locker put": ["20"],
+        "login": ["alice"],
+        "payment-request pay": ["5f0e7d3e-0f7a-4a55-9f43-1f0b0a1f6c11"],
+    }.get(name, [])
 
     result = command(*name.split(), *needed, "S3CR3T-C0D3")
 
@@ -142,7 +147,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(command: Comma
 
 def test_what_takes_a_secret_refuses_it_on_the_command_line() -> None:
     assert {name for name, one in COMMANDS.items() if isinstance(one, SecretiveCommand)} == {
-        "login", "locker put", "locker peek", "locker take", "password",
+        "login", "locker put", "locker peek", "locker take", "password", "payment-request pay",
     }  # fmt: skip
 
 

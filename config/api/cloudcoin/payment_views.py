@@ -142,7 +142,7 @@ class PaymentRequestViewSet(LockersViewSet):
         "payment_requests.cancel",
         "Cancel a payment request",
         answers=serializers.PAYMENT_REQUEST,
-        takes=Takes(path=_PATH),
+        takes=Takes(path=_PATH, is_idempotent=True),
         refusals=[errors.PaymentRequestNotFound(), errors.PaymentRequestClosed("paid")],
     )
     def cancel(self, request: Request, payment_request_id: str) -> Response:

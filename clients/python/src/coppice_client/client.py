@@ -272,6 +272,13 @@ class Client:
     fix_coins = _One(calls.fix_coins)
     find_coins = _One(calls.find_coins)
     check_coins = _One(calls.check_coins)
+    create_payment_request = _One(calls.create_payment_request)
+    payment_requests = _Many(calls.payment_requests)
+    payment_request = _One(calls.payment_request)
+    cancel_payment_request = _One(calls.cancel_payment_request)
+    pay = _One(calls.pay)
+    pay_with_code = _One(calls.pay_with_code)
+    payment = _One(calls.payment)
 
 
 class AsyncClient:
@@ -400,6 +407,13 @@ class AsyncClient:
     fix_coins = _AsyncOne(calls.fix_coins)
     find_coins = _AsyncOne(calls.find_coins)
     check_coins = _AsyncOne(calls.check_coins)
+    create_payment_request = _AsyncOne(calls.create_payment_request)
+    payment_requests = _AsyncMany(calls.payment_requests)
+    payment_request = _AsyncOne(calls.payment_request)
+    cancel_payment_request = _AsyncOne(calls.cancel_payment_request)
+    pay = _AsyncOne(calls.pay)
+    pay_with_code = _AsyncOne(calls.pay_with_code)
+    payment = _AsyncOne(calls.payment)
 
 
 class _More(Generic[T]):

@@ -13,6 +13,9 @@ TrustRequestType: TypeAlias = Literal["send", "receive", "manage", "yield"]
 TrustState: TypeAlias = Literal["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"]
 TaskStatus: TypeAlias = Literal["running", "completed", "error"]
 FileType: TypeAlias = Literal["bin", "png", "stack", "zip"]
+PaymentRequestState: TypeAlias = Literal["open", "partly_paid", "paid", "cancelled", "expired"]
+PaymentMode: TypeAlias = Literal["single", "partial"]
+PaymentState: TypeAlias = Literal["credited", "pending", "failed"]
 # A number of coins. A text stands for an amount that no JSON number represents exactly.
 Amount: TypeAlias = int | float | str
 
@@ -352,5 +355,42 @@ class Export(TypedDict):
     receipt_id: str
 
 
+class Payment(TypedDict):
+    """A payment of a payment request. It is final unless its state is `pending`."""
+
+    id: str
+    payment_request_id: str
+    state: PaymentState
+    amount: Amount
+    pending: Amount
+    method: Literal["wallet", "code"]
+    payer: str | None
+    is_late: bool
+    message: str
+    created_at: str
+    settled_at: str | None
+
+
+class PaymentRequest(TypedDict):
+    """A request to be paid coins. Only who controls the payee gets `reference` and `payments`."""
+
+    id: str
+    wallet: str
+    state: PaymentRequestState
+    mode: PaymentMode
+    amount: Amount
+    paid: Amount
+    pending: Amount
+    outstanding: Amount
+    description: str
+    url: str
+    created_at: str
+    expires_at: str | None
+    closed_at: str | None
+    reference: NotRequired[str]
+    payments: NotRequired[list[Payment]]
+
+
+PAYMENT_REQUEST_STATES: Final[tuple[PaymentRequestState, ...]] = ("open", "partly_paid", "paid", "cancelled", "expired")
 FILE_TYPES: Final[tuple[FileType, ...]] = ("bin", "png", "stack", "zip")
 TRUST_REQUEST_TYPES: Final[tuple[TrustRequestType, ...]] = ("send", "receive", "manage", "yield")
