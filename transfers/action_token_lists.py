@@ -100,6 +100,13 @@ def described(*, code: str) -> ActionTokenRow:
     return ActionTokenRow(*row)
 
 
+def links_among(reservations: Sequence[UUID]) -> set[UUID]:
+    """Return those of these ids, by which tokens are reserved, that are of claim links; the others are of transfers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM transfers_actiontoken WHERE id = ANY (%s)", [list(reservations)])
+        return {link_id for (link_id,) in cursor.fetchall()}
+
+
 def links_due(*, links: int, tokens: int) -> list[UUID]:
     """
     Return active links that have expired, the earliest first: as many at most, with as many reserved tokens at most.

@@ -23,7 +23,7 @@ from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from transfers import errors, ledger, queries
-from transfers.action_token_lists import ActionTokenRow, action_token_visible_to, links_due
+from transfers.action_token_lists import ActionTokenRow, action_token_visible_to, links_among, links_due
 from transfers.models import ActionToken
 from transfers.operations import TooFew, attempt
 from transfers.states import ActionTokenState
@@ -173,7 +173,7 @@ def _refuse_tokens(*, actor: Wallet, sender_id: UUID, token_ids: Sequence[UUID])
     if elsewhere:
         raise errors.TokensOutsideSender(elsewhere)
     reserved = {token_id: reserved_by for token_id in token_ids if (reserved_by := found[token_id][1]) is not None}
-    links = set(ActionToken.objects.filter(pk__in=set(reserved.values())).values_list("pk", flat=True))
+    links = links_among(list(reserved.values()))
     if committed := [token_id for token_id, reserved_by in reserved.items() if reserved_by in links]:
         raise errors.TokensCommitted(committed)
     if reserved:

@@ -38,7 +38,7 @@ class LedgerSummary(NamedTuple):
 
     issued: int
     held: int
-    # Tokens that are marked as reserved, and tokens that pending transfers count as reserved.
+    # Tokens that are marked as reserved, and tokens that pending transfers and claim links count as reserved.
     reserved_tokens: int
     reserved_by_transfers: int
     pending: Waiting

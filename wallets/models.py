@@ -253,6 +253,7 @@ class OperatorAction(models.Model):
             ("act_end_trust", "Can end trusts between wallets"),
             ("act_cancel_transfer", "Can cancel transfers in the name of others"),
             ("act_cancel_payment_request", "Can cancel payment requests in the name of others"),
+            ("act_cancel_action_token", "Can cancel claim links of others"),
             ("act_start_find", "Can look for coins in doubt"),
             ("act_start_fix", "Can fix coins"),
             ("act_check_coins", "Can check coins"),

@@ -56,6 +56,7 @@ class OperatorVerb(models.TextChoices):
     CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
     # Shorter than its label: the column has 24 characters.
     CANCELLED_PAYMENT_REQUEST = "ended_payment_request", "cancelled a payment request"
+    CANCELLED_ACTION_TOKEN = "cancelled_action_token", "cancelled a claim link"
     RETRIED_TASK = "retried_task", "retried a task"
     STARTED_FIND = "started_find", "began to find coins"
     ROLLED_BACK_TASK = "rolled_back_task", "rolled a task back"

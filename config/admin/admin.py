@@ -11,9 +11,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from config.admin import base, people, roles, second_factor, sessions
-
 # The pages of the apps register themselves.
+from config.admin import action_tokens as _action_tokens  # noqa: F401
+from config.admin import base, people, roles, second_factor, sessions
 from config.admin import lockers as _lockers  # noqa: F401
 from config.admin import payments as _payments  # noqa: F401
 from config.admin import transfers as _transfers  # noqa: F401

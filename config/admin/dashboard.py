@@ -220,6 +220,8 @@ def _ledger_tiles(summary: transfers.LedgerSummary) -> list[Tile]:
     whole = summary.issued == summary.held
     difference = f"{abs(summary.issued - summary.held):,} {'missing' if summary.issued > summary.held else 'too many'}"
     agrees = summary.reserved_tokens == summary.reserved_by_transfers
+    in_links = summary.reserved_by_transfers - summary.pending.tokens
+    by_links = f", {in_links:,} by claim links" if in_links else ""
     oldest = min(
         (at for at in (summary.pending.oldest_at, summary.requested.oldest_at) if at is not None), default=None
     )
@@ -236,9 +238,9 @@ def _ledger_tiles(summary: transfers.LedgerSummary) -> list[Tile]:
         Tile(
             "tokens reserved",
             f"{summary.reserved_tokens:,}",
-            f"by {summary.pending.transfers:,} pending transfers"
+            f"by {summary.pending.transfers:,} pending transfers{by_links}"
             if agrees
-            else f"but pending transfers say {summary.reserved_by_transfers:,}. Run an audit",
+            else f"but pending transfers and claim links say {summary.reserved_by_transfers:,}. Run an audit",
             f"{transfer_list}?state=pending",
             "good" if agrees else "bad",
             "✓" if agrees else "!",

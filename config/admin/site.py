@@ -20,6 +20,7 @@ _AROUND: Final[Sequence[str]] = (
     "wallets.wallet",
     "wallets.token",
     "transfers.transfer",
+    "transfers.actiontoken",
     "trusts.trust",
     "lockers.lockertask",
     "lockers.locker",

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from config.admin import base, charts
+from config.admin import action_tokens, base, charts
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url, page_url
@@ -17,9 +17,9 @@ from config.admin.templatetags import formats
 from lockers import queries as lockers
 from lockers import reports as coins_overview
 from lockers.models import Coin, LockerTask
-from transfers import counters
+from transfers import action_token_lists, counters
 from transfers import reports as transfers
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts import reports as trusts
 from trusts.models import Trust
 from wallets import names, reports
@@ -87,10 +87,12 @@ class WalletPage(base.LedgerPage):
             "neighbours": neighbours,
             "picture": _picture(row, neighbours),
             "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
+            "claim_links": action_tokens.latest_of(row.pk, limit=10),
             "keys": keys,
             "links": {
                 "tokens": list_url(Token) + here,
                 "transfers": list_url(Transfer) + here,
+                "claim_links": list_url(ActionToken) + here,
                 "trusts": list_url(Trust) + here,
                 "coins": list_url(Coin) + here,
                 "tasks": list_url(LockerTask) + here,
@@ -132,7 +134,7 @@ def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeStri
 class ReservedFilter(base.Choice):
     title = "reserved"
     parameter_name = "reserved"
-    values = (("yes", "by a pending transfer"), ("no", "free"))
+    values = (("yes", "by a pending transfer or a claim link"), ("no", "free"))
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset.filter(transfer_pending_id__isnull=value == "no")
@@ -171,10 +173,15 @@ class TokenPage(base.LedgerPage):
     holder = base.column("holder", lambda token: link(token.wallet))
 
     @admin.display(description="state")
-    def state(self, token: Token) -> SafeString | str:
+    def state(self, token: Any) -> SafeString | str:
         if token.transfer_pending_id is None:
             return "free"
-        return link(Transfer(pk=token.transfer_pending_id), "reserved")
+        return action_tokens.reservation(token.transfer_pending_id, is_link=token.is_in_link, text="reserved")
+
+    def prepare(self, rows: list[Any]) -> None:
+        links = action_token_lists.links_among([row.transfer_pending_id for row in rows if row.transfer_pending_id])
+        for row in rows:
+            row.is_in_link = row.transfer_pending_id in links
 
     moved = base.column("moves", lambda token: f"{token.moves:,}")
     made = base.column("issued", lambda token: formats.moment(token.created_at))
@@ -190,13 +197,17 @@ class TokenPage(base.LedgerPage):
                 Fact("id", row.pk),
                 Fact("capture", row.capture_id, note="the tree that it represents"),
                 Fact("holder", link(row.wallet)),
-                Fact("state", "free")
-                if row.transfer_pending_id is None
-                else Fact("state", "reserved by a pending transfer", page_url(Transfer, row.transfer_pending_id)),
+                Fact("state", "free") if row.transfer_pending_id is None else _reserved(row.transfer_pending_id),
                 Fact("issued", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("moved", f"{row.moves:,} times" if row.moves != 1 else "once"),
             ],
         }
+
+
+def _reserved(reserved_by: Any) -> Fact:
+    if action_token_lists.links_among([reserved_by]):
+        return Fact("state", "reserved by a claim link", page_url(ActionToken, reserved_by))
+    return Fact("state", "reserved by a pending transfer", page_url(Transfer, reserved_by))
 
 
 class ValidityFilter(base.Choice):

@@ -16,10 +16,12 @@ from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, Serve
 from lockers.operations import payment_requests
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
 from tests.tables import empty_tables
+from transfers import action_tokens
 from transfers import operations as transfers
+from transfers.models import ActionToken
 from trusts import operations as trusts
 from wallets import operations as wallets
-from wallets.models import AuditRun, OperatorAction
+from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
 # The text in secret fields; no page may show it.
@@ -107,6 +109,11 @@ def ledger(db: None, staff: User, committed_rows: SimpleNamespace | None) -> Sim
         rows: SimpleNamespace = committed_rows.ledger
         return rows
     return furnish(staff)
+
+
+def a_link_of(wallet: Wallet) -> ActionToken:
+    """Return a claim link of a wallet, of one token."""
+    return ActionToken.objects.get(pk=action_tokens.offer_bundles(actor=wallet, sender=None, size=1)[0].id)
 
 
 def furnish(staff: User) -> SimpleNamespace:

@@ -13,9 +13,9 @@ from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
 from config.admin.models import Session
 from lockers.models import LockerTask
-from tests.admin.conftest import furnish
+from tests.admin.conftest import a_link_of, furnish
 from tests.support.local_network import LocalNetwork, listening
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
 from wallets import errors
 from wallets.models import ApiKey, BearerToken, OperatorAction, Wallet
@@ -47,6 +47,7 @@ def rows_of(staff: User) -> dict[Any, Any]:
         BearerToken: BearerToken.objects.get(),
         LockerTask: ledger.failed,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
+        ActionToken: a_link_of(ledger.alice),
         Trust: Trust.objects.get(pk=ledger.trust.id),
         User: vera,
         Session: Session.objects.get(user=vera),

@@ -21,13 +21,13 @@ from lockers import reports, vault
 from lockers.localnet.control import Control
 from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
-from tests.admin.conftest import furnish
+from tests.admin.conftest import a_link_of, furnish
 from tests.support.desk_pages import confirm, confirmation, text_of, url
 from tests.support.local_network import LocalNetwork, listening
 from transfers import operations as transfers
 from transfers.audit import audit_findings
 from transfers.counters import token_counts
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
 from trusts.errors import EndedByOperator
 from trusts.models import Trust
@@ -376,6 +376,7 @@ def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
         Session: Session.objects.get(),
     }
     rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
+    rows[ActionToken] = a_link_of(ledger.alice)
     rows[Trust] = Trust.objects.get(pk=ledger.trust.id)
 
     answers = {deed.name: desk.get(url(deed.name, rows.get(deed.model))).status_code for deed in registry.ALL}
@@ -560,6 +561,7 @@ MAY = {
     "revoke-bearer-token": {roles.OPERATOR, roles.ADMINISTRATOR},
     "end-trust": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "cancel-action-token": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-find": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
     "check-coins": {roles.OPERATOR, roles.ADMINISTRATOR},
@@ -592,6 +594,7 @@ def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> No
         BearerToken: BearerToken.objects.first(),
         LockerTask: ledger.running,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
+        ActionToken: a_link_of(ledger.alice),
         User: User.objects.create_user("vera", is_staff=True),
         Trust: Trust.objects.get(pk=ledger.trust.id),
     }

@@ -13,6 +13,7 @@ from django.urls import reverse
 from config.admin.base import LedgerPage
 from lockers.models import LockerTask
 from lockers.states import TaskKind, TaskState
+from tests.admin.conftest import a_link_of
 from tests.api.caller import Caller
 from tests.support.desk_pages import confirm, url
 from transfers import operations as transfers
@@ -52,6 +53,7 @@ def is_linked(desk: Any, action: Any, name: Any, row_id: Any) -> Any:
 def test_the_page_of_each_kind_of_thing_names_the_acts_on_it(
     desk: Client, staff: User, ledger: SimpleNamespace, kind: Any
 ) -> None:
+    a_link_of(ledger.alice)
     rows = list(admin.site._registry[PAGES[kind].model].get_queryset(None)[:2])
     row, name = rows[0], f"{PAGES[kind].app_label}_{PAGES[kind].model_name}"
     operator = operator_log.Operator(staff=staff, confirmation="c1", reason="a call on the phone")

@@ -99,7 +99,7 @@ def test_an_unsound_ledger_cannot_be_overlooked(desk: Client, ledger: SimpleName
     assert tiles(shown)["tokens issued = held"] == ("23", "bad")
     assert tiles(shown)["tokens reserved"] == ("3", "bad")
     assert b"20 held: 3 missing. Run an audit" in shown.content
-    assert b"but pending transfers say 2. Run an audit" in shown.content
+    assert b"but pending transfers and claim links say 2. Run an audit" in shown.content
 
 
 def test_an_audit_finds_tokens_that_nobody_issued(ledger: SimpleNamespace) -> None:

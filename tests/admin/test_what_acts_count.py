@@ -22,7 +22,7 @@ from config.admin.models import Session
 from tests.admin.running import run
 from tests.transfers import frames
 from tests.transfers.frames import World
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
 from wallets.errors import NotPossible
 from wallets.models import ApiKey, BearerToken, OperatorAction, Token
@@ -93,6 +93,8 @@ def test_what_is_cancelled_or_ended_is_shown_as_it_is(world: World) -> None:
     assert shown(transfer_actions.CancelTransfer, asked) == {
         "state": "requested", "tokens_asked": 1, "tokens_reserved": 0,
     }  # fmt: skip
+    link = ActionToken.objects.get(pk=world.id_of("link of alice"))
+    assert shown(transfer_actions.CancelActionToken, link) == {"state": "active", "tokens_reserved": 2}
     for name, state in (("alice may send to bobby", "trusted"), ("rita may send to alice", "requested")):
         assert shown(trust_actions.EndTrust, Trust.objects.get(pk=world.id_of(name))) == {"state": state}
 

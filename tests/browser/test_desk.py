@@ -27,6 +27,7 @@ LISTS = (
     "wallets/operatoraction",
     "trusts/trust",
     "transfers/transfer",
+    "transfers/actiontoken",
     "lockers/lockertask",
     "lockers/locker",
     "lockers/coin",

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
 from lockers.localnet.control import Control, control_socket
-from tests.admin.conftest import furnish
+from tests.admin.conftest import a_link_of, furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
@@ -29,6 +29,7 @@ WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
     "ended_payment_request",
+    "cancelled_action_token",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault",
 ]  # fmt: skip
@@ -50,6 +51,7 @@ def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator
 
         try:
             ledger.token = BearerToken.objects.get()
+            ledger.link = a_link_of(ledger.alice)
             with web_server({"COPPICE_STATE_DIR": str(state)}) as address:
                 yield Desk(address, ledger)
         finally:
@@ -197,6 +199,11 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     page.goto(f"{desk.home}lockers/paymentrequest/")
     picture(page, "payment-requests")
     wrong += looked_at(page, "payment requests")
+    go(page, desk, f"transfers/actiontoken/{ledger.link.pk}/change/", "Cancel")
+    confirm(page, "Cancel the claim link")
+    expect(done).to_contain_text("The claim link is cancelled.")
+    picture(page, "claim-link")
+    wrong += looked_at(page, "claim link")
 
     # Coins and tasks.
     go(page, desk, alice, "Find coins")

@@ -99,9 +99,9 @@ def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]
 
 COMMANDS = dict(leaves(coppice))
 WITHOUT_KEY = {
-    "coins balance", "completion", "events", "inbox", "locker code", "locker list", "locker peek", "login", "logout",
-    "password", "payment-request list", "payment-request show", "sessions", "transfers", "trust list", "wallets",
-    "webhooks listen",
+    "claim list", "coins balance", "completion", "events", "inbox", "locker code", "locker list", "locker peek",
+    "login", "logout", "password", "payment-request list", "payment-request show", "sessions", "transfers",
+    "trust list", "wallets", "webhooks listen",
 }  # fmt: skip
 
 
@@ -125,8 +125,9 @@ def test_no_option_takes_a_secret() -> None:
         for option in each.opts
         if any(word in option for word in ("password", "secret", "api", "code", "token", "bearer"))
     }
-    # These are names of files, and the id of a token.
-    assert named.pop(("send", "--token")) is click.types.StringParamType
+    # These are names of files, and ids of tokens.
+    for option in (("send", "--token"), ("claim create", "--token-id")):
+        assert named.pop(option) is click.types.StringParamType
     assert set(named.values()) == {click.Path}
 
 
@@ -147,7 +148,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(command: Comma
 
 def test_what_takes_a_secret_refuses_it_on_the_command_line() -> None:
     assert {name for name, one in COMMANDS.items() if isinstance(one, SecretiveCommand)} == {
-        "login", "locker put", "locker peek", "locker take", "password", "payment-request pay",
+        "claim redeem", "login", "locker put", "locker peek", "locker take", "password", "payment-request pay",
     }  # fmt: skip
 
 
@@ -612,3 +613,39 @@ def test_a_transmit_code_is_read_as_it_is(both: Command, network: Network, home:
     assert failed.exit_code == 1
     error = json.loads(failed.stderr)["error"]
     assert (error["message"], error["task"]) == ("No locker with this code", ended)
+
+
+# --- Claim links ------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_link_is_created_listed_and_claimed(both: Command) -> None:
+    link = both.json("claim", "create", "2", "--message", "Thank you", "--expires-at", "24h")
+    assert link["url"].endswith(f"#{link['action_token']}")
+    shown = both("claim", "list")
+    assert link["id"] in shown.stdout
+    assert link["action_token"] not in shown.output
+
+    claimed = both("claim", "redeem", typed=f"{link['url']}\n", profile="bob")
+    assert claimed.exit_code == 0, claimed.output
+    assert "alice" in claimed.stdout
+    assert link["action_token"] not in claimed.output
+    assert Transfer.objects.get().pk == uuid.UUID(link["id"])
+    assert [row["state"] for row in both.json("claim", "list", "--state", "redeemed")] == ["redeemed"]
+
+
+def test_a_claim_link_is_cancelled_and_cannot_be_claimed_then(both: Command) -> None:
+    created = both("claim", "create", "1")
+    assert "shown once" in created.stderr
+    fields = dict(line.split("\t") for line in created.stdout.splitlines())
+
+    assert both.json("claim", "cancel", fields["claim link"])["state"] == "cancelled"
+    refused = both("claim", "redeem", typed=fields["link"] + "\n", profile="bob")
+    assert refused.exit_code != 0
+    assert "has been cancelled" in refused.stderr
+    assert not Transfer.objects.exists()
+
+
+def test_a_claim_link_is_of_a_number_or_of_named_tokens(both: Command) -> None:
+    assert both("claim", "create").exit_code == 2
+    token = both.json("claim", "create", "1")
+    assert token["token_count"] == 1

@@ -28,7 +28,7 @@ from tests.trusts.powers import undone
 from transfers import action_tokens, bulk, counters, list_counts, outcome_counts
 from transfers import operations as transfers
 from transfers.ledger import Terms
-from transfers.models import Transfer
+from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
@@ -230,6 +230,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     ("config.admin.actions.transfers.CancelTransfer", ""): lambda w: run(
         transfer_actions.CancelTransfer, Transfer.objects.get(pk=w.id_of("alice offers rita")), event="delete"
+    ),
+    ("config.admin.actions.transfers.CancelActionToken", ""): lambda w: run(
+        transfer_actions.CancelActionToken, ActionToken.objects.get(pk=w.id_of("link of alice"))
     ),
 }
 # What each of them changes: the number of rows, and the columns.
@@ -602,6 +605,11 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "tallydelta new alice 2": 1,
         "operatoraction new issued_tokens alice": 1,
         "token new alice": 2,
+    },
+    ("config.admin.actions.transfers.CancelActionToken", ""): {
+        "actiontoken link of alice: closed_at, state": 1,
+        "operatoraction new cancelled_action_token link of alice": 1,
+        "token of alice: transfer_pending_id, updated_at": 2,
     },
     ("config.admin.actions.transfers.CancelTransfer", ""): {
         f"transfer alice offers rita: {CLOSED}, reserved_count, state": 1,

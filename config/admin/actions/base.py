@@ -32,6 +32,7 @@ API_KEY: Final = "API key"
 BEARER_TOKEN: Final = "bearer token"  # noqa: S105 - a kind of subject
 TRUST: Final = "trust"
 TRANSFER: Final = "transfer"
+ACTION_TOKEN: Final = "claim link"  # noqa: S105 - a kind of subject
 TASK: Final = "task"
 LOCKER: Final = "locker"
 PAYMENT_REQUEST: Final = "payment request"

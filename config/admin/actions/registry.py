@@ -28,6 +28,7 @@ ALL: Final[Sequence[AdminAction]] = (
     trusts.EndTrust(),
     transfers.CancelTransfer(),
     payments.CancelPaymentRequest(),
+    transfers.CancelActionToken(),
     lockers.RetryTask(),
     lockers.RollBackTask(),
     lockers.MarkTaskSeen(),

@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.actions.wallets import WalletAction
-from transfers import captures, counters, errors, operations, reports
-from transfers.models import Transfer
-from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState
+from transfers import action_tokens, captures, counters, errors, operations, reports
+from transfers.models import ActionToken, Transfer
+from transfers.states import DECIDES, OPEN, ActionTokenState, Side, TransferEvent, TransferState
 from wallets import names, operator_log
 from wallets.models import Token, Wallet
 from wallets.operator_log import Operator
@@ -183,3 +183,37 @@ class CancelTransfer(AdminAction):
     def log_label(self, subject: Transfer, values: Values) -> str:
         tokens = counted(subject.token_count, "token")
         return f"{tokens} from {subject.source.name} to {subject.destination.name}"
+
+
+class CancelActionToken(AdminAction):
+    name = "cancel-action-token"
+    label = "Cancel"
+    confirm_label = "Cancel the claim link"
+    verb = OperatorVerb.CANCELLED_ACTION_TOKEN
+    kind = base.ACTION_TOKEN
+    model = ActionToken
+    is_dangerous = True
+
+    def why_not(self, user: User, row: ActionToken) -> str:
+        return "" if row.state == ActionTokenState.ACTIVE else f"it is {row.state}, and that is final"
+
+    def snapshot(self, row: ActionToken, values: Values) -> Values:
+        return {"state": row.state, "tokens_reserved": row.token_count}
+
+    def preview(self, row: ActionToken, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"The claim link of {counted(row.token_count, 'token')} of {row.sender.name} is cancelled. That is final:"
+            " whoever opens it is told so. No event is written.",
+            f"{counted(row.token_count, 'reserved token')} of {row.sender.name} can be used again.",
+        ]
+
+    def perform(self, operator: Operator, row: ActionToken, values: Values, snapshot: Values) -> Outcome:
+        action_tokens.cancel_locked(row, actor_id=None)
+        return Outcome(
+            "The claim link is cancelled.",
+            {"state": ActionTokenState.CANCELLED.value, "tokens_reserved": 0},
+            concerns=[(base.WALLET, row.sender_id)],
+        )
+
+    def log_label(self, subject: ActionToken, values: Values) -> str:
+        return f"{counted(subject.token_count, 'token')} from {subject.sender.name}"

@@ -25,6 +25,8 @@ _PILLS = {
     "credited": ("✓", "good"),
     "open": ("◔", "wait"),
     "partly_paid": ("◐", "wait"),
+    "redeemed": ("✓", "good"),
+    "active": ("◔", "wait"),
     "pending": ("◔", "wait"),
     "requested": ("?", "wait"),
     "running": ("▸", "wait"),

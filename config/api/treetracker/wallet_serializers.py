@@ -175,8 +175,8 @@ _WALLET_WORDS: Final = {
     "logo_url": "The URL of its logo; null if there is none.",
     "created_at": "When it was created, in UTC with milliseconds.",
     "tokens_in_wallet": "The number of tokens in it.",
-    "tokens_available": "How many of these can be sent: all but those that pending transfers reserve.",
-    "tokens_pending": "How many of these pending transfers reserve.",
+    "tokens_available": "How many of these can be sent: all but those that pending transfers and claim links reserve.",
+    "tokens_pending": "How many of these pending transfers and claim links reserve.",
 }
 _MORE_WORDS: Final = {
     "cover_url": "The URL of its cover image; null if there is none.",
@@ -284,8 +284,8 @@ TOKEN: Final = Named(
         "id": "The id of the token.",
         "capture_id": "The id of the record of the planting, at the service that issued the token.",
         "wallet_id": "The id of the wallet that holds it.",
-        "transfer_pending": "Whether a pending transfer reserves it.",
-        "transfer_pending_id": "The id of that transfer; null if there is none.",
+        "transfer_pending": "Whether a pending transfer or a claim link reserves it.",
+        "transfer_pending_id": "The id of that transfer or claim link; null if there is none.",
         "created_at": "When it was issued, in UTC with milliseconds.",
         "updated_at": "When it last changed its wallet or its reservation, in UTC with milliseconds.",
         "claim": "Always false.",

@@ -8,7 +8,7 @@ Every call, as a function that describes it.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx2
@@ -17,8 +17,12 @@ from coppice_client.errors import CoppiceError
 from coppice_client.exchange import Call, Exchange, Following, Listing, Waiting, from_json, time_text
 from coppice_client.exchange import idempotency_key as checked_key
 from coppice_client.types import (
+    ActionToken,
+    ActionTokenDescription,
+    ActionTokenPage,
     CoinWallet,
     CoinWalletWithTransactions,
+    CreatedActionToken,
     Dismissal,
     EndedSessions,
     Event,
@@ -252,6 +256,91 @@ def decline(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Tra
 def cancel(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
     """Cancel an open transfer, as the side that began it."""
     return _write("DELETE", "/transfers", transfer_id, key=idempotency_key)
+
+
+# --- Claim links ------------------------------------------------------------------------------------------------------
+
+
+def claim_links(
+    *, state: Literal["active", "redeemed", "cancelled"] | None = None, limit: int = 1000, offset: int = 0
+) -> Call[ActionTokenPage]:
+    """The claim links of the caller and of the wallets that it manages, the newest first; 2,000 at most."""
+    query = {"limit": str(limit), "offset": str(offset), **_given(state=state)}
+    return Call(Exchange("GET", "/action-tokens", query=query))
+
+
+def claim_link(action_token_id: str) -> Call[ActionToken]:
+    return _get("/action-tokens", action_token_id)
+
+
+def create_claim_link(
+    tokens: int | Sequence[str],
+    *,
+    sender: str | None = None,
+    email: str | None = None,
+    email_must_match: bool | None = None,
+    message: str | None = None,
+    expires_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Call[CreatedActionToken]:
+    """
+    Reserve a number of tokens, or the tokens with these ids, for whoever claims them with the link in the answer.
+
+    By default it gives tokens of the caller's wallet. It expires at `expires_at`, or as the server's setting says.
+    """
+    what = {"bundle": {"bundle_size": tokens}} if isinstance(tokens, int) else {"tokens": list(tokens)}
+    wish = _wish(sender, email, email_must_match, message, expires_at)
+    return _write("POST", "/action-tokens", key=idempotency_key, body={**what, **wish})
+
+
+def create_claim_links(
+    count: int,
+    tokens: int,
+    *,
+    sender: str | None = None,
+    message: str | None = None,
+    expires_at: datetime | None = None,
+    file_type: Literal["csv", "pdf"] = "csv",
+    idempotency_key: str | None = None,
+) -> Call[bytes]:
+    """Create up to 1,000 links of so many tokens each, and return a table, or a sheet of QR codes to print."""
+    wish = _wish(sender, None, None, message, expires_at)
+    body = {"count": count, "bundle": {"bundle_size": tokens}, "format": file_type, **wish}
+    return Call(Exchange("POST", "/action-tokens/batch", json=body, key=checked_key(idempotency_key)), _content)
+
+
+def cancel_claim_link(action_token_id: str, *, idempotency_key: str | None = None) -> Call[ActionToken]:
+    """Cancel an active claim link: its tokens are free again."""
+    return _write("DELETE", "/action-tokens", action_token_id, key=idempotency_key)
+
+
+def redeem_claim_link(
+    code: str, *, wallet: str | None = None, email: str | None = None, idempotency_key: str | None = None
+) -> Call[Transfer]:
+    """Claim the tokens of a link into a wallet, by default the caller's. Give the address that the link asks for."""
+    body = _given(action_token=code, wallet=wallet, email=email)
+    return _write("POST", "/action-tokens/redeem", key=idempotency_key, body=body)
+
+
+def describe_claim_link(code: str) -> Call[ActionTokenDescription]:
+    """Who sends how many tokens, and until when. Needs neither API key nor bearer token."""
+    return Call(Exchange("POST", "/action-tokens/describe", json={"action_token": code}))
+
+
+def _wish(
+    sender: str | None,
+    email: str | None,
+    email_must_match: bool | None,
+    message: str | None,
+    expires_at: datetime | None,
+) -> dict[str, Any]:
+    return _given(
+        sender_wallet=sender,
+        recipient_email=email,
+        email_must_match=email_must_match,
+        message=message,
+        expires_at=None if expires_at is None else time_text(expires_at),
+    )
 
 
 # --- Trust relationships ----------------------------------------------------------------------------------------------

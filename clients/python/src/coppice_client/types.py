@@ -11,6 +11,7 @@ TransferState: TypeAlias = Literal["requested", "pending", "completed", "cancell
 TransferAction: TypeAlias = Literal["accept", "fulfill", "decline", "delete"]
 TrustRequestType: TypeAlias = Literal["send", "receive", "manage", "yield"]
 TrustState: TypeAlias = Literal["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"]
+ActionTokenState: TypeAlias = Literal["active", "redeemed", "cancelled", "expired"]
 TaskStatus: TypeAlias = Literal["running", "completed", "error"]
 FileType: TypeAlias = Literal["bin", "png", "stack", "zip"]
 PaymentRequestState: TypeAlias = Literal["open", "partly_paid", "paid", "cancelled", "expired"]
@@ -89,6 +90,48 @@ class Token(TypedDict):
     updated_at: str
     claim: bool
     links: TokenLinks
+
+
+class CreatedActionToken(TypedDict):
+    """A claim link that was created. Whoever has `action_token`, the code, or `url` may claim the tokens, once."""
+
+    id: str
+    action_token: str
+    expires_at: str
+    token_count: int
+    url: str
+
+
+class ActionToken(TypedDict):
+    """A claim link. Its code is in the answer that created it, and nowhere else."""
+
+    id: str
+    sender_wallet_id: str
+    recipient_email: str | None
+    token_count: int
+    state: ActionTokenState
+    expires_at: str
+    created_at: str
+    redeemed_at: str | None
+    message: str | None
+    email_must_match: bool
+
+
+class ActionTokenPage(TypedDict):
+    """Some claim links, the newest first."""
+
+    action_tokens: list[ActionToken]
+
+
+class ActionTokenDescription(TypedDict):
+    """What a claim link is, for a person who has its code."""
+
+    sender_wallet: str
+    message: str | None
+    token_count: int
+    state: ActionTokenState
+    expires_at: str
+    email_must_match: bool
 
 
 class Movement(TypedDict):
