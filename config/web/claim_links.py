@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import get_script_prefix
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
+from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
@@ -23,7 +24,12 @@ _ROWS: Final = 4
 _MARGIN: Final = 10 * mm
 _QR: Final = 40 * mm
 _FONT: Final = "Helvetica"
+# Tells O from 0, and I from l.
+_CODE_FONT: Final = "Courier"
+_LINES_OF_MESSAGE: Final = 3
 _SIZE: Final = 8
+# Of a line below a QR code.
+_WIDTH: Final = (A4[0] - 2 * _MARGIN) / _COLUMNS - 4 * mm
 # All masks give codes that can be read; to choose the best of the eight takes five times as long.
 _MASK: Final = 2
 
@@ -69,10 +75,16 @@ def sheet(links: Sequence[NewLink], *, page: str, sender: str, message: str) -> 
     return content.getvalue()
 
 
-def _words(link: NewLink, *, page: str, sender: str, message: str) -> list[str]:
+def _words(link: NewLink, *, page: str, sender: str, message: str) -> list[tuple[str, str]]:
+    """Return the lines below a QR code, each with its font."""
     trees = "1 tree" if link.token_count == 1 else f"{link.token_count:,} trees"
-    until = f"Claim by {_day(link.expires_at)} at"
-    return [f"{trees} from {sender}", *([message] if message else []), until, page, link.code]
+    lines = [f"{trees} from {sender}", *_wrapped(message), f"Claim by {_day(link.expires_at)} at", page]
+    return [*((line, _FONT) for line in lines), (link.code, _CODE_FONT)]
+
+
+def _wrapped(message: str) -> list[str]:
+    lines = simpleSplit(_writable(message), _FONT, _SIZE, _WIDTH)
+    return [*lines[: _LINES_OF_MESSAGE - 1], " ".join(lines[_LINES_OF_MESSAGE - 1 :])] if lines else []
 
 
 def _day(moment: datetime) -> str:
@@ -97,13 +109,13 @@ def _draw_code(canvas: Canvas, text: str, left: float, bottom: float) -> None:
     canvas.drawPath(path, stroke=0, fill=1)
 
 
-def _write(canvas: Canvas, lines: Sequence[str], left: float, top: float, width: float) -> None:
+def _write(canvas: Canvas, lines: Sequence[tuple[str, str]], left: float, top: float, width: float) -> None:
     """Write each line in the middle, shortened to the width."""
-    canvas.setFont(_FONT, _SIZE)
-    for number, line in enumerate(lines):
+    for number, (line, font) in enumerate(lines):
         shown = _writable(line)
-        while stringWidth(shown, _FONT, _SIZE) > width - 4 * mm:
+        while stringWidth(shown, font, _SIZE) > _WIDTH:
             shown = shown.removesuffix("…")[:-1] + "…"
+        canvas.setFont(font, _SIZE)
         canvas.drawCentredString(left + width / 2, top - number * (_SIZE + 2), shown)
 
 

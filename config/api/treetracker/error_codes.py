@@ -259,7 +259,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "action_token_expired",
         410,
         "The claim link has expired",
-        "Nobody claimed it in time. Its tokens are free for the sender again.",
+        "It was not claimed in time. Its tokens are free for the sender again.",
         "Ask the sender for a new link. The bearer token is valid: do not log in again.",
         where=Where.TREETRACKER,
     ),

@@ -71,7 +71,7 @@ def log_in(request: HttpRequest) -> Wallet:
         with throttles.login(kind="wallet", account=queries.account_of(name), address=client_address(request)):
             return operations.verify_password(name_or_id=name, password=password)
     except _NO_SUCH_LOGIN as error:
-        # One sentence for all: a page for anybody must not tell which wallets exist.
+        # One sentence for all: the page must not tell which wallets exist.
         _note(request, error)
         raise LoginRefused(Refusal(WRONG_LOGIN, 403, {})) from None
     except RequestRefused as error:
