@@ -53,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^pay/(?P<request_id>[^/]+)/with-code/?$", pay.pay_with_code),
     re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
+    path("", include("config.api.webhooks.urls")),
     # Before `wallet/`.
     URLResolver(AnyCase(v2.PREFIX), _TREETRACKER, namespace=v2.NAMESPACE),
     URLResolver(AnyCase("wallet/"), _TREETRACKER),

@@ -1,9 +1,9 @@
 """
 Changing webhooks, and sending again.
 
-Rights: a wallet that controls the wallet of the events may do everything, except that only the wallet that set the URL
-(`Webhook.owner`) gets the secret. Events are sent to a URL only while the wallet that set it controls the wallet of
-the events, which `disable_without_control`, the fan-out and each claim of a delivery check.
+Rights: a wallet that controls the wallet of the events may do everything, except that the secret is only for those who
+control the wallet that set the URL (`Webhook.owner`). Events are sent to a URL only while the wallet that set it
+controls the wallet of the events: `disable_without_control`, the fan-out and each claim of a delivery check that.
 
 Lock order: the trust that gives the control, the webhook, its deliveries.
 """
@@ -230,11 +230,11 @@ def rotate_secret(*, actor: Wallet, webhook_id: UUID) -> NewSecret:
     Replace the secret. The one before signs too for another 24 hours; an earlier one no longer.
 
     :raises WebhookNotFound: no such webhook, or of a wallet that the actor does not control
-    :raises SecretOfAnotherWallet: another wallet set the URL
+    :raises SecretOfAnotherWallet: a wallet that the actor does not control set the URL
     """
     with transaction.atomic(savepoint=False):
         webhook = _locked(actor=actor, webhook_id=webhook_id)
-        if webhook.owner_id != actor.pk:
+        if not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=webhook.owner_id):
             raise SecretOfAnotherWallet
         secret, sealed = secrets.new(webhook_id=webhook.pk)
         Webhook.objects.filter(pk=webhook.pk).update(

@@ -16,7 +16,7 @@ from config.web.security_headers import READING_POLICY
 _ABOUT: Final = {
     Where.ALL: ("All paths", "Every path may answer with these."),
     Where.TREETRACKER: (
-        "Wallets, tokens, trusts and transfers",
+        "Wallets, tokens, trusts, transfers and webhooks",
         "Paths at the root, below /wallet/ and below /wallet/v2/.",
     ),
     Where.LOCKERS: ("Coins and lockers", "Paths below /api/."),

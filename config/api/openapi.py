@@ -92,6 +92,8 @@ _ABOUT_PATHS: Final = {
     "payment_request_id": "The id of the payment request.",
     "payment_id": "The id of the payment.",
     "receipt_id": "The id of the receipt: 32 hexadecimal digits.",
+    "webhook_id": "The id of the webhook.",
+    "delivery_id": "The id of the delivery.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}
 # The reason phrases of RFC 9110, which Python has since 3.13: the document must not depend on the version.
@@ -226,6 +228,11 @@ COMPONENTS: Final[dict[str, Named]] = {}
 def whole(component: Named) -> dict[str, Any]:
     form = _FORMS.get(component.name)
     return component.schema if form is None else form.schema()
+
+
+def register(components: Iterable[Named]) -> None:
+    """Add components that no operation refers to, with what they refer to."""
+    _known(components)
 
 
 def _known(components: Iterable[Named]) -> None:

@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import errors
-from config.api.openapi import CALLED, COMPONENTS, whole
+from config.api.openapi import CALLED, COMPONENTS, register, whole
+from config.api.webhooks.serializers import MESSAGE
 
 # Possible wherever another error of the same status is, so they are not part of a response's name.
 _UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
@@ -31,6 +32,8 @@ ERROR_HEADERS: Final[Mapping[str, Any]] = {
         "schema": {"type": "string"},
     },
 }
+
+register([MESSAGE])
 
 
 def with_needed_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -76,10 +79,43 @@ def with_shared_parts(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
+def with_webhooks(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Describe the requests that are sent to webhooks (a hook of drf-spectacular)."""
+    headers = {
+        "webhook-id": "The id of the event, the same for every attempt: pass over one that you have processed.",
+        "webhook-timestamp": "When this attempt was sent, in seconds since 1970 (UTC). Refuse one that is not recent.",
+        "webhook-signature": "`v1,` and the base64 of the HMAC-SHA256 of `id.timestamp.body`; two, separated by a"
+        " blank, while the secret is rotated.",
+    }
+    result["webhooks"] = {
+        "event": {
+            "post": {
+                "operationId": "webhook_event",
+                "summary": "An event of a wallet",
+                "description": "Sent to the URL of a webhook, as in the Standard Webhooks specification. A status of"
+                " 2xx within 15 seconds takes it; any other is followed by up to nine further attempts within three"
+                " days. 410 disables the webhook.",
+                "tags": ["webhooks"],
+                "security": [{}],
+                "parameters": [
+                    {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": words}
+                    for name, words in headers.items()
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": MESSAGE.reference}},
+                },
+                "responses": {"2XX": {"description": "The message was taken."}},
+            }
+        }
+    }
+    return result
+
+
 def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Name the one server of paths that are not served below `/wallet` (a hook of drf-spectacular)."""
     for path, operations in result["paths"].items():
-        if errors.is_locker_path(path):
+        if errors.is_locker_path(path) or errors.is_problem_path(path):
             for operation in operations.values():
                 operation["servers"] = result["servers"][:1]
     return result

@@ -189,7 +189,7 @@ SPECTACULAR_SETTINGS = {
         " *caller*. The caller *controls* a wallet if it is that wallet or manages it: by an accepted `manage` or"
         " `yield` trust relationship, or because it created the wallet.\n\n"
         "POST, PATCH and DELETE take an `Idempotency-Key`, except where an operation does not list it. All paths"
-        " outside `/api/` are also served below `/wallet/`.\n\n"
+        " outside `/api/` and `/webhooks` are also served below `/wallet/`.\n\n"
         "Below `/wallet/v2/` the same paths answer as the later version of the public service: `limit` is optional, and"
         " `offset` takes the place of `start`; `POST /wallets`, `POST /trust_relationships` and `POST"
         " /wallets/batch-create-wallet` answer 201; a missing or invalid bearer token is 401; a name that is taken, a"
@@ -222,6 +222,7 @@ SPECTACULAR_SETTINGS = {
         "config.api.openapi_document.with_needed_bodies",
         "config.api.openapi_document.with_shared_parts",
         "config.api.openapi_document.with_servers",
+        "config.api.openapi_document.with_webhooks",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -171,6 +171,15 @@ OPERATIONS: Final = {
     "wallets.get": "GET /wallets/{wallet_id}",
     "wallets.list": "GET /wallets",
     "wallets.update": "PATCH /wallets/{wallet_id}",
+    "webhooks.create": "POST /webhooks",
+    "webhooks.delete": "DELETE /webhooks/{webhook_id}",
+    "webhooks.deliveries": "GET /webhooks/{webhook_id}/deliveries",
+    "webhooks.get": "GET /webhooks/{webhook_id}",
+    "webhooks.list": "GET /webhooks",
+    "webhooks.resend": "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/resend",
+    "webhooks.rotate_secret": "POST /webhooks/{webhook_id}/rotate-secret",
+    "webhooks.test": "POST /webhooks/{webhook_id}/test",
+    "webhooks.update": "PATCH /webhooks/{webhook_id}",
 }
 
 
@@ -261,7 +270,7 @@ def test_parameters_tags_and_credentials_have_words(document: Any) -> None:
 def test_the_servers_are_those_at_which_the_paths_are_served(document: Any, alice: Caller) -> None:
     assert [each["url"] for each in document["servers"]] == ["/", "/wallet", "/wallet/v2"]
     for name, operation in operations(document):
-        assert ("servers" in operation) == ("/api/" in name), name
+        assert ("servers" in operation) == ("/api/" in name or " /webhooks" in name), name
         assert operation.get("servers", document["servers"][:1]) == document["servers"][:1]
     for server in document["servers"]:
         assert alice.get(f"{server['url'].rstrip('/')}/wallets?limit=1").status_code == 200
@@ -285,9 +294,10 @@ def test_what_endpoints_share_is_named_after_what_it_says(document: Any) -> None
 def test_every_example_fits_its_schema(document: Any) -> None:
     for name, operation in operations(document):
         contents = [
-            resolved(document, each)["content"]["application/json"]
+            resolved(document, each)["content"][media_type]
             for each in operation["responses"].values()
-            if "application/json" in resolved(document, each)["content"]
+            for media_type in ("application/json", "application/problem+json")
+            if media_type in resolved(document, each)["content"]
         ]
         if "application/json" in operation.get("requestBody", {"content": {}})["content"]:
             contents.append(operation["requestBody"]["content"]["application/json"])
@@ -340,7 +350,7 @@ def test_each_status_of_the_later_version_is_described(document: Any) -> None:
         responses = described[f"{method} {path}"]["responses"]
         if action.__qualname__ in v2.CREATES:
             assert {"200", "201"} <= set(responses), path
-        for refusal in action.refusals if not path.startswith("/api/") else ():
+        for refusal in action.refusals if not path.startswith(("/api/", "/webhooks")) else ():
             if isinstance(refusal, DomainError):
                 before = errors.status_of(refusal)
                 assert before is not None

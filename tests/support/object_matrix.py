@@ -29,6 +29,7 @@ from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
 from wallets.models import BearerToken, Token, Wallet
+from webhooks import operations as webhooks
 
 CODE: Final = "A-CODE-THAT-IS-LONG-ENOUGH"
 LINK_CODE: Final = "THE-CODE-OF-A-CLAIM-LINK"
@@ -96,6 +97,7 @@ def build() -> World:
             "requested": requested.id,
             "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
             "link": link.id,
+            **webhook_of(alice.wallet),
             **coins_of(alice.wallet),
             **payments_of(alice.wallet, rita.wallet),
         },
@@ -106,6 +108,11 @@ def offer_link(sender: Wallet) -> None:
     """Create a claim link of one token with a code that is known beforehand."""
     terms = ledger.LinkTerms(sender.pk, sender.pk, "", False, "", None, timedelta(days=1))
     ledger.offer_bundle(terms=terms, ids=[uuid4()], digests=[queries.digest(LINK_CODE)], each=1, wait=False)
+
+
+def webhook_of(wallet: Any) -> dict[str, Any]:
+    webhook = webhooks.create(actor=wallet, url="https://shop.example/hook").webhook
+    return {"webhook": webhook.pk, "delivery": webhooks.send_test(actor=wallet, webhook_id=webhook.pk).pk}
 
 
 def coins_of(wallet: Any) -> dict[str, Any]:
@@ -255,6 +262,19 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ),
     ("POST", "/trust_relationships/{trust_relationship_id}/decline"): (
         "/trust_relationships/{incoming trust}/decline", {}, CONTROLLERS,
+    ),
+    ("GET", "/webhooks"): ("/webhooks?wallet=alice", None, CONTROLLERS),
+    ("POST", "/webhooks"): (
+        "/webhooks", {"url": "https://shop.example/", "wallet": "alice"}, (201, 201, 403, 403),
+    ),
+    ("GET", "/webhooks/{webhook_id}"): ("/webhooks/{webhook}", None, HIDDEN),
+    ("PATCH", "/webhooks/{webhook_id}"): ("/webhooks/{webhook}", {"state": "disabled"}, HIDDEN),
+    ("DELETE", "/webhooks/{webhook_id}"): ("/webhooks/{webhook}", None, HIDDEN),
+    ("POST", "/webhooks/{webhook_id}/rotate-secret"): ("/webhooks/{webhook}/rotate-secret", {}, HIDDEN),
+    ("POST", "/webhooks/{webhook_id}/test"): ("/webhooks/{webhook}/test", {}, (202, 202, 404, 404)),
+    ("GET", "/webhooks/{webhook_id}/deliveries"): ("/webhooks/{webhook}/deliveries", None, HIDDEN),
+    ("POST", "/webhooks/{webhook_id}/deliveries/{delivery_id}/resend"): (
+        "/webhooks/{webhook}/deliveries/{delivery}/resend", {}, (202, 202, 404, 404),
     ),
     ("POST", "/api/v1/locker"): ("/api/v1/locker", {"name": "alice", "amount": 1}, CONTROLLERS),
     ("GET", "/api/v1/lockers"): ("/api/v1/lockers", None, EVERYBODY),

@@ -23,6 +23,9 @@ from coppice_client.types import (
     CoinWallet,
     CoinWalletWithTransactions,
     CreatedActionToken,
+    DeletedWebhook,
+    Delivery,
+    DeliveryState,
     Dismissal,
     EndedSessions,
     Event,
@@ -50,6 +53,9 @@ from coppice_client.types import (
     TrustRequestType,
     TrustState,
     Wallet,
+    Webhook,
+    WebhookState,
+    WebhookWithSecret,
 )
 
 # A number of coins: a whole number, or an exact one with up to eight decimals.
@@ -403,6 +409,67 @@ def end_trust(trust_id: str, *, idempotency_key: str | None = None) -> Call[Trus
 def events(*, wallet: str | None = None, since: datetime | None = None, page_size: int = 100) -> Listing[Event]:
     """Events of the caller and of the wallets that it manages, the oldest first."""
     return Listing("/events", "events", limit=page_size, wallet=wallet, since=since)
+
+
+def webhooks(*, wallet: str | None = None, page_size: int = 100) -> Listing[Webhook]:
+    """Webhooks of the caller and of the wallets that it manages, or of one wallet."""
+    return Listing("/webhooks", "webhooks", limit=page_size, wallet=wallet)
+
+
+def webhook(webhook_id: str) -> Call[Webhook]:
+    return _get("/webhooks", webhook_id)
+
+
+def create_webhook(
+    url: str,
+    *,
+    event_types: Sequence[str] | None = None,
+    wallet: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[WebhookWithSecret]:
+    """Have events of a wallet sent to a URL: those of some types, or all. Keep the `secret` of the answer."""
+    body = _given(url=url, event_types=event_types, wallet=wallet)
+    return _write("POST", "/webhooks", key=idempotency_key, body=body)
+
+
+def change_webhook(
+    webhook_id: str,
+    *,
+    url: str | None = None,
+    event_types: Sequence[str] | None = None,
+    state: WebhookState | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Webhook]:
+    """Change what is given. A webhook that is enabled gets what happens from then on."""
+    body = _given(url=url, event_types=event_types, state=state)
+    return _write("PATCH", "/webhooks", webhook_id, key=idempotency_key, body=body)
+
+
+def delete_webhook(webhook_id: str, *, idempotency_key: str | None = None) -> Call[DeletedWebhook]:
+    return _write("DELETE", "/webhooks", webhook_id, key=idempotency_key)
+
+
+def rotate_webhook_secret(webhook_id: str, *, idempotency_key: str | None = None) -> Call[WebhookWithSecret]:
+    """Replace the secret. For 24 hours messages are signed with both: verify with either."""
+    return _write("POST", "/webhooks", webhook_id, "/rotate-secret", key=idempotency_key, body={})
+
+
+def try_webhook(webhook_id: str, *, idempotency_key: str | None = None) -> Call[Delivery]:
+    """Send a message of the type `webhook.test`."""
+    return _write("POST", "/webhooks", webhook_id, "/test", key=idempotency_key, body={})
+
+
+def webhook_deliveries(
+    webhook_id: str, *, state: DeliveryState | None = None, page_size: int = 100
+) -> Listing[Delivery]:
+    """The deliveries of the last 30 days, the newest first."""
+    return Listing(_path("/webhooks", webhook_id, "/deliveries"), "deliveries", limit=page_size, state=state)
+
+
+def resend_delivery(webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None) -> Call[Delivery]:
+    """Send a message again, under the same id."""
+    path = ("/webhooks", webhook_id, "/deliveries", delivery_id, "/resend")
+    return _write("POST", *path, key=idempotency_key, body={})
 
 
 def follow_events(

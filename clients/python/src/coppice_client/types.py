@@ -225,6 +225,56 @@ class Event(TypedDict):
     payload: dict[str, Any]
 
 
+WebhookState = Literal["enabled", "disabled"]
+DeliveryState = Literal["pending", "delivered", "failed", "cancelled"]
+
+
+class Webhook(TypedDict):
+    """A URL to which the events of a wallet are sent; of all types if `event_types` is empty."""
+
+    id: str
+    wallet_id: str
+    wallet: str
+    owner: str
+    url: str
+    event_types: list[str]
+    state: WebhookState
+    disabled_by: str | None
+    disabled_at: str | None
+    failing_since: str | None
+    previous_secret_until: str | None
+    created_at: str
+    changed_at: str
+
+
+class WebhookWithSecret(Webhook):
+    """A webhook with its new secret, which no later answer has."""
+
+    secret: str
+
+
+class DeletedWebhook(TypedDict):
+    id: str
+    deleted: bool
+
+
+class Delivery(TypedDict):
+    """A message to a webhook, with its last attempt."""
+
+    id: str
+    message_id: str
+    type: str
+    state: DeliveryState
+    attempts: int
+    status: int | None
+    error: str | None
+    response: str
+    duration_ms: int | None
+    last_attempt_at: str | None
+    next_attempt_at: str | None
+    created_at: str
+
+
 class ImportedFile(TypedDict):
     name: str
     accepted: int
