@@ -12,7 +12,7 @@ from config.treetracker_import.models import ImportedRow, ImportRun
 from tests.moving.conftest import imported
 from tests.moving.service import Service, a_salt, an_id, hashed
 from tests.support.list_totals import wrong_totals
-from transfers import counters, list_counts
+from transfers import action_token_lists, action_tokens, counters, list_counts
 from transfers import operations as transfers
 from transfers.models import ListTally, Movement, Transfer
 from trusts import operations as trusts
@@ -431,3 +431,24 @@ def test_rows_that_were_not_imported_are_not_overwritten(peer: Service, tmp_path
     ))  # fmt: skip
     assert dict(Token.objects.values_list("id", "wallet__name")) == {here.pk: "anna", same: "anna"}
     assert ApiKey.objects.get().name == "mine"
+
+
+def test_a_token_that_a_claim_link_reserves_is_not_taken_from_it(world: World, tmp_path: Any) -> None:
+    one, token = Wallet.objects.get(pk=world.one), world.tokens[4]
+    link = action_tokens.offer_tokens(actor=one, sender=None, token_ids=[token])
+    assert world.again(tmp_path) == []
+    assert action_token_lists.described(code=link.code).state == "active"
+    three = world.peer.wallet("carl")
+    world.peer.moved("elsewhere", world.one, three, [token], at="2023-06-01")
+    report = tmp_path / "report.txt"
+
+    with pytest.raises(CommandError, match="1 findings wait for a decision"):
+        imported(world.peer, report=report)
+    there = decided(tmp_path, {"kind": "token_conflict", "action": "there"})
+    with pytest.raises(CommandError, match="1 findings wait for a decision"):
+        imported(world.peer, decisions=there)
+
+    assert f"reserved by {link.id} -> refuse" in report.read_text()
+    assert Token.objects.get(pk=token).transfer_pending_id == link.id
+    action_tokens.redeem(actor=Wallet.objects.get(pk=world.two), code=link.code)
+    assert audits.findings() == []
