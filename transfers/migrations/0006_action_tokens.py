@@ -117,9 +117,10 @@ class Migration(migrations.Migration):
         ),
         create_object("transfers", "action_token_kept", drop="DROP TRIGGER action_token_kept ON transfers_actiontoken"),
         create_object("transfers", "transfers_check_reservation", drop="DROP FUNCTION transfers_check_reservation()"),
-        create_object("transfers", "token_reserved", drop="DROP TRIGGER token_reserved ON wallets_token"),
-        migrations.RunSQL(
-            "ALTER TABLE wallets_token DROP CONSTRAINT token_reserved_by_a_transfer",
-            load("transfers", "schema/token_reserved_by_a_transfer"),
+        create_object(
+            "transfers",
+            "token_reserved",
+            drop="DROP TRIGGER token_reserved ON wallets_token;\n"
+            + load("transfers", "schema/token_reserved_by_a_transfer"),
         ),
     ]
