@@ -1,5 +1,6 @@
 """Lockers that expire: what is still in them comes back, a race is decided by 13 servers, and silence is no failure."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from lockers.operations.new_task import Started
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.states import CoinState, TaskState
-from lockers.worker import broadcast, peek, task_store
+from lockers.worker import broadcast, finalize, health_check, peek, task_store
 from lockers.worker.take import reserve_listed
 from tests.api.caller import answer, logged_in
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -342,6 +343,58 @@ def test_a_taker_here_who_has_begun_is_waited_for(
     assert (states(bob), states(alice)) == ({"bank": 3}, {"bank": 1, "sent": 3})
     assert known(locker).outcome == "taken"
     assert_true_to_the_servers()
+
+
+def test_a_claim_that_comes_while_the_servers_are_asked_decides(
+    network: LocalNetwork, mint: Mint, alice: Wallet, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender takes the coins by hand between the look into the locker and the question who has them."""
+    give(alice, mint(1, 0, 0, 0))
+    locker = fill(alice, 12, code)
+    back = begin(locker)
+    by_hand = take_coins.start(actor=alice, name="alice", code=code)
+    ask = health_check.ask_locked
+
+    def take_by_hand_and_ask(rows: Any, **asked: Any) -> Any:
+        with monkeypatch.context() as patch:
+            # It dies when all servers have handed the coins out, and before any of that is recorded.
+            patch.setattr(task_store, "settle", died)
+            patch.setattr(finalize, "conclude", died)
+            with pytest.raises(Died):
+                tasks.run(str(by_hand.task.pk))
+        return ask(rows, **asked)
+
+    def look_in_vain(*args: Any, **asked: Any) -> Any:
+        seen = look(*args, **asked)
+        return dataclasses.replace(seen, coins=frozenset())
+
+    look = peek.look
+    with monkeypatch.context() as patch:
+        patch.setattr(health_check, "ask_locked", take_by_hand_and_ask)
+        patch.setattr(peek, "look", once(look_in_vain, look))
+        ended = finish(Started(back))
+
+    assert (ended.result.get("total_taken_by_another", 0), ended.result["total_not_known"]) == (0, units(12))
+    LockerTask.objects.filter(pk=by_hand.task.pk).update(lease_until=None)
+    finish(by_hand)
+    assert (known(locker).outcome, known(locker).returned, states(alice)) == (
+        "taken_back", units(12), {"bank": 4, "sent": 3},
+    )  # fmt: skip
+    assert_true_to_the_servers()
+
+
+def died(**_: Any) -> Any:
+    raise Died
+
+
+def once(first: Callable[..., Any], then: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the one thing when it is called first, and the other ever after."""
+    calls = iter([first])
+
+    def call(*args: Any, **asked: Any) -> Any:
+        return next(calls, then)(*args, **asked)
+
+    return call
 
 
 # A worker that dies.
