@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from lockers.models import Coin, LockerTask
+from lockers import audit as locker_audit
+from lockers.models import Coin, LockerTask, PaymentRequest
+from lockers.raida.coins import UNITS_PER_COIN
 from tests.api.caller import PASSWORD
 from tests.api.web_server import database_url, web_server
 from tests.chaos.worker import Worker
@@ -87,18 +89,21 @@ def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(
                     cwd=ROOT,
                     capture_output=True,
                     text=True,
-                    timeout=120,
+                    timeout=300,
                 )
         finally:
             worker.stop()
 
     assert done.returncode == 0, done.stdout + done.stderr
     held = Coin.objects.filter(state="bank").values_list("wallet__name", "denomination").order_by("denomination")
-    assert sorted(held) == [("customer", 1), ("customer", 1), ("shop", 0), ("shop", 0)]
+    # The customer has paid both with coins and with a code.
+    assert sorted(held) == [("shop", 0), ("shop", 0), ("shop", 1), ("shop", 1)]
+    assert list(PaymentRequest.objects.values_list("state", "paid")) == [("paid", 10 * UNITS_PER_COIN)] * 2
     assert '"name":"customer","balance":20,' in done.stdout
     assert sorted(LockerTask.objects.values_list("kind", "state")) == [
-        (kind, "completed") for kind in ("import", "peek", "put", "take")
+        (kind, "completed") for kind in ("import", "peek", "put", "put", "take", "take", "transfer")
     ]
+    assert list(locker_audit.audit_findings()) == []
 
 
 def test_the_page_leads_on_and_is_led_to() -> None:

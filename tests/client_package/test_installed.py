@@ -22,7 +22,8 @@ import pytest
 from coppice_client import Client, verify_webhook
 
 from config.dev.embedded import ROOT
-from lockers.models import Coin
+from lockers.models import Coin, PaymentRequest
+from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import write_bin
 from tests.api.caller import PASSWORD
 from tests.api.web_server import web_server
@@ -154,8 +155,9 @@ def test_the_readme_works(system: Installation, django_db_blocker: Any, command:
         assert list(transfer_audit.audit_findings()) == []
         if command[0] == "bash":
             assert Transfer.objects.filter(destination__name="bob", state="completed").count() == 2
-            # 20 from the locker to bob, and 10 of them by a file to alice.
-            assert set(Coin.objects.filter(state="bank", wallet__name="bob").values_list("denomination")) == {(1,)}
+            # 20 from the locker to bob, 10 of them by a file to alice, and 10 for her payment request.
+            assert not Coin.objects.filter(state="bank", wallet__name="bob").exists()
+            assert list(PaymentRequest.objects.values_list("state", "paid")) == [("paid", 10 * UNITS_PER_COIN)]
             assert (tmp_path / "ten.bin").stat().st_mode & 0o777 == 0o600
             assert done.stderr == ""
 
