@@ -8,8 +8,8 @@ from itertools import count
 from django.db.models.functions import Now
 
 from lockers import locker_expiry
-from lockers.models import Coin, Locker, LockerTask
-from lockers.operations import break_coin, export, import_files, transfer
+from lockers.models import Coin, Locker, LockerTask, Payment, PaymentRequest
+from lockers.operations import break_coin, export, import_files, payment_requests, transfer
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
@@ -27,7 +27,7 @@ from tests.support.local_network import LocalNetwork
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets.models import Wallet
+from wallets.models import Event, Wallet
 
 # A find that leaves coins in limbo is followed by another, as the sweep would.
 FINDS = 4
@@ -91,7 +91,21 @@ class Scene:
         there = [row for row in rows if row.state in (*SPENDABLE, CoinState.LOCKED, CoinState.EXPORTED)]
         worth = sum(WireCoin(row.denomination, 0).value for row in there)
         assert worth == self.units, f"{worth} instead of {self.units}: {states}"
+        self._assert_paid_once()
         assert_servers_hold(there)
+
+    def _assert_paid_once(self) -> None:
+        """A payment says what has arrived; the caller audits that the coins are worth that."""
+        payment = Payment.objects.select_related("request").filter(task_id=self.task.task.pk).first()
+        if payment is None:
+            return
+        told = Event.objects.filter(wallet=payment.request.wallet, type="payment_request.paid").count()
+        paid = payment.units == payment.request.amount
+        assert (payment.state, payment.request.state, payment.request.paid) in (
+            ("credited", "paid", payment.request.amount),
+            ("failed", "open", 0),
+        ), (payment.state, payment.units, payment.request.state)
+        assert told == paid
 
 
 class World:
@@ -189,6 +203,23 @@ class World:
         scene.locker = locker
         return scene
 
+    def payment_by_code(self) -> Scene:
+        code = f"PAID-IN-THE-MIDDLE-{next(_numbers)}"
+        filled = self.put(code)
+        assert finish(filled.task).state == TaskState.COMPLETED
+        payee = self.wallet()
+        asked = self._ask(payee, 21)
+        paid = payment_requests.pay_with_code(actor=None, request_id=asked.pk, code=code, address="")
+        return _scene(Started(paid.task), 22, payee, *filled.wallets)
+
+    def payment_that_breaks(self) -> Scene:
+        payer, payee = self.wallet(1, 0, 0, 0), self.wallet()
+        paid = payment_requests.pay(actor=payer, request_id=self._ask(payee, 5).pk)
+        return _scene(Started(paid.task), 13, payer, payee)
+
+    def _ask(self, payee: Wallet, coins: int) -> PaymentRequest:
+        return payment_requests.create(actor=payee, name=None, units=coins * UNITS_PER_COIN, description="trees")
+
     def release_of_a_put(self) -> Scene:
         return self._find_after_silence(self.put())
 
@@ -229,6 +260,8 @@ SCENES: dict[str, Callable[[World], Scene]] = {
     "take": World.take,
     "take back": World.take_back,
     "take back, split": World.take_back_of_a_split_locker,
+    "payment by code": World.payment_by_code,
+    "payment that breaks": World.payment_that_breaks,
     "fix": World.fix,
     "find that releases a put": World.release_of_a_put,
     "find that releases a break": World.release_of_a_break,
