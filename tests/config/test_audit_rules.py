@@ -402,7 +402,8 @@ def world() -> Any:
         asked = trusts.request_trust(actor=alice, request_type=kind, requestee=other.name)
         trusts.accept_trust(actor=other, trust_id=asked.id)
     transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
-    transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1, terms=Terms("order 7"))
+    for receiver, order in (("bobby", "order 7"), (sapling.name, "order 8")):
+        transfers.send_bundle(actor=alice, sender="alice", receiver=receiver, size=1, terms=Terms(order))
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
     links = action_tokens.offer_bundles(actor=alice, sender=None, size=1, count=2)
     action_tokens.redeem(actor=bob, code=links[0].code)

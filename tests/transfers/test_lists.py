@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import STRANGE, bundle
-from transfers import operations, transfer_lists
+from transfers import operations, token_lists, transfer_lists
 from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
-from wallets.models import Wallet
+from wallets.models import Token, Wallet
 from wallets.queries import JsonPage, wallet_by_name
 
 
@@ -159,6 +159,34 @@ def test_a_manager_of_many_wallets_sees_their_transfers_in_order(
     for offset in (0, 1, 11, 12, 35, 36):
         page = transfer_lists.transfers_page(actor_id=alice.wallet.pk, limit=4, offset=offset)
         assert on(page) == expected[offset : offset + 4]
+
+
+@pytest.mark.parametrize("receiver", ["sapling", "bobby"])
+def test_the_tokens_of_a_transfer_are_each_on_one_page(
+    receiver: str, alice: Caller, bob: Caller, sapling: Wallet
+) -> None:
+    """Reserved ones the newest first, moved ones in the order in which they moved; none of another transfer."""
+    operations.issue_tokens(wallet=alice.wallet, count=12)
+    rows = [operations.send_bundle(actor=alice.wallet, sender="alice", receiver=receiver, size=5) for _ in range(2)]
+    pages = {}
+
+    for row in rows:
+        whole = token_lists.tokens_of_transfer(actor_id=alice.wallet.pk, transfer_id=row.id, limit=9)
+        seen, after = [], None
+        while (after is not None or not seen) and len(seen) < 9:
+            page = token_lists.tokens_of_transfer(
+                actor_id=alice.wallet.pk, transfer_id=row.id, limit=2, after=None if after is None else after[0]
+            )
+            seen.append(page.json)
+            after = page.last
+        assert (",".join(seen), len(seen)) == (whole.json, 3)
+        pages[row.id] = {each["id"] for each in json.loads(f"[{whole.json}]")}
+
+    assert {str(token) for token in Token.objects.exclude(transfer_pending_id=None).values_list("pk", flat=True)} == (
+        set() if receiver == "sapling" else set.union(*pages.values())
+    )
+    assert [len(each) for each in pages.values()] == [5, 5]
+    assert not set.intersection(*pages.values())
 
 
 @pytest.mark.parametrize("wallets", [1, 3])
