@@ -3,6 +3,7 @@
 import json
 import threading
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,7 +12,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from config.management.commands.import_treetracker import moment
-from config.treetracker_import import writing
+from config.treetracker_import import source, writing
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.source import opened
 from tests.moving.conftest import imported
@@ -129,6 +130,22 @@ def test_the_source_is_read_in_a_read_only_transaction(peer: Service) -> None:
         peer.wallet("bert")
         row = source.connection.execute("SELECT count(*) FROM wallet.wallet").fetchone()
     assert row == (1,)
+
+
+@pytest.mark.parametrize("missing", ["SELECT ON ALL TABLES IN", "USAGE ON"])
+def test_a_role_needs_both_rights_to_read_a_table(peer: Service, missing: str) -> None:
+    # A name that no other process uses: roles are those of the whole server.
+    role = f"reader_{uuid4().hex}"
+    peer.run(f"CREATE ROLE {role}")
+    try:
+        for right in ("SELECT ON ALL TABLES IN", "USAGE ON"):
+            peer.run(f"GRANT {right} SCHEMA wallet TO {role}")
+        peer.run(f"SET ROLE {role}")
+        assert source._locked(peer.connection, "wallet") == set()
+        peer.run(f"RESET ROLE; REVOKE {missing} SCHEMA wallet FROM {role}; SET ROLE {role}")
+        assert "wallet" in source._locked(peer.connection, "wallet")
+    finally:
+        peer.run(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_a_source_that_cannot_be_read_is_refused_in_words(peer: Service, service_url: str) -> None:
