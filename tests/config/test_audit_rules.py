@@ -22,11 +22,13 @@ from transfers import action_tokens, list_counts
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.ledger import Terms
+from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
 from wallets import audit, operator_log
 from wallets import operations as wallets
+from wallets.sql_files import load
 
 pytestmark = pytest.mark.django_db
 
@@ -464,3 +466,109 @@ def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
     found = {finding.check for finding in audits.findings()}
     transaction.savepoint_rollback(point)
     assert {PAST_TRIGGERS[name][1] for name in OF_EACH_PART} <= found
+
+
+# One row that breaks a check by one of its conditions alone: check, and the statements that make it so.
+TRANSFER, MOVEMENT, TOKEN = (
+    f"UPDATE {table} SET" for table in ("transfers_transfer", "transfers_movement", "wallets_token")
+)
+PENDING_OR_NOT = "a pending transfer reserves what was asked, any other nothing"
+PARTIES = "a transfer is between two wallets that exist, and is closed when it was decided"
+OF_TRANSFERS = "each movement belongs to a token and to a completed transfer between the same wallets"
+TERMS = "a transfer that says so has terms, between its wallets, and no other"
+BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
+    ("the history of a token has no gap", [f"{MOVEMENT} number = -1 WHERE number = 0"]),
+    ("the history of a token has no gap", [f"{MOVEMENT} number = 2 WHERE number = 1"]),
+    (
+        "the history of a token has no gap",
+        [f"{MOVEMENT} number = 2 WHERE number = 1", f"{TOKEN} moves = 2 WHERE moves = 1"],
+    ),
+    *(
+        (PARTIES, [f"{TRANSFER} {column} = gen_random_uuid() WHERE state = 'requested'"])
+        for column in ("originator_id", "source_id", "destination_id")
+    ),
+    (PARTIES, [f"{TRANSFER} source_id = destination_id WHERE state = 'requested'"]),
+    (PARTIES, [f"{TRANSFER} token_count = -1 WHERE state = 'requested'"]),
+    (PARTIES, [f"{TRANSFER} closed_at = NULL WHERE state = 'completed'"]),
+    (PARTIES, [f"{TRANSFER} closed_at = now() WHERE state = 'requested'"]),
+    (PARTIES, [f"{TRANSFER} state = 'odd' WHERE state = 'completed'"]),
+    (PARTIES, [f"{TRANSFER} closed_at = created_at - interval '1 second' WHERE state = 'completed'"]),
+    (OF_TRANSFERS, [f"{MOVEMENT} token_id = gen_random_uuid() WHERE number = 1"]),
+    (OF_TRANSFERS, [f"{MOVEMENT} transfer_number = (SELECT min(number) FROM transfers_transfer) WHERE number = 0"]),
+    (OF_TRANSFERS, [f"{MOVEMENT} transfer_number = -1 WHERE number = 1"]),
+    (OF_TRANSFERS, [f"{TRANSFER} state = 'cancelled' WHERE state = 'completed'"]),
+    (OF_TRANSFERS, [f"{MOVEMENT} source_id = gen_random_uuid() WHERE number = 1"]),
+    (OF_TRANSFERS, [f"{MOVEMENT} destination_id = gen_random_uuid() WHERE number = 1"]),
+    (
+        "each movement starts where and after the one before ended",
+        [f"{MOVEMENT} source_id = gen_random_uuid() WHERE number = 1"],
+    ),
+    ("each movement starts where and after the one before ended", [f"{MOVEMENT} id = -id WHERE number = 1"]),
+    ("a token is where its last movement put it", [f"{TOKEN} moves = 7 WHERE moves = 1"]),
+    ("a token is where its last movement put it", [f"{TOKEN} arrival = -arrival WHERE moves = 1"]),
+    ("every token is in a wallet that exists", [f"{TOKEN} wallet_id = gen_random_uuid() WHERE moves = 1"]),
+    (PENDING_OR_NOT, [f"{TRANSFER} reserved_count = 0 WHERE state = 'pending'"]),
+    (
+        PENDING_OR_NOT,
+        [
+            f"{TRANSFER} reserved_count = 0 WHERE state = 'pending'",
+            f"{TOKEN} transfer_pending_id = NULL WHERE transfer_pending_id IS NOT NULL",
+        ],
+    ),
+    (PENDING_OR_NOT, [f"{TRANSFER} state = 'completed' WHERE state = 'pending'"]),
+    (
+        "a completed transfer moved what was asked, any other nothing",
+        [f"{TRANSFER} token_count = 5 WHERE state = 'completed'"],
+    ),
+    (
+        "a completed transfer moved what was asked, any other nothing",
+        [f"{TRANSFER} moved_count = 5 WHERE state = 'completed'"],
+    ),
+    (
+        "a reserved token is in the source of the transfer that reserves it",
+        [f"{TRANSFER} source_id = gen_random_uuid() WHERE state = 'pending'"],
+    ),
+    (TERMS, [f"{TRANSFER} has_terms = NULL WHERE has_terms"]),
+    *(
+        (TERMS, [f"UPDATE transfers_transferterms SET {column} = gen_random_uuid()"])
+        for column in ("originator_id", "source_id", "destination_id")
+    ),
+    ("as many tokens were issued as there are", ["UPDATE transfers_issue SET tokens = tokens + 1"]),
+    (
+        "an open transfer is closed soon after it expired",
+        [f"{TRANSFER} expires_at = now() - interval '16 minutes' WHERE state = 'requested'"],
+    ),
+]
+# Beside what is found: these are right.
+AND_NOT_BY: list[tuple[str, list[str]]] = [
+    (PARTIES, [f"{TRANSFER} token_count = 0, parameters = '{{\"tokens\": []}}' WHERE state = 'requested'"]),
+    (
+        "an open transfer is closed soon after it expired",
+        [
+            f"{TRANSFER} expires_at = now() - interval '14 minutes' WHERE state = 'requested'",
+            f"{TRANSFER} expires_at = now() - interval '16 minutes' WHERE state = 'completed'",
+        ],
+    ),
+]
+
+
+def is_found(check: str) -> bool:
+    parameters = {"open": ["requested", "pending"], "known": TransferState.values, "overdue_minutes": 15}
+    return bool(audit.first_rows(load("transfers", f"audit/{transfer_audit.CHECKS[check]}"), parameters))
+
+
+def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any) -> None:
+    let_triggers_sleep()
+    for table in ("transfers_transfer", "transfers_movement", "wallets_token", "transfers_transferterms"):
+        strip(table)
+
+    for expected, cases in ((True, BY_ONE_CONDITION), (False, AND_NOT_BY)):
+        wrong = []
+        for check, statements in cases:
+            point = transaction.savepoint()
+            for statement in statements:
+                rows(statement)
+            if is_found(check) is not expected:
+                wrong.append((check, statements))
+            transaction.savepoint_rollback(point)
+        assert wrong == []
