@@ -60,6 +60,7 @@ from lockers.worker import (
     task_store,
 )
 from lockers.worker.broadcast import Request, TaskRun
+from lockers.worker.messages import Reply
 from lockers.worker.task_store import Claim
 from tests.api.caller import logged_in
 from tests.lockers.marks import at
@@ -699,6 +700,43 @@ def test_a_peek_is_listened_for_while_a_server_may_answer(board: str, listens: b
 
     task.refresh_from_db()
     assert (task.result["raida"], task.listens_until is not None) == (at(board), listens)
+
+
+@pytest.mark.parametrize(
+    ("letters", "listens"), [(("w1 p24", "p25"), True), (("p25", "w1 p24"), True), (("n1 p24", "p25"), False)]
+)
+def test_a_task_is_listened_for_while_one_of_its_coins_may_be_answered(
+    letters: tuple[str, str], listens: bool, alice: Wallet
+) -> None:
+    task = a_task(alice, TaskKind.PUT)
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=TaskState.COMPLETED, finished_at=Now(), listens_until=Now(), progress=100, step="done"
+    )
+    for number, each in enumerate(letters, start=1):
+        ReceiptLine.objects.create(task=task, denomination=0, serial_number=number, pown=at(each), state="locked")
+    # The server 24 has said of the first coin that it holds it, which was known.
+    told = {(0, 1): {24: Reply.PASS}}
+
+    late_answers._write_receipt(LockerTask.objects.get(pk=task.pk), told, only="w")
+
+    assert (LockerTask.objects.get(pk=task.pk).listens_until is not None) is listens
+
+
+def test_the_contents_of_a_wallet_are_counted_by_grade_and_by_denomination(alice: Wallet, bob: Wallet) -> None:
+    """Fracked coins may be spent; coins in doubt, of a task, in a locker or in a file, and of others do not count."""
+    stock(alice, 0, 0, 1)
+    stock(alice, 1, 2, state=CoinState.FRACKED)
+    for state in (CoinState.LIMBO, CoinState.LOCKED, CoinState.EXPORTED, CoinState.WAITING, CoinState.COUNTERFEIT):
+        a_coin(alice, state)
+    (reserved,) = stock(alice, 3)
+    Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.PUT), batch=0, outcome="-" * 25)
+    stock(bob, 4)
+
+    mine, his = queries.contents_of(wallet_list=[alice, bob])
+
+    assert (mine.denominations, his.denominations) == ({0: 2, 1: 2, 2: 1}, {4: 1})
+    assert mine.balance == 122 * ONE
+    assert mine.grades["reserved"] == (1, 1000 * ONE)
 
 
 @pytest.mark.parametrize(("board", "listens"), [("w1 p24", True), ("n1 p24", False)])
