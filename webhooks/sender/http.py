@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpcore2
 
@@ -28,6 +29,9 @@ from webhooks.states import DEADLINE, LONGEST_RETRY_AFTER, RESPONSE_BYTES
 _LOOK_UPS_AT_ONCE: Final = 64
 # Of several addresses the next is tried when one does not answer for so long.
 _CONNECT_SECONDS: Final = 5.0
+# Connections that stay open after a request, for the next within seconds: of each origin, and of how many origins.
+_KEPT_PER_ORIGIN: Final = 2
+_ORIGINS_KEPT: Final = 200
 
 
 class AddressRefused(Exception):
@@ -103,19 +107,43 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class Client:
-    """Sends requests, at most `at_once` at the same time. `look_up` and `trust` replace the system's, for tests."""
+    """
+    Sends requests, at most `at_once` at the same time. `look_up` and `trust` replace the system's, for tests.
+
+    Each origin has a pool of connections of its own: httpcore2 looks at all connections of a pool for each request.
+    """
 
     def __init__(self, *, at_once: int, look_up: Resolve = resolve, trust: ssl.SSLContext | None = None) -> None:
+        self._at_once = at_once
+        self._look_up = look_up
+        self._trust = trust or ssl.create_default_context()
         self._executor = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, "webhook-names")
-        self._pools = {
-            is_https: httpcore2.AsyncConnectionPool(
-                ssl_context=trust,
-                max_connections=at_once,
+        self._pools: dict[tuple[str, str], httpcore2.AsyncConnectionPool] = {}
+
+    def _pool(self, url: str) -> httpcore2.AsyncConnectionPool:
+        parts = urlsplit(url)
+        is_https = parts.scheme == "https"
+        origin = (parts.scheme, parts.netloc.lower())
+        if origin not in self._pools:
+            backend = _CheckedBackend(is_https=is_https, executor=self._executor, look_up=self._look_up)
+            self._pools[origin] = httpcore2.AsyncConnectionPool(
+                ssl_context=self._trust,
+                max_connections=self._at_once,
+                max_keepalive_connections=_KEPT_PER_ORIGIN,
                 keepalive_expiry=5.0,
-                network_backend=_CheckedBackend(is_https=is_https, executor=self._executor, look_up=look_up),
+                network_backend=backend,
             )
-            for is_https in (True, False)
-        }
+        return self._pools[origin]
+
+    async def _close_one(self) -> None:
+        """Close the pool that has been there longest without a request now, if there are many."""
+        if len(self._pools) <= _ORIGINS_KEPT:
+            return
+        for origin, pool in self._pools.items():
+            if all(each.is_idle() for each in pool.connections):
+                del self._pools[origin]
+                await pool.aclose()
+                return
 
     async def aclose(self) -> None:
         for pool in self._pools.values():
@@ -143,8 +171,10 @@ class Client:
             return Answer(error="connection_failed")
 
     async def _post(self, url: str, body: str, headers: Mapping[str, str]) -> Answer:
-        pool = self._pools[url.startswith("https:")]
-        async with pool.stream("POST", url, headers=list(headers.items()), content=body.encode()) as response:
+        await self._close_one()
+        async with self._pool(url).stream(
+            "POST", url, headers=list(headers.items()), content=body.encode()
+        ) as response:
             read = await _beginning(response.aiter_stream())
             return Answer(
                 status=response.status,
