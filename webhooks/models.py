@@ -51,7 +51,16 @@ class Webhook(models.Model):
                 name="webhook_previous_secret_ends",
             ),
         ]
-        indexes = [models.Index(fields=["wallet", "created_at", "id"], name="webhook_of_wallet")]
+        indexes = [
+            models.Index(fields=["wallet", "created_at", "id"], name="webhook_of_wallet"),
+            models.Index(fields=["-created_at", "-id"], name="webhook_newest"),
+        ]
+        permissions = [
+            ("act_disable_webhook", "Can disable webhooks"),
+            ("act_enable_webhook", "Can enable webhooks"),
+            ("act_test_webhook", "Can send tests to webhooks"),
+            ("act_resend_delivery", "Can send deliveries again"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)

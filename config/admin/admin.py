@@ -19,6 +19,7 @@ from config.admin import payments as _payments  # noqa: F401
 from config.admin import transfers as _transfers  # noqa: F401
 from config.admin import trusts as _trusts  # noqa: F401
 from config.admin import wallets as _wallets  # noqa: F401
+from config.admin import webhooks as _webhooks  # noqa: F401
 from config.admin.base import Fact
 from config.admin.confirmation import operator_of
 from config.admin.csv_export import attributes

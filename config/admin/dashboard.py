@@ -24,6 +24,8 @@ from transfers.states import TransferState
 from wallets import reports as wallets
 from wallets.models import AuditRun, OperatorAction, Token, Wallet
 from wallets.states import AuditResult
+from webhooks import reports as webhooks
+from webhooks.models import Webhook
 
 PERIODS: Final = (30, 90)
 RUNNING_SHOWN: Final = 10
@@ -187,6 +189,7 @@ def collected(*, days: int) -> Home:
             *_coin_tiles(coins),
             _thin_tile(*lockers.count_thin()),
             _need_tile(in_need),
+            _webhook_tile(webhooks.trouble()),
             _server_tile(servers_up, any(server.asked_at for server in servers)),
         ],
         ages=_ages(summary),
@@ -316,6 +319,20 @@ def _need_tile(in_need: int) -> Tile:
         f"{list_url(LockerTask)}?need=yes",
         "bad" if in_need else "good",
         "!" if in_need else "✓",
+    )
+
+
+def _webhook_tile(found: webhooks.Trouble) -> Tile:
+    url = list_url(Webhook)
+    if found.given_up:
+        note = f"disabled after five days of failures; {found.failing:,} more fail now"
+        return Tile("webhooks", f"{found.given_up:,} given up", note, f"{url}?disabled_by=failures", "bad", "!")
+    if found.failing:
+        return Tile(
+            "webhooks", f"{found.failing:,} failing", "their last delivery failed", f"{url}?need=failing", "wait", "◔"
+        )
+    return Tile(
+        "webhooks", f"{found.total:,}", "all deliveries arrive" if found.total else "none yet", url, "good", "✓"
     )
 
 

@@ -30,6 +30,8 @@ _VIEWS: Final = (
     "lockers.view_locker",
     "lockers.view_coin",
     "lockers.view_paymentrequest",
+    "webhooks.view_webhook",
+    "webhooks.view_webhookdelivery",
 )
 _ACTS: Final = (
     "wallets.act_create_wallet",
@@ -47,6 +49,10 @@ _ACTS: Final = (
     "wallets.act_roll_back_task",
     "wallets.act_mark_task_seen",
     "wallets.act_run_audit",
+    "webhooks.act_disable_webhook",
+    "webhooks.act_enable_webhook",
+    "webhooks.act_test_webhook",
+    "webhooks.act_resend_delivery",
 )
 _ADMINISTERS: Final = (
     "wallets.act_issue_tokens",

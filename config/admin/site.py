@@ -26,6 +26,8 @@ _AROUND: Final[Sequence[str]] = (
     "lockers.locker",
     "lockers.coin",
     "lockers.paymentrequest",
+    "webhooks.webhook",
+    "webhooks.webhookdelivery",
     "wallets.apikey",
     "wallets.bearertoken",
     "wallets.auditrun",

@@ -23,6 +23,7 @@ from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
+from webhooks import operations as webhooks
 
 # The text in secret fields; no page may show it.
 SECRET = b"sealed-and-never-shown"
@@ -180,6 +181,8 @@ def furnish(staff: User) -> SimpleNamespace:
         payment_requests.create(actor=alice, name=None, units=units * 10**8, description=words)
         for units, words in ((5, "Two seedlings"), (12, "A grove"))
     ]
+    webhook = webhooks.create(actor=alice, url="https://shop.example/hook?token=secret").webhook
+    delivery = webhooks.send_test(actor=alice, webhook_id=webhook.pk)
     audit = AuditRun.objects.create(result=AuditResult.SOUND, finished_at=now)
     action = OperatorAction.objects.create(
         staff=staff, verb=OperatorVerb.ISSUED_TOKENS, object_kind="wallet", object_id=str(alice.pk),
@@ -188,5 +191,6 @@ def furnish(staff: User) -> SimpleNamespace:
     )  # fmt: skip
     return SimpleNamespace(
         alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
-        failed=failed, coins=coins, audit=audit, action=action, payment_request=asked[0],
+        failed=failed, coins=coins, webhook=webhook, delivery=delivery, audit=audit, action=action,
+        payment_request=asked[0],
     )  # fmt: skip

@@ -20,6 +20,7 @@ from trusts.models import Trust
 from wallets import errors
 from wallets.models import ApiKey, BearerToken, OperatorAction, Wallet
 from wallets.operator_log import Operator
+from webhooks.models import Webhook, WebhookDelivery
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +50,8 @@ def rows_of(staff: User) -> dict[Any, Any]:
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
         ActionToken: a_link_of(ledger.alice),
         Trust: Trust.objects.get(pk=ledger.trust.id),
+        Webhook: ledger.webhook,
+        WebhookDelivery: ledger.delivery,
         User: vera,
         Session: Session.objects.get(user=vera),
     }

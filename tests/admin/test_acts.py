@@ -35,6 +35,7 @@ from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
+from webhooks.models import Webhook, WebhookDelivery
 
 pytestmark = pytest.mark.django_db
 
@@ -372,6 +373,8 @@ def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
         LockerTask: ledger.failed,
+        Webhook: ledger.webhook,
+        WebhookDelivery: ledger.delivery,
         User: User.objects.create_user("vera", is_staff=True),
         Session: Session.objects.get(),
     }
@@ -569,6 +572,10 @@ MAY = {
     "roll-back-task": {roles.OPERATOR, roles.ADMINISTRATOR},
     "mark-task-seen": {roles.OPERATOR, roles.ADMINISTRATOR},
     "run-audit": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "disable-webhook": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "enable-webhook": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "test-webhook": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "resend-delivery": {roles.OPERATOR, roles.ADMINISTRATOR},
     "issue-tokens": {roles.ADMINISTRATOR},
     "create-api-key": {roles.ADMINISTRATOR},
     "rotate-api-key": {roles.ADMINISTRATOR},
@@ -593,6 +600,8 @@ def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> No
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
         LockerTask: ledger.running,
+        Webhook: ledger.webhook,
+        WebhookDelivery: ledger.delivery,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
         ActionToken: a_link_of(ledger.alice),
         User: User.objects.create_user("vera", is_staff=True),

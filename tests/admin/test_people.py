@@ -122,8 +122,8 @@ def test_every_address_of_the_desk_is_in_a_table_and_answers_as_it_says(crew: An
             elif isinstance(each, URLPattern):
                 yield prefix + str(each.pattern)
 
-    ledger = {"wallets", "trusts", "transfers", "lockers"}
-    acts_on_ledger = {deed.name for deed in registry.ALL if deed.app == "wallets"}
+    ledger = {"wallets", "trusts", "transfers", "lockers", "webhooks"}
+    acts_on_ledger = {deed.name for deed in registry.ALL if deed.app in {"wallets", "webhooks"}}
     there = set()
     for route in walk(admin.site.urls[0], ""):
         first, _, rest = route.partition("/")

@@ -31,6 +31,8 @@ LISTS = (
     "lockers/lockertask",
     "lockers/locker",
     "lockers/coin",
+    "webhooks/webhook",
+    "webhooks/webhookdelivery",
     "auth/user",
 )
 

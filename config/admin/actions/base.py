@@ -36,6 +36,8 @@ ACTION_TOKEN: Final = "claim link"  # noqa: S105 - a kind of subject
 TASK: Final = "task"
 LOCKER: Final = "locker"
 PAYMENT_REQUEST: Final = "payment request"
+WEBHOOK: Final = "webhook"
+DELIVERY: Final = "delivery"
 AUDIT: Final = "audit"
 PERSON: Final = "person"
 

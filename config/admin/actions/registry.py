@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path
 
 from config.admin.actions import lockers, payments, people, transfers, trusts, wallets
+from config.admin.actions import lockers, people, transfers, trusts, wallets, webhooks
 from config.admin.actions.base import ActionButton, AdminAction
 from config.admin.confirmation import Confirmation, operator_of
 
@@ -32,6 +33,10 @@ ALL: Final[Sequence[AdminAction]] = (
     lockers.RetryTask(),
     lockers.RollBackTask(),
     lockers.MarkTaskSeen(),
+    webhooks.DisableWebhook(),
+    webhooks.EnableWebhook(),
+    webhooks.TestWebhook(),
+    webhooks.ResendDelivery(),
     wallets.RunAudit(),
     lockers.RehearseOutage(),
     people.CreatePerson(),

@@ -27,6 +27,7 @@ _PILLS = {
     "partly_paid": ("◐", "wait"),
     "redeemed": ("✓", "good"),
     "active": ("◔", "wait"),
+    "delivered": ("✓", "good"),
     "pending": ("◔", "wait"),
     "requested": ("?", "wait"),
     "running": ("▸", "wait"),
