@@ -11,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import against, crowd, front, load, lockers, machine, moving, share
+from tests.benchmarks import against, crowd, front, load, lockers, machine, moving, share, webhooks
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -26,6 +26,7 @@ _OTHERS = {
     "lockers": lockers.main,
     "moving": moving.main,
     "share": share.main,
+    "webhooks": webhooks.main,
 }
 SMALL = 10_000
 # What is drawn from one wallet, and moved as one bundle, comes on top of these when all else was measured over them.
