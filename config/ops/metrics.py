@@ -139,9 +139,10 @@ def _ledger() -> Iterator[Metric]:
         oldest.add_metric([state], age)
     yield still
     yield oldest
-    ((tokens, wallets),) = _cached("holdings", _HOLDINGS)
+    ((tokens, wallets, links),) = _cached("holdings", _HOLDINGS)
     yield GaugeMetricFamily("coppice_tokens", "Tokens in all wallets; at most a minute old.", value=tokens)
     yield GaugeMetricFamily("coppice_wallets", "Wallets; at most a minute old.", value=wallets)
+    yield GaugeMetricFamily("coppice_claim_links_active", "Active claim links; at most a minute old.", value=links)
 
 
 def _lockers() -> Iterator[Metric]:
@@ -230,7 +231,8 @@ SELECT state, count(*), extract(epoch FROM now() - min(created_at))::float FROM 
 _HOLDINGS: Final = """
 SELECT (SELECT coalesce(sum(tokens), 0)::bigint FROM transfers_tokentally)
        + (SELECT coalesce(sum(tokens), 0)::bigint FROM transfers_tallydelta),
-       (SELECT count(*) FROM wallets_wallet)
+       (SELECT count(*) FROM wallets_wallet),
+       (SELECT count(*) FROM transfers_actiontoken WHERE state = 'active')
 """
 _RUNNING_TASKS: Final = """
 SELECT kind, count(*), extract(epoch FROM now() - min(created_at))::float,

@@ -13,7 +13,7 @@ from lockers.models import LockerTask, ServerHealth, ServerReading
 from lockers.states import TaskKind
 from tests.api.caller import Caller
 from tests.transfers.conftest import alice, api_key, bob, sapling
-from transfers import operations
+from transfers import action_tokens, operations
 from wallets.models import Wallet
 
 __all__ = ["alice", "api_key", "bob", "sapling"]
@@ -107,6 +107,7 @@ def test_the_figures_equal_the_books(alice: Caller, bob: Caller, sapling: Wallet
     pending = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     operations.decline(actor=bob.wallet, transfer_id=pending.id)
+    action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)
     LockerTask.objects.create(
         kind=TaskKind.ECHO, wallet=sapling, actor=sapling, receipt_id="0" * 32, deadline="2999-01-01 00:00Z"
     )
@@ -124,6 +125,7 @@ def test_the_figures_equal_the_books(alice: Caller, bob: Caller, sapling: Wallet
         ("coppice_transfers_open", "pending"),
         ("coppice_transfers_open", "requested"),
         ("coppice_tokens",),
+        ("coppice_claim_links_active",),
         ("coppice_locker_tasks", "echo", "running"),
         ("coppice_locker_tasks_running", "echo"),
         ("coppice_locker_tasks_unheld", "echo"),
@@ -141,6 +143,7 @@ def test_the_figures_equal_the_books(alice: Caller, bob: Caller, sapling: Wallet
         ("coppice_transfers_open", "pending"): 1,
         ("coppice_transfers_open", "requested"): 0,
         ("coppice_tokens",): 8,
+        ("coppice_claim_links_active",): 1,
         ("coppice_locker_tasks", "echo", "running"): 1,
         ("coppice_locker_tasks_running", "echo"): 1,
         ("coppice_locker_tasks_unheld", "echo"): 1,
