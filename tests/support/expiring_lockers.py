@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from django.db.models.functions import Now
+from django.contrib.postgres.functions import TransactionNow
 from django.utils import timezone
 
 from lockers import transport as wire
@@ -41,7 +41,8 @@ def fill(wallet: Wallet, amount: int, code: str | None = None) -> Locker:
 
 def let_expire(locker: Locker) -> None:
     """Let the time of the locker, or of its next task, come."""
-    past = Now() - timedelta(seconds=1)
+    # Before all that the transaction of a test writes: its `now()` is the time at which it began.
+    past = TransactionNow() - timedelta(seconds=1)
     Locker.objects.filter(pk=locker.pk, take_back_at__isnull=False).update(expires_at=past, take_back_at=past)
 
 
