@@ -15,6 +15,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
+from config.api.errors import content_type_of, is_problem_path
+from lockers.operations import payment_requests
 from tests.api.caller import PASSWORD, Caller
 from tests.support.api_description import api_description
 from tests.support.ledger_world import world
@@ -175,7 +177,12 @@ def ids(alice: Caller, bob: Caller, settings: Any) -> dict[str, str]:
         "transfer_id": words["transfers"][1],
         "action_token_id": "00000000-0000-4000-8000-000000000000",
         "trust_relationship_id": words["trusts"][1],
-        **dict.fromkeys(("export_id", "locker_id", "receipt_id", "task_id"), "00000000-0000-4000-8000-000000000000"),
+        "payment_request_id": str(
+            payment_requests.create(actor=bob.wallet, name=None, units=10**8, description="a tree").pk
+        ),
+        **dict.fromkeys(
+            ("export_id", "locker_id", "receipt_id", "task_id", "payment_id"), "00000000-0000-4000-8000-000000000000"
+        ),
     }
 
 
@@ -222,9 +229,11 @@ def problem(method: str, path: str, response: Any) -> str:
         return ""
     if status >= 500 and not (status == 500 and path in ANSWERS_500 and b"raida_status_code" in response.content):
         return response.content[:100].decode()
-    if response["Content-Type"] != "application/json":
+    if response["Content-Type"] != content_type_of(path):
         return f"{response['Content-Type']}"
     told = json.loads(response.content)
+    if is_problem_path(path):
+        told = {"message": told.get("detail"), "code": told.get("status"), "status": "error", "error": True}
     expected = {"code": status, "message": told.get("message")} | (
         {"status": "error", "error": True} if path.startswith("/api/") else {}
     )

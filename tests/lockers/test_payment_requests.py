@@ -475,6 +475,14 @@ def test_requests_expire_by_themselves(alice: Wallet, bob: Wallet) -> None:
     assert_sound()
 
 
+def test_the_sweep_reads_the_index_of_those_that_expire(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {operations._DUE}", [100])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "payment_request_to_expire" in plan
+
+
 def test_codes_without_a_login_are_bounded_and_never_count_against_the_payee(
     network: LocalNetwork, alice: Wallet, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
