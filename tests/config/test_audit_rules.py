@@ -476,8 +476,11 @@ PENDING_OR_NOT = "a pending transfer reserves what was asked, any other nothing"
 PARTIES = "a transfer is between two wallets that exist, and is closed when it was decided"
 OF_TRANSFERS = "each movement belongs to a token and to a completed transfer between the same wallets"
 TERMS = "a transfer that says so has terms, between its wallets, and no other"
+MOVED = "SELECT id FROM wallets_token WHERE moves = 1"
+LISTS_ANOTHER = """parameters = jsonb_build_object('tokens', jsonb_build_array(gen_random_uuid()))"""
 BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
-    ("the history of a token has no gap", [f"{MOVEMENT} number = -1 WHERE number = 0"]),
+    ("the history of a token has no gap", [f"{MOVEMENT} number = -1 WHERE number = 0 AND token_id IN ({MOVED})"]),
+    ("the history of a token has no gap", ["DELETE FROM transfers_movement"]),
     ("the history of a token has no gap", [f"{MOVEMENT} number = 2 WHERE number = 1"]),
     (
         "the history of a token has no gap",
@@ -520,6 +523,12 @@ BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
         "a completed transfer moved what was asked, any other nothing",
         [f"{TRANSFER} token_count = 5 WHERE state = 'completed'"],
     ),
+    ("a completed transfer moved what was asked, any other nothing", ["DELETE FROM transfers_movement"]),
+    (
+        "a completed transfer of listed tokens moved these",
+        [f"{TRANSFER} {LISTS_ANOTHER} WHERE state = 'completed'"],
+    ),
+    ("a pending transfer of listed tokens reserves these", [f"{TRANSFER} {LISTS_ANOTHER} WHERE state = 'pending'"]),
     (
         "a completed transfer moved what was asked, any other nothing",
         [f"{TRANSFER} moved_count = 5 WHERE state = 'completed'"],
@@ -541,6 +550,11 @@ BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
 ]
 # Beside what is found: these are right.
 AND_NOT_BY: list[tuple[str, list[str]]] = [
+    (
+        "a completed transfer of listed tokens moved these",
+        [f"{TRANSFER} {LISTS_ANOTHER} WHERE state <> 'completed'"],
+    ),
+    ("a pending transfer of listed tokens reserves these", [f"{TRANSFER} {LISTS_ANOTHER} WHERE state <> 'pending'"]),
     (PARTIES, [f"{TRANSFER} token_count = 0, parameters = '{{\"tokens\": []}}' WHERE state = 'requested'"]),
     (
         "an open transfer is closed soon after it expired",

@@ -363,6 +363,23 @@ def test_change_that_fits_is_taken_and_no_more(
     assert not found.exclude(batch=0).exclude(locker=None).exists()
 
 
+@pytest.mark.parametrize(
+    ("state", "is_taken"), [("bank", True), ("fracked", True), ("limbo", False), ("errored", False)]
+)
+def test_only_change_that_may_be_spent_is_taken(state: str, is_taken: bool, alice: Wallet) -> None:
+    stock(alice, 1)
+    started = put_coins.start(actor=alice, name="alice", units=ONE)
+    held = working(started)
+    Coin.objects.filter(task=started.task).update(task=None, batch=None, outcome="", family=None)
+    (one,) = stock(alice, 0)
+    Coin.objects.filter(pk=one.pk).update(task=started.task, batch=coin_breaks.POOL, outcome="-" * 25, state=state)
+
+    found = break_coin.assemble(held=held)
+
+    assert (found is break_coin.Next.NOTHING) is is_taken
+    assert Coin.objects.get(pk=one.pk).batch == (0 if is_taken else coin_breaks.POOL)
+
+
 def test_change_is_put_with_the_last_batch(alice: Wallet) -> None:
     stock(alice, 1)
     started = put_coins.start(actor=alice, name="alice", units=10 * ONE)

@@ -275,6 +275,39 @@ def test_wallets_to_which_a_third_one_may_send_are_no_siblings(alice: Caller, bo
     assert row.state == "requested"
 
 
+@pytest.mark.parametrize("within_management", [True, False])
+@pytest.mark.parametrize(
+    ("requester", "requestee", "said"),
+    [
+        ("alice", "one", "The requesting wallet already manages the target wallet"),
+        ("one", "alice", "The requesting wallet is managed by the target wallet"),
+        ("one", "two", "a sub wallet with the same parent"),
+    ],
+)
+def test_a_trust_between_a_wallet_and_its_manager_or_sibling_is_asked_for_only_where_that_is_allowed(
+    requester: str, requestee: str, said: str, within_management: bool, alice: Caller
+) -> None:
+    for name in ("one", "two"):
+        operations.open_managed_wallet(actor=alice.wallet, name=name)
+    before = Trust.objects.count()
+
+    def request() -> Any:
+        return operations.request_trust(
+            actor=alice.wallet,
+            requester=requester,
+            request_type=TrustRequestType.SEND,
+            requestee=requestee,
+            within_management=within_management,
+        )
+
+    if within_management:
+        assert request().state == "requested"
+    else:
+        with pytest.raises(errors.TrustWithinManagement, match=said):
+            request()
+    assert Trust.objects.count() - before == within_management
+
+
 @pytest.mark.parametrize(("event", "who"), [("decline", "bob"), ("delete", "alice")])
 def test_an_end_that_is_repeated_changes_nothing(alice: Caller, bob: Caller, event: str, who: str) -> None:
     _, body = ask(alice, "send", "bobby")
