@@ -1,7 +1,8 @@
 """What an audit of any app reports, and the checks derived from the models."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from django.db import connection, models
@@ -72,28 +73,44 @@ def check_name(constraint: str) -> str:
 
 
 def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Finding]:
-    """Yield the rows of the models that violate a rule of their model."""
+    """Yield the rows of the models that violate a rule of their model: the first `FINDINGS_PER_CHECK` for each rule."""
     for model in listed_models:
-        for check, broken in model_checks(model):
-            statement, parameters = broken.query.sql_with_params()
-            for detail in first_rows(statement, parameters):
+        with connection.cursor() as cursor:
+            cursor.execute(*_statement(model))
+            for detail, check in cursor.fetchall():
                 yield Finding(check, detail)
 
 
-def first_rows(query: str, parameters: Any) -> list[str]:
-    """
-    Return the first `FINDINGS_PER_CHECK` texts of a query that looks for broken rows.
+@cache
+def _statement(model: type[models.Model]) -> tuple[str, Sequence[Any]]:
+    """Return the statement of all checks of a model, and its parameters. Deriving them takes longer than running it."""
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for check, broken in model_checks(model):
+        query, values = broken.query.sql_with_params()
+        parts.append(f"({_first_rows(query, 'detail, %s::text')})")
+        parameters += [*values, check]
+    return " UNION ALL ".join(parts), tuple(parameters)
 
-    It runs as a CTE, because few rows are broken or none, and all are read. With a LIMIT of its own, PostgreSQL plans
-    for the first rows, and looks up each row of one table by an index of another.
-    """
+
+def first_rows(query: str, parameters: Any) -> list[str]:
+    """Return the first `FINDINGS_PER_CHECK` texts of a query that looks for broken rows."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH broken (detail) AS MATERIALIZED ({query})"  # noqa: S608 - of models and files
-            f" SELECT detail FROM broken LIMIT {FINDINGS_PER_CHECK}",
-            parameters,
-        )
+        cursor.execute(_first_rows(query, "detail"), parameters)
         return [detail for (detail,) in cursor.fetchall()]
+
+
+def _first_rows(query: str, columns: str) -> str:
+    """
+    Return the SQL of the first rows of a query, whose column is `detail`.
+
+    It is a CTE, because few rows are broken or none, and all are read. With a LIMIT of its own, PostgreSQL plans for
+    the first rows, and looks up each row of one table by an index of another.
+    """
+    return (
+        f"WITH broken (detail) AS MATERIALIZED ({query})"  # noqa: S608 - of models and files
+        f" SELECT {columns} FROM broken LIMIT {FINDINGS_PER_CHECK}"
+    )
 
 
 def _breaking(model: type[models.Model], condition: Any) -> QuerySet[Any, Any]:
