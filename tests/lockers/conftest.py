@@ -1,4 +1,4 @@
-"""A local RAIDA network for the whole run, wallets, and coins that were minted over the wire."""
+"""A local RAIDA network for the whole run, wallets, and coins of the network."""
 
 import secrets
 import time
@@ -13,8 +13,12 @@ import pytest
 from lockers import server_request
 from lockers.localnet import minting
 from lockers.raida import codes
+from lockers.raida.authenticity import created_an
 from lockers.raida.coins import Coin
+from lockers.raida.commands import Command
 from lockers.raida.files import CoinRecord
+from lockers.raida.payloads import encode_create_coins, encode_records
+from lockers.raida.statuses import RAIDA_COUNT, Status
 from lockers.worker import listening
 from tests.lockers.patience import wait_by_condition
 from tests.support.local_network import LocalNetwork
@@ -64,7 +68,28 @@ def mint_on(network: LocalNetwork, *denominations: int) -> list[CoinRecord]:
     """Make a coin of each denomination; the network makes at least four, so some may be spare."""
     wanted = list(denominations) + [0] * max(0, 4 - len(denominations))
     coins = [Coin(denomination, next(_serial_numbers)) for denomination in wanted]
+    if network.is_sound:
+        return _minted(network, coins)[: len(denominations)]
     return minting.mint(network.servers, coins, network.admin_key)[: len(denominations)]
+
+
+def _minted(network: LocalNetwork, coins: list[Coin]) -> list[CoinRecord]:
+    """As `minting.mint` makes them, by the same commands."""
+    listed = [coin.to_bytes() for coin in coins]
+    numbers = [[minting.fresh_an() for _ in coins] for _ in range(RAIDA_COUNT)]
+    creation = encode_create_coins(coins, network.admin_key)
+    created = network.answers(Command.CREATE_COINS, [creation] * RAIDA_COUNT)
+    powns = [
+        encode_records(listed, [created_an(raida=raida, coin=coin, created=coins) for coin in coins], numbers[raida])
+        for raida in range(RAIDA_COUNT)
+    ]
+    owned = network.answers(Command.POWN, powns)
+    assert {answer.status for answer in created} == {Status.SUCCESS}
+    assert {answer.status for answer in owned} == {Status.ALL_PASS}
+    return [
+        CoinRecord(coin, tuple(each[position] for each in numbers), pown="p" * RAIDA_COUNT)
+        for position, coin in enumerate(coins)
+    ]
 
 
 @pytest.fixture
