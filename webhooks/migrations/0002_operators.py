@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0006_webhook_events"),
+        ("wallets", "0008_webhook_events"),
         ("webhooks", "0001_initial"),
     ]
 
