@@ -115,7 +115,7 @@ def with_webhooks(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Name the one server of paths that are not served below `/wallet` (a hook of drf-spectacular)."""
     for path, operations in result["paths"].items():
-        if errors.is_locker_path(path) or errors.is_problem_path(path):
+        if path.startswith(("/api/", "/webhooks")):
             for operation in operations.values():
                 operation["servers"] = result["servers"][:1]
     return result

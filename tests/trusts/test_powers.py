@@ -107,6 +107,10 @@ def test_a_trust_gives_what_its_kind_says_while_it_is_in_force_and_nothing_else(
 # Endpoints that give no power over the wallet of another.
 OF_ONESELF: Final = {
     "POST /auth": "asks for the password",
+    "POST /auth/password": "of the caller alone",
+    "GET /auth/sessions": "of the caller alone",
+    "DELETE /auth/sessions/{session_id}": "of the caller alone",
+    "DELETE /auth/token": "of the caller alone",
     "POST /wallets": "creates a wallet",
     "POST /action-tokens/describe": "asks for the code",
     "POST /api/v1/wallets": "creates a wallet",
