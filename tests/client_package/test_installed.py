@@ -154,7 +154,7 @@ def test_the_readme_works(system: Installation, django_db_blocker: Any, command:
     with django_db_blocker.unblock():
         assert list(transfer_audit.audit_findings()) == []
         if command[0] == "bash":
-            assert Transfer.objects.filter(destination__name="bob", state="completed").count() == 2
+            assert Transfer.objects.filter(destination__name="bob", state="completed").count() == 3
             # 20 from the locker to bob, 10 of them by a file to alice, and 10 for her payment request.
             assert not Coin.objects.filter(state="bank", wallet__name="bob").exists()
             assert list(PaymentRequest.objects.values_list("state", "paid")) == [("paid", 10 * UNITS_PER_COIN)]

@@ -46,7 +46,11 @@ def create(
     expires_at: datetime | None,
     **wish: Any,
 ) -> None:
-    """Create a link of COUNT tokens, or of the tokens named with --token-id. Whoever has it may claim them, once."""
+    """
+    Create a link of COUNT tokens, or of the tokens named with --token-id.
+
+    Whoever has the link may claim them, once. It is not shown again.
+    """
     if (count is None) == (not tokens):
         raise click.UsageError("Either COUNT or --token-id is required")
     what = list(tokens) if count is None else count
@@ -64,7 +68,6 @@ def create(
             "link": link["url"],
         }
     )
-    note("The link is shown once. Whoever has it may claim the tokens.")
 
 
 @claim.command("list")
