@@ -300,12 +300,16 @@ def test_a_trust_between_a_wallet_and_its_manager_or_sibling_is_asked_for_only_w
             within_management=within_management,
         )
 
-    if within_management:
-        assert request().state == "requested"
-    else:
+    if not within_management:
         with pytest.raises(errors.TrustWithinManagement, match=said):
             request()
-    assert Trust.objects.count() - before == within_management
+    elif requestee == "alice":
+        # The management is an open trust in the opposite direction.
+        with pytest.raises(errors.TrustAlreadyExists):
+            request()
+    else:
+        assert request().state == "requested"
+    assert Trust.objects.count() - before == (within_management and requestee != "alice")
 
 
 @pytest.mark.parametrize(("event", "who"), [("decline", "bob"), ("delete", "alice")])
