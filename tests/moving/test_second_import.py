@@ -252,13 +252,15 @@ def test_a_transfer_is_not_completed_with_a_step_of_other_wallets(world: World, 
 def test_a_change_that_a_decision_leaves_is_not_taken_over_and_its_neighbour_is(world: World, tmp_path: Any) -> None:
     peer = world.peer
     key = peer.add("api_key", key="b" * 32, name="other key")
+    ended = peer.add("api_key", key="c" * 32, name="ended here")
     trust = peer.trust("other trust", world.two, world.one, "receive", "requested")
     world.again(tmp_path)
     left = {"wallet": world.one, "key": world.key, "trust": world.trust}
     texts = {"about": "oaks", "display_name": "New", "logo_url": "https://logo", "cover_url": "https://cover"}
     for name, wallet in (("Annette", world.one), ("Bertram", world.two)):
         peer.change("wallet", wallet, name=name, password=hashed(name, a_salt("x")), salt=a_salt("x"), **texts)
-    for each in (world.key, key):
+    ApiKey.objects.filter(pk=ended).update(revoked_at="2024-01-01T00:00Z")
+    for each in (world.key, key, ended):
         peer.change("api_key", each, tree_token_api_access=False)
     for each in (world.trust, trust):
         peer.change("wallet_trust", each, state="trusted")
@@ -271,12 +273,13 @@ def test_a_change_that_a_decision_leaves_is_not_taken_over_and_its_neighbour_is(
         ),
     )
 
-    assert sorted(line.rpartition(" -> ")[2] for line in found) == ["apply"] * 3 + ["here"] * 3
+    assert sorted(line.rpartition(" -> ")[2] for line in found) == ["apply"] * 4 + ["here"] * 3
     assert Wallet.objects.filter(pk=world.one).values().get() == before
     changed = Wallet.objects.get(pk=world.two)
     assert (changed.name, *(getattr(changed, text) for text in texts)) == ("Bertram", *texts.values())
     assert wallets.authenticate(name_or_id="Bertram", password="Bertram")
     assert list(ApiKey.objects.filter(revoked_at=None).values_list("pk", flat=True)) == [world.key]
+    assert str(ApiKey.objects.get(pk=ended).revoked_at) == "2024-01-01 00:00:00+00:00"
     assert dict(Trust.objects.values_list("pk", "state")) == {world.trust: "requested", trust: "trusted"}
     # What was left is not asked again.
     assert world.again(tmp_path) == []
