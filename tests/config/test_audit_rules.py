@@ -534,7 +534,7 @@ BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
         [f"{TRANSFER} moved_count = 5 WHERE state = 'completed'"],
     ),
     (
-        "a reserved token is in the source of the transfer that reserves it",
+        "a reserved token is in the source of the transfer or claim link that reserves it",
         [f"{TRANSFER} source_id = gen_random_uuid() WHERE state = 'pending'"],
     ),
     (TERMS, [f"{TRANSFER} has_terms = NULL WHERE has_terms"]),

@@ -623,6 +623,34 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
 
 # The locks that an operation takes, over all its variants; those that are not named take none.
 LOCKS: Final[dict[str, set[str]]] = {
+    W + "hold_password": {"wallets_wallet: SHARE"},
+    AT + "offer_bundles": {"2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED"},
+    AT + "offer_tokens": {"trusts_power: SHARE", "wallets_token by lot, id: NO KEY UPDATE"},
+    AT + "redeem": {
+        "advisory_shared, if free",
+        "transfers_actiontoken by id ASC: NO KEY UPDATE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    AT + "cancel": {
+        "transfers_actiontoken by id ASC: NO KEY UPDATE",
+        "transfers_actiontoken by id: NO KEY UPDATE SKIP LOCKED",
+        "trusts_power: SHARE",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    AT + "expire": {
+        "transfers_actiontoken by id: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    AT + "expire_due": {
+        "transfers_actiontoken by id: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    "config.admin.actions.transfers.CancelActionToken": {
+        "advisory",
+        "transfers_actiontoken by id ASC: NO KEY UPDATE",
+        "transfers_actiontoken by id: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
     W + "change_password": {"wallets_bearertoken by id ASC: NO KEY UPDATE"},
     W + "create_wallet": {"advisory_shared, if free"},
     W + "create_wallets": {"advisory_shared, if free"},
@@ -767,6 +795,8 @@ MODULES_OF_ACTS: Final = (
 ELSEWHERE: Final = {
     "config.admin.actions.lockers": "tests/lockers/test_action_frames.py",
     "config.admin.actions.people": "tests/admin/test_people_frames.py",
+    "config.admin.actions.payments": "tests/admin/test_payment_requests.py",
+    "config.admin.actions.webhooks": "tests/admin/test_webhook_pages.py",
 }
 # What changes nothing by itself.
 PURE: Final = {
