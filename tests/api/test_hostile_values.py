@@ -181,7 +181,17 @@ def ids(alice: Caller, bob: Caller, settings: Any) -> dict[str, str]:
             payment_requests.create(actor=bob.wallet, name=None, units=10**8, description="a tree").pk
         ),
         **dict.fromkeys(
-            ("export_id", "locker_id", "receipt_id", "task_id", "payment_id"), "00000000-0000-4000-8000-000000000000"
+            (
+                "export_id",
+                "locker_id",
+                "receipt_id",
+                "task_id",
+                "payment_id",
+                "webhook_id",
+                "delivery_id",
+                "session_id",
+            ),
+            "00000000-0000-4000-8000-000000000000",
         ),
     }
 

@@ -6,6 +6,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from coppice_client import verify_webhook
 from django.db.models import F
 from django.db.models.functions import Now
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -58,6 +59,7 @@ def test_an_event_arrives_signed_as_the_feed_has_it(alice: Wallet) -> None:
     [request] = receiver.received
     [row] = events.events_visible_to(actor_id=alice.pk, wallet="alice", limit=10)[-1:]
     message = request.verify(created.secret)
+    assert verify_webhook(request.body, request.headers, created.secret) == message
     assert message == {
         "type": "login",
         "timestamp": message["data"]["created_at"],
