@@ -63,7 +63,9 @@ NOT_COMPARED: Final = ["lockers_serverhealth"]
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, methods in DOCUMENT["paths"].items():
         for method, description in methods.items():
-            yield method.upper(), path, description
+            # It takes no value, and ends the session of the caller.
+            if (method, path) != ("delete", "/auth/token"):
+                yield method.upper(), path, description
 
 
 def good(name: str, schema: dict[str, Any]) -> Any:

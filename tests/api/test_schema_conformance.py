@@ -83,6 +83,8 @@ def configuration(words: dict[str, list[Any]], api_key: str, bearer: str) -> str
     for method, path in [("GET", "peek"), ("POST", "download")]:
         lines += ["[[operations]]", f'include-path = "/api/transactions/locker/{path}"', f'include-method = "{method}"']
         lines += ["checks.not_a_server_error.enabled = false"]
+    # It ends the session of the caller.
+    lines += ["[[operations]]", 'include-path = "/auth/token"', "enabled = false"]
     lines += ["[checks]"]
     lines += [f"{check}.enabled = false" for check in NOT_CHECKED]
     return "\n".join(lines)
