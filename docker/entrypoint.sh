@@ -5,13 +5,13 @@ role=${1:-web}
 case $role in
 web)
     # A process that dies is replaced.
-    exec python -m config.web.server --host :: --port 8000 --processes "${COPPICE_WEB_PROCESSES:-3}" \
+    exec python -m config.web.server --host :: --port 8000 --processes "${COPPICE_WEB_PROCESSES:-2}" \
         --stop-seconds 20
     ;;
 worker)
     # On SIGTERM a running task may finish, and what does not is given back to the broker.
     export REMAP_SIGTERM=SIGQUIT
-    exec celery -A config.celery worker -c "${COPPICE_WORKER_PROCESSES:-2}" -l INFO --without-gossip --without-mingle
+    exec celery -A config.celery worker -c "${COPPICE_WORKER_PROCESSES:-3}" -l INFO --without-gossip --without-mingle
     ;;
 beat)
     # Exactly one of these: it only rings, and two would ring twice.
