@@ -803,6 +803,7 @@ PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
     "transfers.operations.attempt": "rolls back",
     "transfers.action_tokens.is_same_address": "compares two texts",
+    "transfers.action_tokens.has_form_of_code": "reads a text",
     "transfers.action_tokens.cancel_locked": "is a part of `cancel`, and of the action of an operator",
     "transfers.operations.lifetime": "reads a setting",
     "trusts.operations.store_images": "stores files",

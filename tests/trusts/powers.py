@@ -8,6 +8,7 @@ A path is asked for each actor and wallet, and answers in one word or a set of n
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -46,9 +47,16 @@ from trusts import controlled_wallets
 from trusts import operations as trusts
 from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets import queries as wallet_queries
 from wallets.errors import DomainError
 from wallets.models import Token, Wallet
+from wallets.states import EventType
+from webhooks import operations as webhooks
+from webhooks import queries as webhook_queries
+from webhooks.models import Webhook, WebhookDelivery
+from webhooks.sender import deliveries
+from webhooks.states import WebhookState
 
 # The two wallets of the trust that is tried, a manager of each, a former manager of both, and a stranger.
 SIDES: Final = ("alice", "bobby")
@@ -56,6 +64,7 @@ ACTORS: Final = ("alice", "bobby", "mona", "yves", "fred", "steve")
 # Who is on the other side of what both wallets wait for.
 COUNTERPART: Final = "rita"
 UNIT: Final = 10**8
+HOOK: Final = "https://shop.example/hook"
 
 
 @dataclass(frozen=True)
@@ -420,6 +429,90 @@ def name_a_token_of_the_wallet_in_a_link_of_ones_own(asked: Asked) -> None:
         return
 
 
+# Webhooks. The last three are of one whose URL the actor has set.
+
+
+@path("POST /webhooks", writes=True)
+def create_a_webhook(asked: Asked) -> None:
+    webhooks.create(actor=asked.actor, url=HOOK, wallet=asked.wallet)
+
+
+@path("GET /webhooks", expected=its_sides, once=True)
+def list_webhooks(asked: Asked) -> set[str]:
+    return {
+        row.wallet.name for row in webhook_queries.webhooks_visible_to(actor_id=asked.actor.pk, wallet=None, limit=9)
+    }
+
+
+@path("GET /webhooks")
+def list_webhooks_of_the_wallet(asked: Asked) -> None:
+    webhook_queries.webhooks_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
+
+
+@path("GET /webhooks/{webhook_id}", "GET /webhooks/{webhook_id}/deliveries")
+def see_a_webhook(asked: Asked) -> None:
+    webhook_queries.webhook_visible_to(actor_id=asked.actor.pk, webhook_id=asked["webhook"])
+
+
+@path("PATCH /webhooks/{webhook_id}", writes=True)
+def change_a_webhook(asked: Asked) -> None:
+    webhooks.change(actor=asked.actor, webhook_id=asked["webhook"], url=HOOK)
+
+
+@path("DELETE /webhooks/{webhook_id}", writes=True)
+def delete_a_webhook(asked: Asked) -> None:
+    webhooks.delete(actor=asked.actor, webhook_id=asked["webhook"])
+
+
+@path("POST /webhooks/{webhook_id}/rotate-secret", writes=True)
+def rotate_the_secret_of_a_webhook(asked: Asked) -> None:
+    webhooks.rotate_secret(actor=asked.actor, webhook_id=asked["webhook"])
+
+
+@path("POST /webhooks/{webhook_id}/test", writes=True)
+def test_a_webhook(asked: Asked) -> None:
+    webhooks.send_test(actor=asked.actor, webhook_id=asked["webhook"])
+
+
+@path("POST /webhooks/{webhook_id}/deliveries/{delivery_id}/resend", writes=True)
+def resend_a_delivery(asked: Asked) -> None:
+    webhooks.resend(actor=asked.actor, webhook_id=asked["webhook"], delivery_id=asked["delivery"])
+
+
+@path(writes=True)
+def keep_a_webhook_enabled(asked: Asked) -> str:
+    webhook = _webhook_set_by_the_actor(asked)
+    webhooks.disable_without_control()
+    webhook.refresh_from_db()
+    if webhook.state == WebhookState.DISABLED:
+        # An operator cannot enable it either.
+        webhooks.enable(webhook)
+    return "done"
+
+
+@path(writes=True)
+def be_sent_events(asked: Asked) -> str:
+    webhook = _webhook_set_by_the_actor(asked)
+    before = webhook.deliveries.count()
+    wallets.record_events([(asked.wallet_id, EventType.LOGIN, {})])
+    webhooks.fan_out()
+    return "done" if webhook.deliveries.count() > before else "refused"
+
+
+@path(writes=True)
+def be_sent_what_is_due(asked: Asked) -> str:
+    delivery = webhooks.test(_webhook_set_by_the_actor(asked))
+    # Due before the transaction of the test began.
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now() - timedelta(hours=1))
+    claims = deliveries.claim(healthy=9, failing=9)
+    return "done" if delivery.pk in {claim.delivery_id for claim in claims} else "refused"
+
+
+def _webhook_set_by_the_actor(asked: Asked) -> Webhook:
+    Webhook.objects.filter(pk=asked["webhook"]).update(owner=asked.actor)
+    return Webhook.objects.get(pk=asked["webhook"])
+
+
 # Wallets, tokens, events.
 
 
@@ -772,6 +865,7 @@ def build(api_key: str) -> tuple[World, Model]:
             "managing": trusts.request_trust(
                 actor=world.wallet("zora"), request_type=TrustRequestType.MANAGE, requestee=side
             ).id,
+            **_webhook_of(wallet),
             "payment request": _asks(wallet),
             "asked to pay": _asks(rita),
             **_coins_of(wallet, first=10 * number + 1),
@@ -783,6 +877,11 @@ def build(api_key: str) -> tuple[World, Model]:
         "bobby": agreed(world.wallet("bobby"), "yield", world.wallet("yves")),
     }
     return world, Model(frozenset({("manage", "mona", "alice"), ("yield", "bobby", "yves")}))
+
+
+def _webhook_of(wallet: Wallet) -> dict[str, Any]:
+    webhook = webhooks.create(actor=wallet, url=HOOK).webhook
+    return {"webhook": webhook.pk, "delivery": webhooks.send_test(actor=wallet, webhook_id=webhook.pk).pk}
 
 
 def _asks(payee: Wallet) -> UUID:

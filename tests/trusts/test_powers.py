@@ -132,7 +132,7 @@ def test_every_endpoint_is_a_path_of_the_matrix_or_asks_for_no_power() -> None:
 
 ROOT: Final = Path(__file__).parents[2]
 # Apps whose code acts for wallets. What operators see and do goes by their own rights.
-APPS: Final = ("wallets", "trusts", "transfers", "lockers", "config")
+APPS: Final = ("wallets", "trusts", "transfers", "lockers", "webhooks", "config")
 OF_OPERATORS: Final = ("config/admin/", "/migrations/", "/management/", "/admin.py", "/overview.py", "/acts.py")
 
 Place = tuple[str, str]
