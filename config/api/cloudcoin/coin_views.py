@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, task_serializers
+from config.api.cloudcoin import task_examples, task_serializers
 from config.api.cloudcoin.base import COIN_ERRORS, TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
 from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, Denomination
 from config.api.json_schemas import Named
@@ -52,7 +52,7 @@ def _of_a_wallet(operation_id: str, summary: str, text: str, operation: Any, *re
     return describe(
         operation_id,
         summary,
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(body=_NAMED_BODY, examples={"Request": {"name": "alice"}}),
         refusals=[*WALLET_ERRORS, *refusals, TOO_MANY_TASKS],
         tag="coins",
@@ -68,7 +68,7 @@ class CoinViewSet(LockersViewSet):
     @describe(
         "coins.transfer",
         "Move coins to another wallet",
-        answers=examples.TRANSFERRED,
+        answers=task_examples.TRANSFERRED,
         takes=Takes(
             body=_TRANSFER_BODY,
             examples={"Request": {"srcname": "alice", "dstname": "bob", "amount": 20, "tag": "rent"}},
@@ -122,7 +122,7 @@ class CoinViewSet(LockersViewSet):
     @describe(
         "coins.break",
         "Break a coin into ten smaller ones",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(body=_BREAK_BODY, examples={"Request": {"name": "alice", "denomination": "10"}}),
         refusals=[
             *WALLET_ERRORS,
@@ -143,7 +143,7 @@ class CoinViewSet(LockersViewSet):
     @describe(
         "servers.echo",
         "Ask which servers answer",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         refusals=[TOO_MANY_TASKS],
         tag="coins",
     )

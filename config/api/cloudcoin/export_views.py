@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, task_serializers
+from config.api.cloudcoin import examples, task_examples, task_serializers
 from config.api.cloudcoin.base import (
     COIN_ERRORS,
     DEFAULT_LIMIT,
@@ -104,7 +104,7 @@ class ExportViewSet(LockersViewSet):
     @describe(
         "exports.create",
         "Export coins to a file",
-        answers=examples.EXPORTED,
+        answers=task_examples.EXPORTED,
         takes=Takes(
             body=_EXPORT_BODY,
             examples={
@@ -202,7 +202,7 @@ class ExportViewSet(LockersViewSet):
     @describe(
         "exports.recall",
         "Take the coins of an export back",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(path=_EXPORT_PATH, is_idempotent=True),
         refusals=[errors.ExportNotFound(), errors.ExportReturned(), TOO_MANY_TASKS],
         tag="exports",

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, task_serializers
+from config.api.cloudcoin import examples, task_examples, task_serializers
 from config.api.cloudcoin.base import TOO_MANY_TASKS, WALLET_ERRORS, LockersViewSet, describe
 from config.api.cloudcoin.fields import NAME, NAME_WORDS, TAG, TAG_WORDS
 from config.api.errors import Invalid, RequestRefused
@@ -117,7 +117,7 @@ class ImportViewSet(LockersViewSet):
     @describe(
         "coins.import",
         "Import coin files",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(
             body=_IMPORT_BODY,
             examples={"Request": {"name": "alice", "items": [{"type": "inline", "name": "coins.bin", "data": "CQE…"}]}},

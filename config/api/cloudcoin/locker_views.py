@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, fields, task_serializers
+from config.api.cloudcoin import examples, fields, task_examples, task_serializers
 from config.api.cloudcoin.base import (
     CODE_ERRORS,
     COIN_ERRORS,
@@ -105,7 +105,7 @@ def locker(each: LockerContents) -> dict[str, Any]:
 _CODE_PATH: Final = {"code": fields.CODE}
 _BAD_EXPIRY: Final = errors.ExpiryOutOfRange('"expires_at" must be at least 5 minutes and at most 366 days ahead')
 _PUT_EXAMPLE: Final = {"name": "alice", "amount": 20, "tag": "for Bob"}
-_TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": examples.CODE, "tag": "from Alice"}
+_TAKE_EXAMPLE: Final = {"name": "bob", "transmit_code": task_examples.CODE, "tag": "from Alice"}
 
 
 class LockerViewSet(LockersViewSet):
@@ -140,7 +140,7 @@ class LockerViewSet(LockersViewSet):
     @describe(
         "lockers.put",
         "Put coins into a locker",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(body=_PUT_BODY, examples={"Request": _PUT_EXAMPLE}),
         refusals=[*WALLET_ERRORS, *COIN_ERRORS, NO_NEW_CODE, _BAD_EXPIRY],
         tag="lockers",
@@ -187,7 +187,7 @@ class LockerViewSet(LockersViewSet):
     @describe(
         "lockers.peek_by_path",
         "Look into a locker, its code in the path",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(path=_CODE_PATH),
         refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
@@ -205,8 +205,8 @@ class LockerViewSet(LockersViewSet):
     @describe(
         "lockers.peek",
         "Look into a locker",
-        answers=examples.STARTED,
-        takes=Takes(body=_PEEK_BODY, examples={"Request": {"transmit_code": examples.CODE}}),
+        answers=task_examples.STARTED,
+        takes=Takes(body=_PEEK_BODY, examples={"Request": {"transmit_code": task_examples.CODE}}),
         refusals=[*CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
     )
@@ -222,7 +222,7 @@ class LockerViewSet(LockersViewSet):
     @describe(
         "lockers.take_by_path",
         "Take the coins out of a locker, its code in the path",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(body=_TAKE_BODY, examples={"Request": {"name": "bob", "tag": "from Alice"}}, path=_CODE_PATH),
         refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",
@@ -239,7 +239,7 @@ class LockerViewSet(LockersViewSet):
     @describe(
         "lockers.take",
         "Take the coins out of a locker",
-        answers=examples.STARTED,
+        answers=task_examples.STARTED,
         takes=Takes(body=_TAKE_WITH_CODE_BODY, examples={"Request": _TAKE_EXAMPLE}),
         refusals=[*WALLET_ERRORS, *CODE_ERRORS, TOO_MANY_TASKS],
         tag="lockers",

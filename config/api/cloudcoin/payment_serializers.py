@@ -6,8 +6,8 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.urls import get_script_prefix
 
-from config.api.cloudcoin.examples import AMOUNT
 from config.api.cloudcoin.fields import CODE_WORDS, Amount
+from config.api.cloudcoin.task_examples import AMOUNT
 from config.api.cloudcoin.task_serializers import DOING
 from config.api.json_schemas import Example, Named, Nullable, OneOf, Sometimes
 from config.api.page_schemas import page

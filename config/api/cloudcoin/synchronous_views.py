@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from config.api import limits
 from config.api.authentication import caller, credentials_of
-from config.api.cloudcoin import examples, fields, synchronous_serializers
+from config.api.cloudcoin import examples, fields, synchronous_serializers, task_examples
 from config.api.cloudcoin.base import (
     CODE_ERRORS,
     COIN_ERRORS,
@@ -41,7 +41,7 @@ from wallets.models import Wallet
 # After this time the response reports a running task.
 WAIT: Final = timedelta(seconds=25)
 _FAILED: Final = errors.Disagreement(
-    locker_key=examples.CODE,
+    locker_key=task_examples.CODE,
     successes=9,
     status=242,
     detail="ALL_FAIL",
@@ -51,12 +51,12 @@ _FAILED: Final = errors.Disagreement(
 _PEEK_ERRORS: Final = [
     *CODE_ERRORS,
     errors.TooManyWaiting(4),
-    errors.PeekFailed(locker_key=examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
+    errors.PeekFailed(locker_key=task_examples.CODE, successes=0, status=179, detail="LOCKER_EMPTY_OR_NOT_EXISTS"),
 ]
-_UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "amount": 20}
-_PUT_ONE_EXAMPLE: Final = {"wallet": "alice", "locker_key": examples.CODE, "denomination": 10}
+_UPLOAD_EXAMPLE: Final = {"wallet": "alice", "locker_key": task_examples.CODE, "amount": 20}
+_PUT_ONE_EXAMPLE: Final = {"wallet": "alice", "locker_key": task_examples.CODE, "denomination": 10}
 _TWO_WALLETS: Final = Invalid('Only one of "wallet" and "wallet_path" is allowed')
-_DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": examples.CODE}
+_DOWNLOAD_EXAMPLE: Final = {"wallet": "bob", "locker_key": task_examples.CODE}
 
 
 class SynchronousViewSet(LockersViewSet):
@@ -146,7 +146,7 @@ class SynchronousViewSet(LockersViewSet):
         answers=examples.PEEKED,
         takes=Takes(
             body=synchronous_serializers.PEEK_BODY,
-            examples={"Request": {"locker_key": examples.CODE}},
+            examples={"Request": {"locker_key": task_examples.CODE}},
             is_idempotent=False,
         ),
         refusals=_PEEK_ERRORS,

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.authentication import caller
-from config.api.cloudcoin import examples, task_serializers
+from config.api.cloudcoin import examples, task_examples, task_serializers
 from config.api.cloudcoin.base import WALLET_ERRORS, LockersViewSet, describe
 from config.api.openapi import Takes
 from config.api.validation import Guid, Text
@@ -21,7 +21,7 @@ class TaskViewSet(LockersViewSet):
     @describe(
         "tasks.get",
         "Show a task",
-        answers=examples.TASK,
+        answers=task_examples.TASK,
         takes=Takes(path={"task_id": Guid()}),
         refusals=[errors.TaskNotFound()],
         about=server_letters.DESCRIPTION,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from config.api.cloudcoin.examples import AMOUNT, LINE_TYPE, TASK_STATE
+from config.api.cloudcoin.examples import LINE_TYPE
+from config.api.cloudcoin.task_examples import AMOUNT, TASK_STATE
 from config.api.json_schemas import Example, Named, Nullable, OneOf, Sometimes
 from config.api.page_schemas import page
 from config.api.treetracker.transfer_serializers import TRANSFER_STATE
