@@ -12,7 +12,7 @@ from config.admin import roles
 from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
 from config.admin.models import Session
-from lockers.models import LockerTask
+from lockers.models import LockerTask, PaymentRequest
 from tests.admin.conftest import a_link_of, furnish
 from tests.support.local_network import LocalNetwork, listening
 from transfers.models import ActionToken, Transfer
@@ -50,6 +50,7 @@ def rows_of(staff: User) -> dict[Any, Any]:
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
         ActionToken: a_link_of(ledger.alice),
         Trust: Trust.objects.get(pk=ledger.trust.id),
+        PaymentRequest: ledger.payment_request,
         Webhook: ledger.webhook,
         WebhookDelivery: ledger.delivery,
         User: vera,

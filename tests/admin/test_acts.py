@@ -19,7 +19,7 @@ from config.admin.actions import base, registry
 from config.admin.models import Session
 from lockers import reports, vault
 from lockers.localnet.control import Control
-from lockers.models import Account, Coin, Locker, LockerTask, StatementLine
+from lockers.models import Account, Coin, Locker, LockerTask, PaymentRequest, StatementLine
 from lockers.states import LockerState, TaskKind, TaskState
 from tests.admin.conftest import a_link_of, furnish
 from tests.support.desk_pages import confirm, confirmation, text_of, url
@@ -373,6 +373,7 @@ def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
         LockerTask: ledger.failed,
+        PaymentRequest: ledger.payment_request,
         Webhook: ledger.webhook,
         WebhookDelivery: ledger.delivery,
         User: User.objects.create_user("vera", is_staff=True),
@@ -565,6 +566,7 @@ MAY = {
     "end-trust": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-action-token": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "cancel-payment-request": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-find": {roles.OPERATOR, roles.ADMINISTRATOR},
     "start-fix": {roles.OPERATOR, roles.ADMINISTRATOR},
     "check-coins": {roles.OPERATOR, roles.ADMINISTRATOR},
@@ -600,6 +602,7 @@ def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> No
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
         LockerTask: ledger.running,
+        PaymentRequest: ledger.payment_request,
         Webhook: ledger.webhook,
         WebhookDelivery: ledger.delivery,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),

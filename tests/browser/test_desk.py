@@ -31,6 +31,7 @@ LISTS = (
     "lockers/lockertask",
     "lockers/locker",
     "lockers/coin",
+    "lockers/paymentrequest",
     "webhooks/webhook",
     "webhooks/webhookdelivery",
     "auth/user",

@@ -29,7 +29,7 @@ WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
     "ended_payment_request",
-    "cancelled_action_token",
+    "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault",
 ]  # fmt: skip
@@ -204,6 +204,23 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     expect(done).to_contain_text("The claim link is cancelled.")
     picture(page, "claim-link")
     wrong += looked_at(page, "claim link")
+
+    # A webhook and its deliveries.
+    webhook, delivery = (
+        f"webhooks/{kind}/{row.pk}/change/"
+        for kind, row in (("webhook", ledger.webhook), ("webhookdelivery", ledger.delivery))
+    )
+    for path, button, confirmation, words in (
+        (webhook, "Send a test", "Send a test", "A test is on its way."),
+        (delivery, "Send again", "Send it again", "The message is on its way again."),
+        (webhook, "Disable", "Disable the webhook", "The webhook is disabled."),
+        (webhook, "Enable", "Enable the webhook", "The webhook is enabled."),
+    ):
+        go(page, desk, path, button)
+        confirm(page, confirmation)
+        expect(done).to_contain_text(words)
+    picture(page, "webhook")
+    wrong += looked_at(page, "webhook")
 
     # Coins and tasks.
     go(page, desk, alice, "Find coins")

@@ -108,11 +108,11 @@ def race_with_the_change(alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held
     gate = Gate(2, held=held)
     issue, revoke = operations._issue_bearer_token, operations.revoke_bearer_tokens
 
-    def wait_and_issue(wallet: Wallet) -> str:
+    def wait_and_issue(wallet: Wallet, **origin: Any) -> str:
         gate()
         # The change is through, if nothing kept it.
         gate()
-        return issue(wallet)
+        return issue(wallet, **origin)
 
     def revoke_and_wait(*, wallet: Wallet) -> int:
         gate()

@@ -25,8 +25,9 @@ from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Wallet
 
-# Answered with POST so that no cache keeps it. It changes nothing, so it came before whatever ended meanwhile.
-READS: Final = {"read_the_code_of_a_locker"}
+# These change nothing, so they came before whatever ended meanwhile: one is answered with POST so that no cache keeps
+# it, the other is refused.
+READS: Final = {"name_a_token_of_the_wallet_in_a_link_of_ones_own", "read_the_code_of_a_locker"}
 
 
 @pytest.fixture

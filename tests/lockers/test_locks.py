@@ -84,7 +84,7 @@ LOCKS: Final[dict[str, tuple[Call, set[str]]]] = {
     ),
     "finalize.conclude": (
         lambda _, held: finalize.conclude(held=held),
-        {"lockers_coin by id: NO KEY UPDATE", "lockers_locker by id: NO KEY UPDATE"},
+        {"advisory_shared, if free", "lockers_coin by id: NO KEY UPDATE", "lockers_locker by id: NO KEY UPDATE"},
     ),
     "finalize.lockers": (lambda *_: finalize._settle_lockers({NONE}), {"lockers_locker by id: NO KEY UPDATE"}),
     "find.begin_release": (
@@ -116,7 +116,7 @@ LOCKS: Final[dict[str, tuple[Call, set[str]]]] = {
         lambda task, _: account_ledger.post(
             task_id=task.pk, postings=[account_ledger.Posting(task.wallet_id, 1, LineType.IMPORTED)]
         ),
-        {"lockers_account by wallet_id: NO KEY UPDATE"},
+        {"advisory_shared, if free", "lockers_account by wallet_id: NO KEY UPDATE"},
     ),
     "health_check.record": (
         lambda *_: health_check.record(list(Coin.objects.all()), [dict.fromkeys(range(25), Reply.PASS)]),

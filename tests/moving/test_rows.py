@@ -33,7 +33,7 @@ ROWS: Final = {
     "trust": """SELECT id, actor_id, target_id, originator_id, request_type, state, withdrawn, created_at, updated_at
                   FROM trusts_trust ORDER BY number""",
     "change of trust": """SELECT trust_id, actor_id, event, change.state, change.created_at
-                            FROM trusts_trustchange AS change ORDER BY change.id""",
+                            FROM trusts_trustchange AS change ORDER BY trust_id, change.id""",
     "token": """SELECT id, capture_id, wallet_id, transfer_pending_id, moves, claim, created_at, updated_at
                   FROM wallets_token ORDER BY arrival""",
     "transfer": """SELECT id, originator_id, source_id, destination_id, parameters::text, state, token_count,

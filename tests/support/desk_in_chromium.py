@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.admin.conftest import furnish
+from tests.admin.conftest import a_link_of, furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import press
 from tests.browser.watched import Watched
@@ -54,6 +54,7 @@ def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
         try:
             staff = User.objects.create_superuser("olivia", password=PASSWORD)
             ledger = furnish(staff)
+            a_link_of(ledger.alice)
             with web_server() as address:
                 yield Desk(address, ledger)
         finally:
