@@ -136,6 +136,9 @@ def describe_wallet(*, actor: Wallet, wallet_id: UUID, **changes: Unpack[wallet_
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
     with transaction.atomic(savepoint=False):
+        # First the wallet, then the trust, as everywhere: a first password locks the wallet, and then the trust, which
+        # has a copy of whether there is one.
+        _lock_pair(wallet_id, wallet_id)
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
             raise _not_controlled()
         wallet_operations.change_wallet(wallet_id=wallet_id, **changes)

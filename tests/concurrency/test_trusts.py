@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.concurrency.races import PATIENCE_SECONDS, Gate, kinds, race
+from tests.concurrency.races import PATIENCE_SECONDS, Gate, kinds, race, wait_until_waiting
 from trusts import operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustRequestType
+from wallets import deadlocks
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 
@@ -201,3 +203,31 @@ def test_a_manager_does_nothing_after_its_control_has_ended(
     # What is to be ended is looked for while the wallet is locked; with the other lock alone it depends on the moment.
     if trust is None and locks != "that of the control":
         assert Trust.objects.filter(state__in=OPEN).exists() is (locks == "none")
+
+
+def test_a_description_and_a_first_password_at_once_do_not_deadlock(
+    alice: Wallet, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trust has a copy of whether the managed wallet has a password."""
+    monkeypatch.setattr(deadlocks, "_PAUSES_SECONDS", ())
+    monkeypatch.setattr(wallets, "_encoded", lambda _: "a hash, without the time that it takes")
+    is_authorised, change_wallet = threading.Event(), wallets.change_wallet
+
+    def change_when_the_other_waits(**changes: Any) -> None:
+        is_authorised.set()
+        wait_until_waiting(1)
+        change_wallet(**changes)
+
+    def set_password() -> None:
+        assert is_authorised.wait(timeout=PATIENCE_SECONDS)
+        wallets.set_password(wallet=sapling, password="a first password")
+
+    monkeypatch.setattr(wallets, "change_wallet", change_when_the_other_waits)
+
+    def describe() -> None:
+        operations.describe_wallet(actor=alice, wallet_id=sapling.pk, about="Tall")
+
+    assert race([describe, set_password]) == [None, None]
+    sapling.refresh_from_db()
+    assert (sapling.about, sapling.password != "") == ("Tall", True)
+    assert Trust.objects.get().managed_has_password is True
