@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import Sum
 from django.db.models.functions import Now
 
@@ -131,8 +131,17 @@ def begun(request: PaymentRequest, payment_id: UUID) -> Payment | None:
 def begin(
     *, payment_id: UUID, request: PaymentRequest, task: LockerTask, payer: Wallet | None, expected: int = 0
 ) -> None:
-    """Insert the payment that a new task makes to a locked request."""
-    Payment.objects.create(pk=payment_id, request=request, task=task, payer=payer, expected=expected)
+    """
+    Insert the payment that a new task makes to a locked request.
+
+    :raises PaymentNotFound: a payment of another request was begun under this id since `begun` has looked
+    """
+    try:
+        Payment.objects.create(pk=payment_id, request=request, task=task, payer=payer, expected=expected)
+    except IntegrityError as error:
+        if "lockers_payment_pkey" not in str(error):
+            raise
+        raise errors.PaymentNotFound from error
 
 
 def hand_on(*, task_id: UUID, successor_id: UUID) -> None:

@@ -1,6 +1,7 @@
 """Payments of one request at once, and while it is cancelled or expires."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -128,6 +129,35 @@ def test_a_form_that_is_sent_twice_at_once_pays_once(alice: Wallet, bob: Wallet)
     assert race([pay] * 4) == [identity] * 4
     request.refresh_from_db()
     assert request.paid == UNITS_PER_COIN
+
+
+def test_payments_of_two_requests_under_one_id_at_once_are_one(
+    alice: Wallet, bob: Wallet, carol: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form names the id, so that a payer may send it to two requests; their rows do not keep one from the other."""
+    requests, payers = [ask(alice), ask(alice)], [bob, carol]
+    for payer in payers:
+        stock(payer, *[0] * 5)
+    gate, begun, identity = Gate(2, held=False), payment_ledger.begun, uuid4()
+
+    def look_and_wait(request: PaymentRequest, payment_id: Any) -> Payment | None:
+        found = begun(request, payment_id)
+        gate()
+        return found
+
+    monkeypatch.setattr(payment_ledger, "begun", look_and_wait)
+
+    outcomes = race(
+        [
+            lambda payer=payer, request=request: operations.pay(actor=payer, request_id=request.pk, payment_id=identity)
+            for payer, request in zip(payers, requests, strict=True)
+        ]
+    )
+
+    assert kinds(outcomes) == {"credited": 1, "PaymentNotFound": 1}
+    assert sorted(PaymentRequest.objects.values_list("state", flat=True)) == ["open", "paid"]
+    assert Payment.objects.get().pk == identity
+    assert list(audit.audit_findings()) == []
 
 
 def test_sweeps_at_once_expire_each_request_once(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
