@@ -65,10 +65,14 @@ def admit(*, actor_id: UUID) -> None:
     """
     Check the limit of open tasks of a wallet.
 
-    Nothing is locked: concurrent requests may exceed the limit by a few tasks.
+    Tasks that others begin in its name do not count: payments by payers without a login, and the taking back of what
+    is in expired lockers. Those have limits of their own. Nothing is locked: concurrent requests may exceed the limit
+    by a few tasks.
 
     :raises TooManyTasks: the wallet has reached the limit
     """
-    open_tasks = LockerTask.objects.filter(actor_id=actor_id, state=TaskState.RUNNING)
+    open_tasks = LockerTask.objects.filter(actor_id=actor_id, state=TaskState.RUNNING).exclude(
+        Q(kind=TaskKind.TAKE) & (Q(locker__isnull=False) | Q(plan__has_key="anonymous"))
+    )
     if open_tasks.count() >= settings.OPEN_TASKS_PER_WALLET:
         raise errors.TooManyTasks(settings.OPEN_TASKS_PER_WALLET)

@@ -148,7 +148,7 @@ def _hand_on(task: LockerTask) -> UUID:
         deadline=begun + competing_claims.PATIENCE + task_store.time_for(number),
         plan={
             "waits_since": begun.isoformat(),
-            **{name: task.plan[name] for name in ("payment_request",) if name in task.plan},
+            **{name: task.plan[name] for name in ("payment_request", "anonymous") if name in task.plan},
         },
         result={"files": []}
         if task.kind == TaskKind.IMPORT

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import competing_claims, errors, locker_expiry, queries, tasks, vault
+from lockers import competing_claims, errors, fair_queue, locker_expiry, queries, tasks, vault
 from lockers import transport as wire
 from lockers.locker_expiry import Expiry
 from lockers.models import Coin, Locker, LockerTask
@@ -334,6 +334,17 @@ def test_at_most_so_many_are_taken_back_at_once(network: LocalNetwork, mint: Min
     tasks.run(str(last))
 
     assert states(alice) == {"bank": 4, "sent": 3}
+
+
+def test_what_is_taken_back_leaves_the_wallet_room_for_its_own_tasks(
+    network: LocalNetwork, mint: Mint, alice: Wallet, settings: Any
+) -> None:
+    settings.OPEN_TASKS_PER_WALLET = 1
+    give(alice, mint(0))
+    let_expire(fill(alice, 1))
+    assert len(take_back.start_due()) == 1
+
+    fair_queue.admit(actor_id=alice.pk)
 
 
 # Against a claim here.

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import account_ledger, audit, errors, payment_ledger, task_recovery, tasks, wrong_code_limits
+from lockers import account_ledger, audit, errors, fair_queue, payment_ledger, task_recovery, tasks, wrong_code_limits
 from lockers.errors import TaskSuperseded
 from lockers.models import Account, Coin, Locker, LockerTask, Payment, PaymentRequest, StatementLine
 from lockers.operations import payment_requests as operations
@@ -500,3 +500,18 @@ def test_codes_without_a_login_are_bounded_and_never_count_against_the_payee(
     with pytest.raises(errors.TooManyWrongCodes):
         pay_with("abc-no-such", request)
     wrong_code_limits.refuse_guesser(wallet_id=alice.pk, address="")
+
+
+def test_codes_without_a_login_leave_the_payee_room_for_its_own_tasks(
+    network: LocalNetwork, alice: Wallet, settings: Any
+) -> None:
+    settings.OPEN_TASKS_PER_WALLET = 1
+    request = ask(alice)
+    for _ in range(2):
+        pay_with(f"abc-no-such-{uuid4()}", request)
+
+    fair_queue.admit(actor_id=alice.pk)
+
+    pay_with("abc-no-such", ask(alice), actor=alice)
+    with pytest.raises(errors.TooManyTasks):
+        fair_queue.admit(actor_id=alice.pk)
