@@ -33,7 +33,7 @@ from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 
-# 144 random bits, 24 characters of base64url.
+# 24 characters of base64url: over 143 random bits, since not all of them are used.
 _CODE_BYTES: Final = 18
 _CODE: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 MAXIMUM_LINKS: Final = 1_000
@@ -130,7 +130,15 @@ def has_form_of_code(text: str) -> bool:
 
 
 def _new_code() -> str:
-    return secrets.token_urlsafe(_CODE_BYTES)
+    """
+    Return a random code that neither begins nor ends with `-` or `_`.
+
+    A spreadsheet takes a cell that begins with a hyphen for a formula, and many programs leave either out of a link
+    that ends with it.
+    """
+    while (code := secrets.token_urlsafe(_CODE_BYTES)).strip("-_") != code:
+        pass
+    return code
 
 
 def _terms(actor: Wallet, sender: str | None, wish: Wish) -> ledger.LinkTerms:

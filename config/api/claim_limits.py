@@ -1,10 +1,10 @@
 """
 A rate limit for wrong codes of claim links, per address and for all, and for wrong e-mail addresses of a link.
 
-A code has 144 random bits, so that no number of guesses finds one. The limits keep guesses from taking the database's
-time, and keep the holder of a link from finding its e-mail address by trying. Beyond the limit of all addresses each
-may still get one code wrong, so that a flood of guesses does not shut out those who have a link. The counters are in
-the Redis-protocol server and expire; while that server is unreachable each process has its own.
+A code has over 143 random bits, so that no number of guesses finds one. The limits keep guesses from taking the
+database's time, and keep the holder of a link from finding its e-mail address by trying. Beyond the limit of all
+addresses each may still get one code wrong, so that a flood of guesses does not shut out those who have a link. The
+counters are in the Redis-protocol server and expire; while that server is unreachable each process has its own.
 """
 
 from collections.abc import Iterator, Sequence

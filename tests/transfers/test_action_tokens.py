@@ -215,6 +215,16 @@ def test_a_closed_link_stays_closed(alice: Caller, bob: Caller, end: Any, state:
     assert (books(), links()) == before
 
 
+def test_a_code_neither_begins_nor_ends_with_a_sign(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a spreadsheet `-` begins a formula, and programs leave either sign out of a link that ends with it."""
+    codes = iter([f"-{'a' * 23}", f"_{'a' * 23}", f"{'a' * 23}-", f"{'a' * 23}_", f"a-{'a' * 20}_a"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(codes))
+
+    [link] = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)
+
+    assert link.code == f"a-{'a' * 20}_a"
+
+
 def test_an_unknown_code_is_refused(alice: Caller) -> None:
     offered(alice)
     for code in ("", "x" * 24, "\0", "\ud800"):
