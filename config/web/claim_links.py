@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 import segno
@@ -60,6 +61,8 @@ def sheet(links: Sequence[NewLink], *, page: str, sender: str, message: str) -> 
     canvas = Canvas(content, pagesize=A4)
     canvas.setTitle("Claim links")
     width, height = (A4[0] - 2 * _MARGIN) / _COLUMNS, (A4[1] - 2 * _MARGIN) / _ROWS
+    # Once for all links: to shorten a name and a message without blanks takes longer than to draw a code.
+    wrapped, shortened = _wrapped(message), cache(_shortened)
     for index, link in enumerate(links):
         place = index % (_COLUMNS * _ROWS)
         if index and place == 0:
@@ -70,15 +73,17 @@ def sheet(links: Sequence[NewLink], *, page: str, sender: str, message: str) -> 
         canvas.rect(left, top - height, width, height)
         canvas.setDash()
         _draw_code(canvas, f"{page}#{link.code}", left + (width - _QR) / 2, top - 3 * mm - _QR)
-        _write(canvas, _words(link, page=page, sender=sender, message=message), left, top - 6 * mm - _QR, width)
+        words = _words(link, page=page, sender=sender, message=wrapped)
+        shown = [(shortened(line, font), font) for line, font in words]
+        _write(canvas, shown, left, top - 6 * mm - _QR, width)
     canvas.save()
     return content.getvalue()
 
 
-def _words(link: NewLink, *, page: str, sender: str, message: str) -> list[tuple[str, str]]:
+def _words(link: NewLink, *, page: str, sender: str, message: Sequence[str]) -> list[tuple[str, str]]:
     """Return the lines below a QR code, each with its font."""
     trees = "1 tree" if link.token_count == 1 else f"{link.token_count:,} trees"
-    lines = [f"{trees} from {sender}", *_wrapped(message), f"Claim by {_day(link.expires_at)} at", page]
+    lines = [f"{trees} from {sender}", *message, f"Claim by {_day(link.expires_at)} at", page]
     return [*((line, _FONT) for line in lines), (link.code, _CODE_FONT)]
 
 
@@ -110,13 +115,18 @@ def _draw_code(canvas: Canvas, text: str, left: float, bottom: float) -> None:
 
 
 def _write(canvas: Canvas, lines: Sequence[tuple[str, str]], left: float, top: float, width: float) -> None:
-    """Write each line in the middle, shortened to the width."""
+    """Write each line in the middle."""
     for number, (line, font) in enumerate(lines):
-        shown = _writable(line)
-        while stringWidth(shown, font, _SIZE) > _WIDTH:
-            shown = shown.removesuffix("…")[:-1] + "…"
         canvas.setFont(font, _SIZE)
-        canvas.drawCentredString(left + width / 2, top - number * (_SIZE + 2), shown)
+        canvas.drawCentredString(left + width / 2, top - number * (_SIZE + 2), line)
+
+
+def _shortened(line: str, font: str) -> str:
+    """Return what of a line can be written and has the width."""
+    shown = _writable(line)
+    while stringWidth(shown, font, _SIZE) > _WIDTH:
+        shown = shown.removesuffix("…")[:-1] + "…"
+    return shown
 
 
 def _writable(text: str) -> str:

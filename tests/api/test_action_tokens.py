@@ -11,9 +11,11 @@ import pytest
 from django.test import Client
 
 from config.api import claim_limits, idempotency
+from config.web import claim_links
 from tests.api.caller import Caller, answer, refusal
 from tests.transfers.books import assert_sound, books, held_by, let_link_expire
 from transfers import operations
+from transfers.action_tokens import NewLink
 from transfers.models import ActionToken, Transfer
 from wallets.models import IdempotentAnswer
 
@@ -230,6 +232,24 @@ def test_a_batch_is_a_sheet_to_print(alice: Caller) -> None:
     assert (response.status_code, response["Content-Type"]) == (200, "application/pdf")
     assert response.content.startswith(b"%PDF-")
     assert response.content.count(b"/Type /Page\n") == 1
+
+
+def test_what_all_links_of_a_sheet_say_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    width_of = claim_links.stringWidth
+
+    def measure(text: str, *of: Any) -> float:
+        measured.append(text)
+        return float(width_of(text, *of))
+
+    monkeypatch.setattr(claim_links, "stringWidth", measure)
+    links = [NewLink(UUID(int=number), f"{number:024}", datetime(2040, 1, 1, tzinfo=UTC), 2) for number in range(14)]
+    texts = {"page": "https://trees.example.org/claim", "sender": "W" * 254, "message": "W" * 500}
+
+    assert claim_links.sheet(links, **texts).startswith(b"%PDF-")
+
+    assert len(measured) == len(set(measured))
+    assert [text for text in measured if text.startswith("0")] == [link.code for link in links]
 
 
 @pytest.mark.parametrize("kind", ["csv", "pdf"])
