@@ -194,3 +194,12 @@ def test_a_page_is_shown_while_lockers_are_off(client: Client, alice: Wallet, bo
     response = sent(client, request, "from-wallet", wallet="bobby", password=PASSWORD)
     assert response.status_code == 503
     assert "Lockers are switched off on this server" in response.content.decode()
+
+
+def test_the_payees_name_is_shown_with_its_invisible_characters(client: Client) -> None:
+    """Names of wallets that were imported may have some, and look like another name."""
+    name = "ali\u200bce"
+    page = opened(client, ask(Wallet.objects.create(name=name, name_key=name)))
+
+    assert "\u200b" not in page
+    assert page.count("ali\\u{200B}ce") == 4

@@ -140,14 +140,15 @@ def _page(
         return _unknown(request)
     payment = _payment(identity, request.GET.get("payment", ""))
     is_pending = payment is not None and payment["state"] == PaymentState.PENDING
-    link = payment_serializers.link(request, identity)
+    link, payee = payment_serializers.link(request, identity), names.shown(seen.request.wallet.name)
     context: dict[str, Any] = {
         # A new id for each form that was not sent yet.
         "payment_id": uuid4(),
         **(sent or {}),
-        "title": f"Pay {seen.request.wallet.name}" if seen.state in PAYABLE else "Payment request",
+        "title": f"Pay {payee}" if seen.state in PAYABLE else "Payment request",
         "seen": seen,
         "row": seen.request,
+        "payee": payee,
         "is_payable": seen.state in PAYABLE,
         "left": format_amount(max(seen.outstanding - seen.pending, 0)),
         "link": link,
