@@ -43,11 +43,11 @@ class Refused(Exception):
     """A payment request does not take the coins of a task; they stay where they are. The text may be shown."""
 
 
-def lock(request_ids: Iterable[UUID]) -> list[PaymentRequest]:
-    """Lock payment requests in the order of their ids; one whose time has passed is expired by that."""
+def lock(request_ids: Iterable[UUID], *, may_expire: bool = True) -> list[PaymentRequest]:
+    """Lock payment requests in the order of their ids; one whose time has passed is expired by that if it may."""
     rows = PaymentRequest.objects.filter(pk__in=list(request_ids)).order_by("pk")
     found = list(rows.select_for_update(no_key=True, of=("self",)).select_related("wallet"))
-    passed = _passed([row for row in found if row.state in PAYABLE and row.expires_at is not None])
+    passed = _passed([row for row in found if may_expire and row.state in PAYABLE and row.expires_at is not None])
     for row in found:
         if row.pk in passed:
             close(row, PaymentRequestState.EXPIRED)
@@ -179,12 +179,17 @@ def admit(*, task_id: UUID, units: int) -> None:
     Payment.objects.filter(pk=payment.pk).update(expected=units)
 
 
-def settle(*, task_ids: Sequence[UUID]) -> None:
-    """Credit what has arrived by tasks that have ended, or whose coins a later task has settled."""
+def settle(*, task_ids: Sequence[UUID], is_admitted: bool = False) -> None:
+    """
+    Credit what has arrived by tasks that have ended, or whose coins a later task has settled.
+
+    `is_admitted` says that this transaction has locked their payment request and decided that it can be paid: it does
+    not expire between the two.
+    """
     request_ids = set(Payment.objects.filter(task_id__in=task_ids).values_list("request_id", flat=True))
     if not request_ids:
         return
-    requests = {request.pk: request for request in lock(request_ids)}
+    requests = {request.pk: request for request in lock(request_ids, may_expire=not is_admitted)}
     payments = Payment.objects.filter(task_id__in=task_ids).select_related("task").order_by("pk")
     for payment in payments.defer("task__code"):
         if payment.task.state != TaskState.RUNNING:

@@ -130,7 +130,7 @@ def pay(
         ).task
         payment_ledger.begin(payment_id=payment_id, request=request, task=task, payer=giver, expected=units)
         if task.state != TaskState.RUNNING:
-            payment_ledger.settle(task_ids=[task.pk])
+            payment_ledger.settle(task_ids=[task.pk], is_admitted=True)
     return _shown(payment_id)
 
 

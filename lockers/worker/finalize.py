@@ -113,7 +113,7 @@ def conclude(
             result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.id)
         is_payment = _end(held, state, message, result | dict(further or {}), listens=bool(coins.awaited))
         if is_payment or followed:
-            payment_ledger.settle(task_ids=[task.id, *followed])
+            payment_ledger.settle(task_ids=[task.id, *followed], is_admitted=delivered is not None)
         account_ledger.post(
             task_id=task.id,
             postings=[

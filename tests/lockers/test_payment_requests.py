@@ -13,6 +13,7 @@ from lockers import account_ledger, audit, errors, fair_queue, payment_ledger, t
 from lockers.errors import TaskSuperseded
 from lockers.models import Account, Coin, Locker, LockerTask, Payment, PaymentRequest, StatementLine
 from lockers.operations import payment_requests as operations
+from lockers.operations import transfer
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import CoinState, PaymentMode
 from lockers.worker import broadcast, finalize, incoming, peek, runner, task_store
@@ -85,6 +86,25 @@ def test_a_payment_from_a_wallet_moves_the_exact_amount_and_is_credited_at_once(
     assert events(alice) == [("paid", 5)]
     payload = Event.objects.get(type="payment_request.paid").payload
     assert (payload["reference"], payload["paymentId"]) == ("order-1", str(payment.pk))
+    assert_sound()
+
+
+def test_a_payment_that_was_in_time_when_it_was_decided_is_not_late(
+    alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(bob, *[0] * 5)
+    request, move = ask(alice, expires_at=timezone.now() + timedelta(hours=1)), transfer.move
+
+    def move_and_expire(**asked: Any) -> Any:
+        let_expire(request)
+        return move(**asked)
+
+    monkeypatch.setattr(transfer, "move", move_and_expire)
+
+    payment = operations.pay(actor=bob, request_id=request.pk)
+
+    assert (payment.state, payment.is_late, now(request)) == ("credited", False, ("paid", 5))
+    assert events(alice) == [("paid", 5)]
     assert_sound()
 
 
@@ -189,6 +209,26 @@ def test_coins_stay_with_the_payer_if_the_request_closes_while_one_is_broken(
     )
     assert (balance(alice), balance(bob)) == (0, 13)
     assert events(alice) == [(how, 0)]
+    assert_sound()
+
+
+def test_a_payment_with_a_broken_coin_that_was_admitted_in_time_is_not_late(
+    network: LocalNetwork, mint: Mint, alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(bob, mint(1))
+    request, admit = ask(alice, expires_at=timezone.now() + timedelta(hours=1)), payment_ledger.admit
+    payment = operations.pay(actor=bob, request_id=request.pk)
+
+    def admit_and_expire(**asked: Any) -> None:
+        admit(**asked)
+        let_expire(request)
+
+    monkeypatch.setattr(payment_ledger, "admit", admit_and_expire)
+    tasks.run(str(payment.task_id))
+
+    payment.refresh_from_db()
+    assert (payment.state, payment.is_late, now(request)) == ("credited", False, ("paid", 5))
+    assert events(alice) == [("paid", 5)]
     assert_sound()
 
 
