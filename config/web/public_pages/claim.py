@@ -6,6 +6,7 @@ visitor pastes the link. From then on the code is in the bodies of forms. The vi
 name and password in the form of the claim, or into a new one with a password chosen there.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,8 @@ from wallets import names, operations, passwords
 from wallets.errors import DomainError
 from wallets.models import Wallet
 
+# What is before the code in a link to this page.
+_LINK: Final = re.compile(r"\S*?/claim/?#")
 _OPEN: Final = "Open a link"
 _UNKNOWN: Final = "No link has this code. Check that it is complete."
 _ENDED: Final = {
@@ -156,8 +159,16 @@ def _claiming(request: HttpRequest, act: Callable[[_Opened], HttpResponse], **ty
 
 
 def code_in(text: str) -> str:
-    """Return the code in what the visitor pasted: a whole link, or the code alone."""
-    return text.strip().rpartition("#")[2]
+    """
+    Return the code in what the visitor pasted: a whole link, or the code alone.
+
+    The code of a locker may hold a `#`, that of a claim link none.
+    """
+    text = text.strip()
+    if (link := _LINK.match(text)) is not None:
+        return text[link.end() :]
+    behind = text.rpartition("#")[2]
+    return behind if action_tokens.has_form_of_code(behind) else text
 
 
 def _page(
