@@ -1,8 +1,9 @@
 """
 A rate limit for wrong transmit codes, per wallet and per address, against guessing.
 
-A code is wrong when 13 servers report no such locker; without 13 answers it is not counted. The counters are in the
-Redis-protocol server and expire; while that server is unreachable each process has its own.
+A code is wrong when 13 servers report no such locker; without 13 answers it is not counted. That of a payment without a
+login is wrong too if the payment request does not take the coins of its locker. The counters are in the Redis-protocol
+server and expire; while that server is unreachable each process has its own.
 """
 
 import hmac

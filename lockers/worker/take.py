@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from lockers import competing_claims, fair_queue, payment_ledger, vault
+from lockers import competing_claims, fair_queue, payment_ledger, vault, wrong_code_limits
 from lockers.competing_claims import Arrivals
 from lockers.models import LockerTask
 from lockers.raida.coins import Coin as WireCoin
@@ -81,6 +81,9 @@ def _reserve_what_is_there(task_run: TaskRun, late: listening.LastOf) -> dict[in
             pays="payment_request" in task_run.task.plan,
         )
     except payment_ledger.Refused as refused:
+        if task_run.task.plan.get("anonymous"):
+            # The locker can be sent again and again, and each look into it asks all servers.
+            wrong_code_limits.note_wrong_code(wallet_id=None, address=task_run.task.plan.get("from", ""))
         # Before the first remove: the coins are still in the locker.
         finalize.finish(held=task_run.held, state=TaskState.ERROR, message=str(refused), result=peek.board(listing))
         late.task_has_ended()

@@ -243,8 +243,8 @@ def filled(network: LocalNetwork, mint: Mint, charlie: Wallet, code: str) -> str
     return code
 
 
-def pay_with(code: str, request: PaymentRequest, actor: Wallet | None = None) -> Payment:
-    return operations.pay_with_code(actor=actor, request_id=request.pk, code=code, address="192.0.2.7")
+def pay_with(code: str, request: PaymentRequest, actor: Wallet | None = None, address: str = "") -> Payment:
+    return operations.pay_with_code(actor=actor, request_id=request.pk, code=code, address=address)
 
 
 def run(payment: Payment) -> LockerTask:
@@ -529,16 +529,16 @@ def test_codes_without_a_login_are_bounded_and_never_count_against_the_payee(
     monkeypatch.setattr(operations, "OPEN_CODES_PER_PAYEE", 2)
     settings.WRONG_CODES_PER_ADDRESS = 2
     settings.WRONG_CODES_PER_WALLET = 1
-    request = ask(alice)
-    payments = [pay_with(f"abc-no-such-{uuid4()}", request) for _ in range(2)]
+    request, address = ask(alice), str(uuid4())
+    payments = [pay_with(f"abc-no-such-{uuid4()}", request, address=address) for _ in range(2)]
     with pytest.raises(errors.TooManyPayments):
-        pay_with("abc-no-such", request)
+        pay_with("abc-no-such", request, address=address)
 
     for payment in payments:
         assert run(payment).state == "error"
 
     with pytest.raises(errors.TooManyWrongCodes):
-        pay_with("abc-no-such", request)
+        pay_with("abc-no-such", request, address=address)
     wrong_code_limits.refuse_guesser(wallet_id=alice.pk, address="")
 
 
@@ -555,3 +555,21 @@ def test_codes_without_a_login_leave_the_payee_room_for_its_own_tasks(
     pay_with("abc-no-such", ask(alice), actor=alice)
     with pytest.raises(errors.TooManyTasks):
         fair_queue.admit(actor_id=alice.pk)
+
+
+@pytest.mark.parametrize("has_login", [False, True])
+def test_a_locker_with_another_amount_cannot_be_sent_without_end_without_a_login(
+    filled: str, alice: Wallet, bob: Wallet, settings: Any, has_login: bool
+) -> None:
+    settings.WRONG_CODES_PER_ADDRESS = 2
+    request, address = ask(alice, 3), str(uuid4())
+    for _ in range(2):
+        assert run(pay_with(filled, request, bob if has_login else None, address)).state == "error"
+
+    if has_login:
+        # It has the limits of its wallet.
+        assert run(pay_with(filled, request, bob, address)).state == "error"
+    else:
+        with pytest.raises(errors.TooManyWrongCodes):
+            pay_with(filled, request, None, address)
+    assert Locker.objects.get().state == "filled"
