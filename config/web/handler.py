@@ -1,22 +1,50 @@
 """Django's WSGI handler with less work for each request. tests/benchmarks/README.md has the measurements."""
 
-from typing import Final
+import codecs
+from collections.abc import Mapping
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.cache import close_caches
 from django.core.handlers.base import reset_urlconf
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
 from django.urls import ResolverMatch
+from django.utils.http import parse_header_parameters
 
 # Some fifty paths have no id, but upper and lower case may be mixed.
 _PATHS_AT_MOST: Final = 500
+# Charsets of `Content-Type`, by the names that `codecs` has for them. Another one is ignored.
+_CHARSETS: Final = frozenset({"ascii", "cp1252", "iso8859-1", "utf-8"})
+
+
+class Request(WSGIRequest):
+    """
+    A request whose `Content-Type` cannot name a codec that fails.
+
+    Django decodes query and form by any codec of Python, of which some are none of text (`zlib`), and others raise
+    what it does not expect (`idna`).
+    """
+
+    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        charset = self.content_params.get("charset")
+        if charset is None:
+            return
+        try:
+            is_known = codecs.lookup(charset).name in _CHARSETS
+        except (LookupError, ValueError):
+            return
+        if is_known:
+            self.encoding = charset
 
 
 class Handler(WSGIHandler):
     """Resolves each path without an id once."""
+
+    request_class = Request
 
     def __init__(self) -> None:
         super().__init__()

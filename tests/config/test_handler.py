@@ -1,5 +1,6 @@
 """The WSGI handler resolves a path without an id once, and calls no receiver without effect."""
 
+from io import BytesIO
 from uuid import uuid4
 
 import pytest
@@ -59,3 +60,27 @@ def test_spellings_of_a_path_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPa
     ]
 
     assert [first is again for first, again in matches] == [True, True, False]
+
+
+# No text, always an error, errors of another kind, no name at all (NUL), and unknown.
+@pytest.mark.parametrize("charset", ["zlib", "rot13", "undefined", "idna", "punycode", "a\0b", "klingon"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=b", "application/x-www-form-urlencoded", "text/x"])
+def test_a_charset_that_cannot_be_decoded_is_ignored(charset: str, kind: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="link"\r\n\r\n\xc3\xa9\xff\r\n--b--\r\n'
+    statuses: list[str] = []
+    for method in ("GET", "POST"):
+        sent = RequestFactory().generic(method, "/pay?link=%C3%A9%FF", body)
+        environ = sent.environ | {"CONTENT_TYPE": f"{kind}; charset={charset}"}
+        request = Handler.request_class(environ)
+        assert request.GET["link"] == "é\N{REPLACEMENT CHARACTER}"
+        assert request.encoding is None
+        Handler()(environ | {"wsgi.input": BytesIO(body)}, lambda status, *_: statuses.append(status))
+
+    # Without the token of the form.
+    assert [status[:3] for status in statuses] == ["200", "403"]
+
+
+def test_the_charset_of_a_form_is_kept_if_it_is_one_of_text() -> None:
+    sent = RequestFactory().get("/pay?link=%E9")
+    request = Handler.request_class(sent.environ | {"CONTENT_TYPE": "text/plain; charset=ISO-8859-1"})
+    assert (request.GET["link"], request.encoding) == ("é", "ISO-8859-1")
