@@ -10,6 +10,7 @@ Lock order: the trust that gives the control, the webhook, its deliveries.
 
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -99,7 +100,7 @@ def _settled() -> int:
     return number
 
 
-def _locked(*, actor: Wallet, webhook_id: UUID) -> Webhook:
+def _locked(*, actor: Wallet, webhook_id: UUID, is_to_delete: bool = False) -> Webhook:
     """
     Return a webhook whose row is locked until commit, and the trust by which the actor controls its wallet.
 
@@ -108,16 +109,16 @@ def _locked(*, actor: Wallet, webhook_id: UUID) -> Webhook:
     wallet_id = Webhook.objects.filter(pk=webhook_id).values_list("wallet_id", flat=True).first()
     if wallet_id is None or not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
         raise WebhookNotFound
-    return lock(webhook_id)
+    return lock(webhook_id, is_to_delete=is_to_delete)
 
 
-def lock(webhook_id: UUID) -> Webhook:
+def lock(webhook_id: UUID, *, is_to_delete: bool = False) -> Webhook:
     """
-    Return a webhook whose row is locked until commit.
+    Return a webhook whose row is locked until commit; to delete it, after those who create deliveries of it.
 
     :raises WebhookNotFound: no such webhook
     """
-    rows = Webhook.objects.select_for_update(no_key=True, of=("self",)).select_related("wallet", "owner")
+    rows = Webhook.objects.select_for_update(no_key=not is_to_delete, of=("self",)).select_related("wallet", "owner")
     webhook = rows.filter(pk=webhook_id).first()
     if webhook is None:
         raise WebhookNotFound
@@ -204,7 +205,8 @@ def disable_without_control() -> int:
         found = [row[0] for row in cursor.fetchall()]
     number = 0
     for webhook_id in found:
-        with transaction.atomic():
+        # It may be deleted meanwhile.
+        with suppress(WebhookNotFound), transaction.atomic():
             webhook = lock(webhook_id)
             if not trusts.controls_until_commit(actor_id=webhook.owner_id, wallet_id=webhook.wallet_id):
                 disable(webhook, by=DisabledBy.CONTROL_LOST)
@@ -219,7 +221,7 @@ def delete(*, actor: Wallet, webhook_id: UUID) -> None:
     :raises WebhookNotFound: no such webhook, or of a wallet that the actor does not control
     """
     with transaction.atomic(savepoint=False):
-        webhook = _locked(actor=actor, webhook_id=webhook_id)
+        webhook = _locked(actor=actor, webhook_id=webhook_id, is_to_delete=True)
         WebhookDelivery.objects.filter(webhook=webhook)._raw_delete("default")
         webhook.delete()
 

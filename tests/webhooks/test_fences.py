@@ -5,7 +5,8 @@ A receiver may get a message twice, under one id: that is the most that a killed
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -232,3 +233,64 @@ def test_a_manager_who_lost_control_gets_nothing_more(alice: Wallet, bob: Wallet
     assert (lost.state, lost.disabled_by) == ("disabled", "control_lost")
     assert {each.state for each in lost.deliveries.all()} == {"cancelled"}
     assert Event.objects.get(type="webhook.disabled").wallet_id == sapling.pk
+
+
+@contextmanager
+def beside(function: Callable[[], object]) -> Iterator[list[Any]]:
+    """Run a function on another connection, which must wait for a lock of the block; at the end it has an outcome."""
+    outcomes: list[Any] = []
+    thread = threading.Thread(target=lambda: outcomes.extend(race([function])))
+    with operations.transaction.atomic():
+        yield outcomes
+        thread.start()
+        # Without a lock it does not wait.
+        while thread.is_alive() and not is_waiting():
+            thread.join(0.02)
+    thread.join()
+
+
+def is_waiting() -> bool:
+    with connection.cursor() as cursor:
+        # Otherwise a transaction sees the same sessions each time.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            "                WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_webhook_that_is_deleted_during_a_fan_out_leaves_nothing_and_stops_nothing(alice: Wallet) -> None:
+    """A delivery of a webhook that is gone would end the sender, and with it requests in flight."""
+    gone, kept = (operations.create(actor=alice, url=URL).webhook for _ in range(2))
+    happen(alice)
+
+    with beside(lambda: operations.delete(actor=alice, webhook_id=gone.pk)) as outcomes:
+        assert operations.fan_out()
+
+    assert outcomes == [None]
+    assert list(Webhook.objects.all()) == [kept]
+    assert [each.webhook_id for each in WebhookDelivery.objects.all()] == [kept.pk]
+
+
+def test_a_fan_out_passes_over_a_webhook_that_is_being_deleted(alice: Wallet) -> None:
+    gone, kept = (operations.create(actor=alice, url=URL).webhook for _ in range(2))
+    happen(alice)
+
+    with beside(operations.fan_out) as outcomes:
+        operations.delete(actor=alice, webhook_id=gone.pk)
+
+    assert outcomes == [1]
+    assert [each.webhook_id for each in WebhookDelivery.objects.all()] == [kept.pk]
+
+
+def test_a_webhook_may_be_deleted_while_those_without_control_are_disabled(alice: Wallet, bob: Wallet) -> None:
+    sapling = trusts.open_managed_wallet(actor=bob, name="sapling")
+    gone, kept = (operations.create(actor=bob, url=URL, wallet="sapling").webhook for _ in range(2))
+    trusts.end_trust(trust_id=Trust.objects.get().pk)
+
+    with beside(operations.disable_without_control) as outcomes:
+        operations.delete(actor=sapling, webhook_id=min(gone.pk, kept.pk))
+
+    assert outcomes == [1]
+    assert Webhook.objects.get().disabled_by == "control_lost"

@@ -1,5 +1,6 @@
 -- Creates the messages of events that a webhook wants, and their deliveries. Deliveries are due in the order of the
--- events. A webhook whose owner no longer controls the wallet gets none.
+-- events. A webhook whose owner no longer controls the wallet gets none. Webhooks are locked against deletion: the foreign
+-- key is checked at the commit only, where it would undo the whole fan-out.
 WITH event AS MATERIALIZED (
     SELECT * FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(wallets)s::uuid[], %(types)s::text[],
                          %(bodies)s::text[]) WITH ORDINALITY AS event (id, number, wallet_id, type, body, place)
@@ -12,6 +13,7 @@ WITH event AS MATERIALIZED (
             OR EXISTS (SELECT FROM trusts_power AS power
                         WHERE power.holder_id = webhook.owner_id AND power.subject_id = webhook.wallet_id
                           AND power.power = 'manage'))
+       FOR KEY SHARE OF webhook
 ), message AS (
     INSERT INTO webhooks_webhookmessage (id, type, body)
     SELECT event.id, event.type, event.body FROM event WHERE event.id IN (SELECT wanted.message_id FROM wanted)
