@@ -301,9 +301,9 @@ def send_again(webhook: Webhook, delivery_id: UUID) -> WebhookDelivery:
         raise DeliveryNotFound
     _refuse_disabled(webhook)
     WebhookDelivery.objects.filter(pk=delivery.pk).update(
-        state=DeliveryState.PENDING, failures=0, due_at=Now(), lease_until=None, attempt=delivery.attempt + 1
+        state=DeliveryState.PENDING, failures=0, due_at=Now(), lease_until=None
     )
-    delivery.refresh_from_db(fields=["state", "failures", "due_at", "lease_until", "attempt"])
+    delivery.refresh_from_db(fields=["state", "failures", "due_at", "lease_until"])
     return delivery
 
 

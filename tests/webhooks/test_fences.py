@@ -105,6 +105,17 @@ def test_a_result_is_written_once(alice: Wallet, claimed: Claim) -> None:
     assert (done.state, done.status, done.response, done.milliseconds) == ("delivered", 200, "thanks", 12)
 
 
+def test_attempts_are_those_that_were_begun(alice: Wallet, claimed: Claim) -> None:
+    deliveries.settle([result_of(claimed)])
+    for _ in range(2):
+        _sent_again(alice, claimed)
+    assert WebhookDelivery.objects.get().attempt == 1
+    [again] = deliveries.claim(healthy=10, failing=10)
+    assert deliveries.settle([result_of(again)])
+
+    assert WebhookDelivery.objects.get().attempt == 2
+
+
 def test_a_claim_is_of_one_worker_until_its_lease_ends(claimed: Claim) -> None:
     assert deliveries.claim(healthy=10, failing=10) == []
     assert take_over().delivery_id == claimed.delivery_id

@@ -1,8 +1,8 @@
 """
 What the sender writes: claims and results. Each function is one short transaction, and none makes a network call.
 
-The fence: a result is written only if the delivery is pending and has the attempt number of the claim. A worker whose
-lease ended, or whose delivery was sent again or cancelled, changes nothing.
+The fence: a result is written only if the delivery is pending, and has a lease and the attempt number of the claim. A
+worker that was overtaken, or whose delivery was sent again or cancelled, changes nothing.
 """
 
 import random

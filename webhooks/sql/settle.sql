@@ -1,4 +1,5 @@
--- Writes results of attempts whose claim is still valid, and returns which.
+-- Writes results of attempts whose claim is still valid, and returns which. A delivery that was sent again or cancelled
+-- has no lease, and one that another worker claimed has another attempt number.
 UPDATE webhooks_webhookdelivery AS delivery
    SET state = result.state, lease_until = NULL, failures = result.failures,
        due_at = coalesce(now() + make_interval(secs => result.delay), delivery.due_at), sent_at = result.sent_at,
@@ -8,4 +9,5 @@ UPDATE webhooks_webhookdelivery AS delivery
               %(statuses)s::smallint[], %(errors)s::text[], %(responses)s::text[])
        AS result (id, attempt, state, failures, delay, sent_at, milliseconds, status, error, response)
  WHERE delivery.id = result.id AND delivery.attempt = result.attempt AND delivery.state = 'pending'
+   AND delivery.lease_until IS NOT NULL
 RETURNING delivery.id
