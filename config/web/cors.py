@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 # All paths but pages and monitoring.
-PATHS: Final = re.compile(r"/(?!(?:admin|docs|static|claim|livez|readyz|metrics)(?:/|\Z)|\Z)")
+PATHS: Final = re.compile(r"/(?!(?:admin|docs|static|claim|pay|livez|readyz|metrics)(?:/|\Z)|\Z)")
 METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]
 # Request headers.
 HEADERS: Final = [

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.test import Client, RequestFactory
 
 from config.api import throttles
-from config.web import pages
+from config.web import cors, pages
 from config.web.public_pages import base
 from wallets import operations
 from wallets.errors import InvalidCredentials
@@ -44,6 +44,11 @@ def test_a_page_has_its_own_policy_and_is_stored_nowhere(db: None, path: str) ->
     assert "<script>" not in text
     assert "<style" not in text
     assert "style=" not in text
+
+
+@pytest.mark.parametrize("prefix", pages.PREFIXES)
+def test_no_page_of_another_origin_may_read_a_page(prefix: str) -> None:
+    assert not [path for path in (prefix, f"{prefix}/", f"{prefix}/x") if cors.PATHS.match(path)]
 
 
 @pytest.mark.parametrize("path", pages.PUBLIC)
