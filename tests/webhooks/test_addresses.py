@@ -4,7 +4,9 @@ import asyncio
 import datetime
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,40 @@ def test_tls_is_with_the_name_of_the_url_at_the_address_that_was_checked(
 
 def _of(receiver: Receiver, host: str) -> str:
     return f"https://{host}:{receiver.port}/hook"
+
+
+def test_silent_name_servers_delay_no_other(settings: Any) -> None:
+    """All other requests wait for a name, and so do the look-ups of as many that have timed out."""
+    settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.0/8"]
+    at_once, over = 70, threading.Event()
+
+    def look_up(host: str, port: int) -> list[str]:
+        if host == "silent.example":
+            over.wait()
+        return ["127.0.0.1"]
+
+    async def send(url: str) -> list[Answer]:
+        client = Client(at_once=at_once, look_up=look_up)
+        late = timedelta(milliseconds=1)
+        try:
+            silent = [client.post("http://silent.example/", "{}", {}, deadline=late) for _ in range(at_once)]
+            timed_out = await asyncio.gather(*silent)
+            waiting = [
+                asyncio.ensure_future(client.post("http://silent.example/", "{}", {}, deadline=timedelta(minutes=5)))
+                for _ in range(at_once - 1)
+            ]
+            # Until each has asked for its name.
+            await asyncio.sleep(0)
+            answer = await client.post(url, "{}", {}, deadline=timedelta(minutes=1))
+            for each in waiting:
+                each.cancel()
+            return [*timed_out, answer]
+        finally:
+            over.set()
+            await client.aclose()
+
+    with receiving() as receiver:
+        *others, answer = asyncio.run(send(f"http://good.example:{receiver.port}/"))
+
+    assert {each.error for each in others} == {"timeout"}
+    assert answer.status == 200

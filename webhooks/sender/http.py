@@ -25,8 +25,9 @@ import httpcore2
 from webhooks import addresses
 from webhooks.states import DEADLINE, LONGEST_RETRY_AFTER, RESPONSE_BYTES
 
-# Look-ups cannot be interrupted: a name server that is silent keeps a thread after the deadline.
-_LOOK_UPS_AT_ONCE: Final = 64
+# Look-ups cannot be interrupted: a name server that is silent keeps a thread after the deadline. With threads for the
+# look-ups of all requests, and of as many after their deadline, no other request waits for a thread.
+_LOOK_UPS_OF_A_REQUEST: Final = 2
 # Of several addresses the next is tried when one does not answer for so long.
 _CONNECT_SECONDS: Final = 5.0
 # Connections that stay open after a request, for the next within seconds: of each origin, and of how many origins.
@@ -117,7 +118,7 @@ class Client:
         self._at_once = at_once
         self._look_up = look_up
         self._trust = trust or ssl.create_default_context()
-        self._executor = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, "webhook-names")
+        self._executor = ThreadPoolExecutor(_LOOK_UPS_OF_A_REQUEST * at_once, "webhook-names")
         self._pools: dict[tuple[str, str], httpcore2.AsyncConnectionPool] = {}
 
     def _pool(self, url: str) -> httpcore2.AsyncConnectionPool:
