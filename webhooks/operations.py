@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
@@ -50,6 +51,8 @@ from webhooks.states import (
 # The first key of the advisory locks under which the webhooks of a wallet are counted.
 _COUNTING: Final = 20261130
 _PURGED_AT_ONCE: Final = 5000
+# A receiver that is down for days may leave a million.
+_CANCELLED_AT_ONCE: Final = 5000
 
 
 class NewSecret(NamedTuple):
@@ -168,8 +171,9 @@ def enable(webhook: Webhook) -> None:
         return
     if not trusts.controls_until_commit(actor_id=webhook.owner_id, wallet_id=webhook.wallet_id):
         raise UrlOfAnotherWallet
-    # Of a fan-out that had not seen that it was disabled.
-    _cancel_pending(webhook)
+    # What `cancel_of_disabled` has left.
+    while _cancel_pending(webhook):
+        pass
     webhook.state, webhook.disabled_by, webhook.disabled_at = WebhookState.ENABLED, "", None
     webhook.failing_since, webhook.after_number = None, _settled()
     webhook.save(update_fields=["state", "disabled_by", "disabled_at", "failing_since", "after_number"])
@@ -177,9 +181,10 @@ def enable(webhook: Webhook) -> None:
 
 def disable(webhook: Webhook, *, by: DisabledBy) -> None:
     """
-    Disable a webhook whose row is locked, and cancel its pending deliveries. No effect if it is disabled.
+    Disable a webhook whose row is locked, and cancel pending deliveries of it. No effect if it is disabled.
 
-    The wallet gets an event, except at its own request.
+    Nothing more is sent. If there are many, `cancel_of_disabled` cancels the others. The wallet gets an event, except
+    at its own request.
     """
     if webhook.state == WebhookState.DISABLED:
         return
@@ -193,9 +198,29 @@ def disable(webhook: Webhook, *, by: DisabledBy) -> None:
         wallet_operations.record_events([(webhook.wallet_id, EventType.WEBHOOK_DISABLED, payload)])
 
 
-def _cancel_pending(webhook: Webhook) -> None:
+def _cancel_pending(webhook: Webhook) -> int:
+    """Cancel some pending deliveries of a webhook whose row is locked, and return how many; 0 if none is left."""
     pending = WebhookDelivery.objects.filter(webhook=webhook, state=DeliveryState.PENDING)
-    pending.update(state=DeliveryState.CANCELLED, lease_until=None)
+    some = pending.filter(pk__in=pending.values("pk")[:_CANCELLED_AT_ONCE])
+    return some.update(state=DeliveryState.CANCELLED, lease_until=None)
+
+
+def cancel_of_disabled() -> int:
+    """
+    Cancel some pending deliveries of each disabled webhook, and return how many.
+
+    There are such deliveries if there were many when it was disabled, or if the fan-out did not see that it was.
+    """
+    pending = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=DeliveryState.PENDING)
+    found = Webhook.objects.filter(Exists(pending), state=WebhookState.DISABLED).values_list("pk", flat=True)
+    number = 0
+    for webhook_id in list(found.order_by("pk")):
+        # It may be deleted or enabled meanwhile.
+        with suppress(WebhookNotFound), transaction.atomic():
+            webhook = lock(webhook_id)
+            if webhook.state == WebhookState.DISABLED:
+                number += _cancel_pending(webhook)
+    return number
 
 
 def disable_without_control() -> int:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -305,3 +306,36 @@ def test_a_webhook_may_be_deleted_while_those_without_control_are_disabled(alice
 
     assert outcomes == [1]
     assert Webhook.objects.get().disabled_by == "control_lost"
+
+
+def test_many_pending_deliveries_are_cancelled_in_slices(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement for all of them would exceed its time limit, and undo the results of other webhooks with it."""
+    monkeypatch.setattr(operations, "_CANCELLED_AT_ONCE", 2)
+    webhook = operations.create(actor=alice, url=URL).webhook
+    happen(alice, 5)
+    operations.fan_out()
+    disable = partial(operations.change, actor=alice, webhook_id=webhook.pk, state=operations.WebhookState.DISABLED)
+    cancelled = WebhookDelivery.objects.filter(state="cancelled")
+
+    disable()
+    assert cancelled.count() == 2
+    assert deliveries.claim(healthy=10, failing=10) == []
+    assert [operations.cancel_of_disabled() for _ in range(3)] == [2, 1, 0]
+    assert cancelled.count() == 5
+
+    WebhookDelivery.objects.update(state="pending")
+    operations.change(actor=alice, webhook_id=webhook.pk, state=operations.WebhookState.ENABLED)
+    assert cancelled.count() == 5
+
+
+def test_the_sender_cancels_what_disabled_webhooks_have_left(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_CANCELLED_AT_ONCE", 2)
+    with receiving() as receiver:
+        operations.create(actor=alice, url=receiver.url)
+        happen(alice, 3)
+        operations.fan_out()
+        operations.disable(Webhook.objects.get(), by=operations.DisabledBy.OPERATOR)
+        session.run()
+
+    assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"cancelled"}
+    assert receiver.received == []

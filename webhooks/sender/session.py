@@ -80,6 +80,7 @@ class _Session:
             self._holder = await self._in_database(_be_the_sender, self._holder)
             if self._holder is not None:
                 await self._in_database(operations.disable_without_control)
+                await self._in_database(operations.cancel_of_disabled)
         return self._holder is not None
 
     async def _begin(self, client: Client) -> bool:
