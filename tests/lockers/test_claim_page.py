@@ -14,6 +14,7 @@ from config.api import throttles
 from config.web.public_pages import coins, new_wallets
 from lockers import tasks
 from lockers.models import LockerTask
+from lockers.wrong_code_limits import fingerprint
 from tests.concurrency.races import race
 from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
@@ -249,6 +250,17 @@ def test_wrong_codes_are_counted_as_those_of_the_api(
         assert "Retry-After" in response
         assert "Too many wrong transmit codes" in text_of(response)
     assert Wallet.objects.count() == 2
+
+
+def test_addresses_of_one_network_are_counted_together(bob: Wallet, settings: Any) -> None:
+    """Otherwise each client with IPv6 could guess from as many addresses as it likes."""
+    settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
+    for number in range(2):
+        client = Client(REMOTE_ADDR=f"2001:db8:1:2::{number}")
+        client.post("/claim/coins", offered(f"ABC-123{number}") | {"wallet": "bob", "password": PASSWORD})
+
+    plans = LockerTask.objects.values_list("plan", flat=True)
+    assert [plan["from"] for plan in plans] == [fingerprint("2001:db8:1:2::/64")] * 2
 
 
 def test_wrong_passwords_are_counted_as_those_of_the_api(bob: Wallet) -> None:

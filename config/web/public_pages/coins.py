@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from config.api.cloudcoin.task_serializers import DOING
 from config.api.pools import Pool, answered_on
-from config.web.addresses import client_address
+from config.web.addresses import client_address, network_of
 from config.web.public_pages import base, claim, new_wallets
 from config.web.security_headers import PUBLIC_POLICY
 from lockers import queries
@@ -146,8 +146,8 @@ def _begun_for_new(request: HttpRequest, code: str, task_id: UUID) -> LockerTask
 
 
 def _start(request: HttpRequest, wallet: Wallet, code: str, task_id: UUID) -> LockerTask:
-    name = str(wallet.pk)
-    return take.start(actor=wallet, name=name, code=code, address=client_address(request), task_id=task_id).task
+    name, address = str(wallet.pk), network_of(client_address(request))
+    return take.start(actor=wallet, name=name, code=code, address=address, task_id=task_id).task
 
 
 @base.secrets_in_form
