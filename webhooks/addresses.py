@@ -30,10 +30,11 @@ _REFUSED: Final[Sequence[IPv4Network | IPv6Network]] = [
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
         "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
         "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
-        "::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7",
-        "fe80::/10", "fec0::/10", "ff00::/8",
+        "2001::/23", "2001:db8::/32", "3fff::/20",
     )
 ]  # fmt: skip
+# All that IANA has for global unicast. Of the rest some was translated to IPv4 once (`::ffff:0:0:0/96`).
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
@@ -52,7 +53,8 @@ def read(url: str) -> SplitResult:
         raise InvalidWebhookUrl('"url" must be a valid URL') from None
     host = parts.hostname or ""
     literal = _literal(host)
-    if not host or port == 0 or (literal is None and not _HOST.fullmatch(host)) or "\\" in url:
+    is_host = literal is not None or (_HOST.fullmatch(host) and "[" not in parts.netloc)
+    if not is_host or port == 0 or "\\" in url:
         raise InvalidWebhookUrl('"url" must be a valid URL')
     if parts.username is not None or parts.password is not None:
         raise InvalidWebhookUrl('"url" must not hold a user name or password')
@@ -86,6 +88,8 @@ def _is_public(address: Address) -> bool:
         inner = _embedded(address)
         if inner is not None:
             return _is_public(inner)
+        if address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not any(address in network for network in _REFUSED)
 
 

@@ -29,7 +29,7 @@ PRIVATE = [
     "::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",
     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::1",
     "2002:c0a8:101::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "fec0::1",
-    "ff02::1",    "2606:4700::1111%1",
+    "ff02::1", "2606:4700::1111%1", "::ffff:0:127.0.0.1", "1::1", "1fff::1", "4000::1",
 ]  # fmt: skip
 PUBLIC = ["1.1.1.1", "93.184.216.34", "172.15.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1",
           "64:ff9b::101:101", "2002:101:101::1"]  # fmt: skip
@@ -69,7 +69,7 @@ def test_a_network_that_is_named_may_be_called_over_plain_http_too(settings: Any
         "https://example.org:99999/", "https://example.org:x/", "https://[::1/", "https://b\u00fccher.example/",
         "https://example..org/", "https://example.org\\@127.0.0.1/", "https://-a.example/%", "https://" + "a" * 2048,
         "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://169.254.169.254/latest",
-        "https://[fe80::1%25eth0]/",
+        "https://[fe80::1%25eth0]/", "https://[v1.example.org]/",
     ],
 )  # fmt: skip
 def test_a_url_that_cannot_be_called_is_refused(strict: None, url: str) -> None:
