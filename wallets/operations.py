@@ -195,7 +195,7 @@ def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) 
         raise errors.WrongPassword
     if len(passwords.composed(new)) < passwords.MINIMUM_CHOSEN_LENGTH:
         raise errors.WeakPassword(f"A new password has at least {passwords.MINIMUM_CHOSEN_LENGTH} characters.")
-    if new == old or names.name_key(new) == names.name_key(wallet.name):
+    if passwords.are_same(new, old) or names.name_key(new) == names.name_key(wallet.name):
         raise errors.WeakPassword("A new password is neither the old one nor the name of the wallet.")
     encoded = _encoded(new)
     with transaction.atomic(savepoint=False):

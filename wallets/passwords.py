@@ -23,6 +23,12 @@ def composed(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
+@sensitive_variables("one", "other")
+def are_same(one: str, other: str) -> bool:
+    """Return whether two texts are one password."""
+    return _forms(one)[0] == _forms(other)[0]
+
+
 @sensitive_variables("password")
 def encoded(password: str) -> str:
     """Return the hash that is stored of a password."""

@@ -161,6 +161,17 @@ def test_the_name_of_the_wallet_is_no_password(api_key: str) -> None:
         operations.change_password(wallet=owner, old=PASSWORD, new="Alice-of-the-WOOD", kept_token_id=token.pk)
 
 
+def test_the_present_password_in_another_form_is_no_new_one(api_key: str) -> None:
+    """The letter \u00e4 is one character or two; a login takes either."""
+    owner = operations.create_wallet(name="alice", password="k\u00e4fer-in-eiche")
+    token = BearerToken.objects.get(
+        digest=queries.digest(operations.authenticate(name_or_id="alice", password="k\u00e4fer-in-eiche"))
+    )
+    for old, new in (("k\u00e4fer-in-eiche", "ka\u0308fer-in-eiche"), ("ka\u0308fer-in-eiche", "k\u00e4fer-in-eiche")):
+        with pytest.raises(errors.WeakPassword, match="old one"):
+            operations.change_password(wallet=owner, old=old, new=new, kept_token_id=token.pk)
+
+
 def test_guesses_of_the_present_password_are_limited_and_weak_new_ones_are_not(alice: Caller) -> None:
     guess = {"old_password": "wrong one", "new_password": NEW}
     for _ in range(throttles.FAILURES_PER_ACCOUNT + 2):
