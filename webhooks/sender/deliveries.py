@@ -77,8 +77,10 @@ def be_the_sender(*, holder: datetime | None) -> datetime | None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE webhooks_fanout SET sender_until = now() + make_interval(secs => %s)"
-            " WHERE id = 1 AND (sender_until < now() OR sender_until = %s) RETURNING sender_until",
-            [SENDER_LEASE.total_seconds(), holder],
+            " WHERE id = 1 AND (sender_until < now() OR sender_until > now() + make_interval(secs => %s)"
+            "                   OR sender_until = %s) RETURNING sender_until",
+            # Of a lease that ends later the clock was ahead: all webhooks would wait until it is reached again.
+            [SENDER_LEASE.total_seconds(), 2 * SENDER_LEASE.total_seconds(), holder],
         )
         row = cursor.fetchone()
     return None if row is None else row[0]
