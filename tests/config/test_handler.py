@@ -84,3 +84,17 @@ def test_the_charset_of_a_form_is_kept_if_it_is_one_of_text() -> None:
     sent = RequestFactory().get("/pay?link=%E9")
     request = Handler.request_class(sent.environ | {"CONTENT_TYPE": "text/plain; charset=ISO-8859-1"})
     assert (request.GET["link"], request.encoding) == ("é", "ISO-8859-1")
+
+
+@pytest.mark.parametrize("parameter", ["a*=klingon''%41", "a*=idna''%FF", "charset*=a\0b''%41"])
+def test_parameters_of_a_content_type_that_cannot_be_decoded_are_ignored(parameter: str) -> None:
+    sent = RequestFactory().post("/wallets?limit=1", b"{", content_type="application/json")
+    environ = sent.environ | {"CONTENT_TYPE": f"application/json; {parameter}", "wsgi.input": BytesIO(b"{")}
+    request = Handler.request_class(environ)
+    assert (request.content_type, request.content_params) == ("application/json", {})
+    statuses: list[str] = []
+
+    Handler()(environ, lambda status, *_: statuses.append(status))
+
+    # Its content was read as JSON.
+    assert statuses == ["400 Bad Request"]
