@@ -312,6 +312,16 @@ def test_a_ticket_shows_one_task_for_an_hour(
     assert "bob" not in text_of(response)
 
 
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html", "x; a*=klingon''%41", "\xff, ;;q=x"])
+def test_the_progress_is_a_page_unless_its_script_asks(bob: Wallet, settings: Any, accept: str) -> None:
+    settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
+    ticket = hidden(sent(offered("ABC-1234"), wallet="bob", password=PASSWORD), "ticket")
+
+    response = Client().post("/claim/coins/progress", {"ticket": ticket}, headers={"accept": accept})
+
+    assert (response.status_code, response["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
 @pytest.mark.parametrize("path", ["/claim/coins", "/claim/coins/progress"])
 def test_a_reload_by_address_leads_to_the_form_and_forms_need_their_token(db: None, path: str) -> None:
     response = Client().get(path)

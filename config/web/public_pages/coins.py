@@ -160,9 +160,10 @@ def progress(request: HttpRequest) -> HttpResponse:
     task = None if task_id is None else queries.take_with_id(task_id)
     if task is None:
         return base.page(request, "public/coins_progress.html", {"title": _OFFER, "refusal": _EXPIRED}, status=410)
-    if request.accepts("text/html"):
-        return _progress(request, task)
-    return JsonResponse(_state_of(task))
+    # Of the script. Another `Accept` is not parsed: Django raises for some.
+    if request.headers.get("Accept") == "application/json":
+        return JsonResponse(_state_of(task))
+    return _progress(request, task)
 
 
 def _progress(request: HttpRequest, task: LockerTask) -> HttpResponse:
