@@ -102,6 +102,7 @@ def test_a_person_without_one_claims_into_a_new_one_and_can_log_in(link: NewLink
         ({"wallet": "newcomer", "password": "x" * 33, "again": "x" * 33}, 422, "A password has 8 to 32 characters."),
         ({"wallet": "newcomer", "password": "long enough", "again": "another"}, 422, "The two passwords differ."),
         ({}, 422, "A password has 8 to 32 characters."),
+        ({"wallet": "Newcomer", "password": "newcomer", "again": "newcomer"}, 422, "is not the name of the wallet."),
     ],
 )
 def test_a_new_wallet_that_cannot_be_is_not_made_and_nothing_is_claimed(

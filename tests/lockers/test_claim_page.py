@@ -207,6 +207,7 @@ def test_a_visitor_without_a_wallet_creates_one(network: LocalNetwork, mint: Min
         ),
         ({"wallet": "a b", **NEW}, 400, ""),
         ({"wallet": "fresh", "password": "7 chars", "again": "7 chars", "new": "yes"}, 422, "A password has 8 to"),
+        ({"wallet": "newcomer", "password": "newcomer", "again": "newcomer", "new": "yes"}, 422, "A password is not"),
         (
             {"wallet": "fresh", "password": "a new one", "again": "other", "new": "yes"},
             422,

@@ -95,7 +95,7 @@ def claim_into_new_wallet(request: HttpRequest) -> HttpResponse:
 
     def act(opened: _Opened) -> HttpResponse:
         name, password = request.POST.get("wallet", "").strip(), request.POST.get("password", "")
-        if (refusal := unfit(password, request.POST.get("again", ""))) is not None:
+        if (refusal := unfit(name, password, request.POST.get("again", ""))) is not None:
             return _page(request, opened, refusal, status=422, new=name)
         new_wallets.admit(request)
         with transaction.atomic():
@@ -107,11 +107,13 @@ def claim_into_new_wallet(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_variables("password", "again")
-def unfit(password: str, again: str) -> str | None:
-    """Return why a new password is refused, or None."""
+def unfit(name: str, password: str, again: str) -> str | None:
+    """Return why the password of a new wallet is refused, or None. The rules are those of `POST /auth/password`."""
     length = len(passwords.composed(password))
     if not passwords.MINIMUM_CHOSEN_LENGTH <= length <= passwords.MAXIMUM_LENGTH or "\0" in password:
         return f"A password has {passwords.MINIMUM_CHOSEN_LENGTH} to {passwords.MAXIMUM_LENGTH} characters."
+    if names.name_key(password) == names.name_key(name):
+        return "A password is not the name of the wallet."
     if passwords.composed(again) != passwords.composed(password):
         return "The two passwords differ."
     return None

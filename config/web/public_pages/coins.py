@@ -137,7 +137,7 @@ def _begun_for_new(request: HttpRequest, code: str, task_id: UUID) -> LockerTask
         found = base.log_in(request)
         task = queries.take_with_id(task_id)
         return task if task is not None and task.wallet_id == found.pk else None
-    if (unfit := claim.unfit(password, request.POST.get("again", ""))) is not None:
+    if (unfit := claim.unfit(name, password, request.POST.get("again", ""))) is not None:
         raise base.LoginRefused(base.Refusal(unfit, 422, {}))
     new_wallets.admit(request)
     with transaction.atomic():
