@@ -1,6 +1,6 @@
 -- Creates the messages of events that a webhook wants, and their deliveries. Deliveries are due in the order of the
--- events. A webhook whose owner no longer controls the wallet gets none. Webhooks are locked against deletion: the foreign
--- key is checked at the commit only, where it would undo the whole fan-out.
+-- events. A webhook whose owner no longer controls the wallet gets none. Webhooks are locked against deletion: the
+-- foreign key is checked at the commit only, where it would undo the whole fan-out.
 WITH event AS MATERIALIZED (
     SELECT * FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(wallets)s::uuid[], %(types)s::text[],
                          %(bodies)s::text[]) WITH ORDINALITY AS event (id, number, wallet_id, type, body, place)
