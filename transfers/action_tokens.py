@@ -1,8 +1,8 @@
 """
 Claim links: tokens for a person without a wallet.
 
-The names are those of the public service's next edition, "action tokens". A link reserves tokens of its sender; whoever
-has its code claims them into a wallet, once. See `models.ActionToken` for why it is not a transfer.
+The names are those of the public service's next edition, "action tokens". A link reserves tokens of its sender; anyone
+who has its code claims them into a wallet, once. See `models.ActionToken` for why it is not a transfer.
 
 The row of the link is locked before anything is decided, and the time is read after the lock: of a claim, a
 cancellation and the expiry one happens, and the others find it done. Each is one statement of the ledger in one

@@ -173,7 +173,7 @@ class TransferTerms(models.Model):
 
 class ActionToken(models.Model):
     """
-    A claim link: whoever has its code may claim its tokens, once. It reserves them until it is closed.
+    A claim link: anyone who has its code may claim its tokens, once. It reserves them until it is closed.
 
     It is not a transfer: a transfer is between two wallets for all its life, is announced to both, is listed by both,
     and counted for both up to a checkpoint. One that got its receiver later would change each of these after the fact.

@@ -95,6 +95,6 @@ class PaymentRequestPage(base.LedgerPage):
                 Fact("made", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("until", _until(row)),
                 *ends,
-                Fact("id", row.pk, note="whoever knows it can read the request and pay"),
+                Fact("id", row.pk, note="anyone who knows it can read the request and pay"),
             ],
         }

@@ -203,7 +203,7 @@ class CancelActionToken(AdminAction):
     def preview(self, row: ActionToken, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"The claim link of {counted(row.token_count, 'token')} of {row.sender.name} is cancelled. That is final:"
-            " whoever opens it is told so. No event is written.",
+            " a person who opens it is told so. No event is written.",
             f"{counted(row.token_count, 'reserved token')} of {row.sender.name} can be used again.",
         ]
 

@@ -75,7 +75,7 @@ class PaymentRequestViewSet(LockersViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        Creates a payment request of a wallet that the caller controls. Nothing is reserved. Whoever has the link in
+        Creates a payment request of a wallet that the caller controls. Nothing is reserved. Anyone who has the link in
         `url` can read the request and pay it: with coins of a wallet here, or with a transmit code from anywhere. The
         events `payment_request.partly_paid` and `payment_request.paid` tell the payee.
         """

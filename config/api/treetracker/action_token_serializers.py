@@ -76,7 +76,7 @@ _WISH_WORDS: Final = {
     "recipient_email": "The e-mail address of the person for whom the link is. No mail is sent.",
     "sender_wallet": "The name or the id of the wallet that gives the tokens: by default the caller's.",
     "email_must_match": (
-        "True if whoever claims the link must type `recipient_email`. It shows that the claimant knows the address, not"
+        "True if the claimant must type `recipient_email`. It shows that the claimant knows the address, not"
         " that the address is theirs."
     ),
     "message": f"A text for the receiver, of up to {LONGEST_MESSAGE} characters. The page of the link shows it.",
@@ -145,7 +145,7 @@ CREATED: Final = Named(
     },
     words={
         "id": "The id of the link, and of the transfer when it is claimed.",
-        "action_token": "The code of the link. Whoever has it may claim the tokens, once. It is stored as a digest.",
+        "action_token": "The code of the link. Anyone who has it may claim the tokens, once. It is stored as a digest.",
         "expires_at": "When it expires, in UTC with milliseconds.",
         "token_count": "The number of tokens.",
         "url": "The link: a page that opens it. The code is behind the `#`, which browsers do not send.",

@@ -77,8 +77,8 @@ class ActionTokenViewSet(ApiViewSet):
         it is that wallet, or manages it. The tokens are reserved until the link is claimed, cancelled or expired. No
         event is written and no transfer is listed until then.
 
-        Whoever has `action_token` may claim the tokens, once. It is in this response alone, and in the stored response
-        to a request with an `Idempotency-Key`, which is encrypted.
+        Anyone who has `action_token` may claim the tokens, once. It is in this response alone, and in the stored
+        response to a request with an `Idempotency-Key`, which is encrypted.
         """
         values = serializers.read_new(request.data)
         wanted: dict[str, Any] = {
@@ -226,8 +226,8 @@ class ActionTokenDescriptionViewSet(ApiViewSet):
     )
     def create(self, request: Request) -> Response:
         """
-        Says who sends, how many tokens, until when, and whether the link was claimed, cancelled or has expired. Whoever
-        has the code may ask, without an API key. The code is in the body, so that no log of addresses has it.
+        Says who sends, how many tokens, until when, and whether the link was claimed, cancelled or has expired. Anyone
+        who has the code may ask, without an API key. The code is in the body, so that no log of addresses has it.
         """
         code = serializers.QUESTION.read_body(request.data)["action_token"]
         with claim_limits.claiming(address=client_address(request._request), code=code):

@@ -11,7 +11,7 @@ from config.web.addresses import client_address, network_of
 from config.web.public_pages import base
 from wallets.redis_servers import Away, Counts, ask
 
-# Attempts count, so that nobody can try many names.
+# Attempts count, so that a visitor cannot try many names.
 PER_ADDRESS: Final = 20
 WINDOW_SECONDS: Final = 3600
 

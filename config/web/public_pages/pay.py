@@ -91,7 +91,7 @@ def pay_from_wallet(request: HttpRequest, request_id: str) -> HttpResponse:
 @sensitive_variables("code")
 @require_POST
 def pay_with_code(request: HttpRequest, request_id: str) -> HttpResponse:
-    """Pay with the transmit code that the form has; nobody logs in."""
+    """Pay with the transmit code that the form has, without a login."""
     identity, payment_id = names.parse_uuid(request_id), names.parse_uuid(request.POST.get("payment", ""))
     code = request.POST.get("transmit_code", "").strip()
     if identity is None or payment_id is None:

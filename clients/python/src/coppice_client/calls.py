@@ -290,7 +290,7 @@ def create_claim_link(
     idempotency_key: str | None = None,
 ) -> Call[CreatedActionToken]:
     """
-    Reserve a number of tokens, or the tokens with these ids, for whoever claims them with the link in the answer.
+    Reserve a number of tokens, or the tokens with these ids, for the one who claims them with the link in the answer.
 
     By default it gives tokens of the caller's wallet. It expires at `expires_at`, or as the server's setting says.
     """

@@ -93,7 +93,7 @@ class Token(TypedDict):
 
 
 class CreatedActionToken(TypedDict):
-    """A claim link that was created. Whoever has `action_token`, the code, or `url` may claim the tokens, once."""
+    """A claim link that was created. Anyone who has `action_token`, the code, or `url` may claim the tokens, once."""
 
     id: str
     action_token: str

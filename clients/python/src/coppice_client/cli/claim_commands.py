@@ -32,7 +32,7 @@ def claim() -> None:
 @click.option("--token-id", "tokens", multiple=True, metavar="ID", help="This token; may be given several times.")
 @click.option("--message", metavar="TEXT", help="The page of the link shows it.")
 @click.option("--email", metavar="ADDRESS", help="For whom it is. No mail is sent.")
-@click.option("--email-must-match", is_flag=True, default=None, help="Whoever claims it must type that address.")
+@click.option("--email-must-match", is_flag=True, default=None, help="The claimant must type that address.")
 @click.option("--expires-at", type=Time(is_ahead=True), help="2026-11-30T08:00, 24h, 7d. [default: as the server says]")
 @key_option
 @json_option
@@ -49,7 +49,7 @@ def create(
     """
     Create a link of COUNT tokens, or of the tokens named with --token-id.
 
-    Whoever has the link may claim them, once. It is not shown again.
+    Anyone who has the link may claim them, once. It is not shown again.
     """
     if (count is None) == (not tokens):
         raise click.UsageError("Either COUNT or --token-id is required")
