@@ -2,7 +2,8 @@
 The pages below `/claim/coins`, which take the coins of a locker into a wallet.
 
 The visitor logs in with the form that begins the task; there is no look into the locker before. Each look asks 25
-servers, so a stranger who could look without a wallet could make the servers work, and guess codes from many addresses. The task is the ordinary take of the wallet, with its limits of wrong codes and of open tasks.
+servers, so a stranger who could look without a wallet could make the servers work, and guess codes from many addresses.
+The task is the ordinary take of the wallet, with its limits of wrong codes and of open tasks.
 
 Two signed tickets in hidden fields take the place of a session. One names the task that a form will begin, so that a
 form that is sent twice begins one task. The other names the task whose progress a page shows, for an hour.
