@@ -16,7 +16,7 @@ from tests.lockers.stock import stock
 from tests.support.api_description import misfits
 from tests.support.coin_commands import find
 from tests.support.local_network import LocalNetwork
-from tests.support.locker_requests import CODE, ended, give, wallet_of, work
+from tests.support.locker_requests import ended, give, wallet_of, work
 from transfers import events
 from trusts import operations as trusts
 from wallets import operations as wallets
@@ -42,11 +42,13 @@ def told(caller: Caller) -> list[tuple[str, dict[str, Any]]]:
     return [(row.type, row.payload) for row in rows if row.type in OURS]
 
 
-def test_import_put_and_take_are_events(network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller) -> None:
+def test_import_put_and_take_are_events(
+    network: LocalNetwork, mint: Mint, alice: Caller, bob: Caller, code: str
+) -> None:
     give(alice, mint, 0, 0, 0, 0)
     imported = LockerTask.objects.get()
-    put = work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 3, "transmit_code": CODE})))
-    take = work(answer(bob.post("/api/v1/locker/take", {"name": "bobby", "transmit_code": CODE})))
+    put = work(answer(alice.post("/api/v1/locker", {"name": "alice", "amount": 3, "transmit_code": code})))
+    take = work(answer(bob.post("/api/v1/locker/take", {"name": "bobby", "transmit_code": code})))
     locker_id = LockerTask.objects.get(pk=put).locker_id
     assert ended(bob, take)["status"] == "completed"
 
@@ -62,7 +64,7 @@ def test_import_put_and_take_are_events(network: LocalNetwork, mint: Mint, alice
         ("locker.take.settled", {"taskId": take, "taskState": "completed", "amount": 3}),
         ("coins.received", {"taskId": take, "amount": 3, "balance": 3, "lineType": "GetFromLocker"}),
     ]
-    assert not any(CODE in str(event.payload) for event in Event.objects.all())
+    assert not any(code in str(event.payload) for event in Event.objects.all())
 
 
 def test_a_transfer_and_an_export_are_events_and_the_receiver_learns_from_whom(alice: Caller) -> None:
@@ -114,8 +116,8 @@ def test_a_result_that_a_find_settles_later_is_an_event_again(network: LocalNetw
     }  # fmt: skip
 
 
-def test_a_task_without_coins_is_an_event_too(network: LocalNetwork, alice: Caller) -> None:
-    take = work(answer(alice.post("/api/v1/locker/take", {"name": "alice", "transmit_code": CODE})))
+def test_a_task_without_coins_is_an_event_too(network: LocalNetwork, alice: Caller, code: str) -> None:
+    take = work(answer(alice.post("/api/v1/locker/take", {"name": "alice", "transmit_code": code})))
 
     assert told(alice) == [("locker.take.settled", {"taskId": take, "taskState": "error", "amount": 0})]
 

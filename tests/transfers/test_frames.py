@@ -663,8 +663,8 @@ LOCKS: Final[dict[str, set[str]]] = {
     },
     "wallets.origins.remember": {"wallets_knownorigin by last_login_at DESC, id DESC: UPDATE SKIP LOCKED"},
     TR + "open_managed_wallet": {"advisory_shared, if free"},
-    TR + "describe_wallet": {"trusts_power: SHARE"},
-    TR + "illustrate_wallet": {"trusts_power: SHARE"},
+    TR + "describe_wallet": {"trusts_power: SHARE", "wallets_wallet by id: NO KEY UPDATE"},
+    TR + "illustrate_wallet": {"trusts_power: SHARE", "wallets_wallet by id: NO KEY UPDATE"},
     TR + "request_trust": {"advisory_shared, if free", "wallets_wallet by id: NO KEY UPDATE"},
     TR + "accept_trust": {
         "advisory_shared, if free",

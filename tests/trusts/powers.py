@@ -420,8 +420,8 @@ def list_claim_links(asked: Asked) -> set[str]:
     return {row.sender for row in page.rows} - {COUNTERPART}
 
 
-# It creates nothing: the token is not the sender's.
-@path("POST /action-tokens")
+# Refused but for the wallet itself: the token is not the sender's.
+@path("POST /action-tokens", writes=True)
 def name_a_token_of_the_wallet_in_a_link_of_ones_own(asked: Asked) -> None:
     try:
         action_tokens.offer_tokens(actor=asked.actor, sender=None, token_ids=[asked["token"]])
