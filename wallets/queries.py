@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -141,7 +142,7 @@ def wallet_in_query(text: str) -> Wallet:
 
 
 def sessions_page(
-    *, wallet: Wallet, limit: int, offset: int = 0, after: Sequence[str] | None = None
+    *, wallet: Wallet, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
 ) -> Sequence[BearerToken]:
     """
     Return the valid bearer tokens of a wallet with their API keys, the newest first. The digests are not read.

@@ -83,6 +83,21 @@ def test_a_session_names_the_key_and_the_address_of_its_login(alice: Caller, bob
     assert [each["id"] for each in bob.get("/auth/sessions?limit=9").json()["sessions"]] == [str(token_of(bob).pk)]
 
 
+def test_sessions_of_one_millisecond_are_each_on_one_page(alice: Caller) -> None:
+    moment = timezone.now().replace(microsecond=123_000)
+    rows = [token_of(alice), *(token_of(log_in(alice)) for _ in range(3))]
+    for row, microseconds in zip(rows, (0, 1, 1, 999), strict=True):
+        BearerToken.objects.filter(pk=row.pk).update(created_at=moment + timedelta(microseconds=microseconds))
+
+    path, seen = "/auth/sessions?limit=1", []
+    while path:
+        page = alice.get(path)
+        seen += [each["id"] for each in page.json()["sessions"]]
+        path = next_path(page)
+
+    assert seen == [str(rows[3].pk), *sorted(str(row.pk) for row in rows[1:3]), str(rows[0].pk)]
+
+
 def test_a_session_is_ended_by_its_owner_alone(alice: Caller, bob: Caller) -> None:
     phone = log_in(alice)
     target, before = token_of(phone).pk, valid()

@@ -1,9 +1,7 @@
 """The base of the endpoints below `/api/`, with the parameters and errors that several of them have."""
 
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from rest_framework.request import Request
 
@@ -35,11 +33,6 @@ COIN_ERRORS: Final = [
     errors.CoinsBusy("Other uploads have locked the same coins; try again in a moment"),
     TOO_MANY_TASKS,
 ]
-
-
-def list_position(position: list[Any] | None) -> tuple[datetime, UUID] | None:
-    """Return the creation time and the id in the cursor of a list."""
-    return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
 
 
 class LockersViewSet(ApiViewSet):

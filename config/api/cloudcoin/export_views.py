@@ -20,7 +20,6 @@ from config.api.cloudcoin.base import (
     WALLET_ERRORS,
     LockersViewSet,
     describe,
-    list_position,
 )
 from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, seconds
 from config.api.errors import Invalid
@@ -142,13 +141,13 @@ class ExportViewSet(LockersViewSet):
         """Lists the exports of the caller's wallet and of those that it manages, the newest first."""
         page = pagination.read(request, scope="exports", default_limit=DEFAULT_LIMIT)
         rows = queries.exports_page(
-            actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=pagination.by_creation(page.position)
         )
         return page.response(
             "exports",
             rows,
             write=export_body,
-            position=lambda row: [row.export.created_at.isoformat(), str(row.export.pk)],
+            position=lambda row: [row.export.created_at, row.export.pk],
         )
 
     @describe(

@@ -25,7 +25,6 @@ from config.api.cloudcoin.base import (
     LockersViewSet,
     address_of,
     describe,
-    list_position,
 )
 from config.api.cloudcoin.fields import (
     AMOUNT_WORDS,
@@ -128,13 +127,13 @@ class LockerViewSet(LockersViewSet):
         """
         page = pagination.read(request, scope="lockers", default_limit=DEFAULT_LIMIT)
         rows = queries.lockers_page(
-            actor=caller(request), limit=page.fetch, offset=page.offset, after=list_position(page.position)
+            actor=caller(request), limit=page.fetch, offset=page.offset, after=pagination.by_creation(page.position)
         )
         return page.response(
             "lockers",
             rows,
             write=locker,
-            position=lambda row: [row.locker.created_at.isoformat(), str(row.locker.pk)],
+            position=lambda row: [row.locker.created_at, row.locker.pk],
         )
 
     @describe(

@@ -19,7 +19,6 @@ from config.api.cloudcoin.base import (
     WALLET_ERRORS,
     LockersViewSet,
     address_of,
-    list_position,
 )
 from config.api.cloudcoin.base import describe as describe_locker
 from config.api.openapi import Takes
@@ -114,13 +113,13 @@ class PaymentRequestViewSet(LockersViewSet):
             ),
             limit=page.fetch,
             offset=page.offset,
-            after=list_position(page.position),
+            after=pagination.by_creation(page.position),
         )
         return page.response(
             "payment_requests",
             rows,
             write=partial(self._body, request),
-            position=lambda row: [row.request.created_at.isoformat(), str(row.request.pk)],
+            position=lambda row: [row.request.created_at, row.request.pk],
         )
 
     @describe(

@@ -74,7 +74,9 @@ class SessionViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """Lists the sessions of the caller's wallet that are valid, the newest first."""
         page = pagination.read(request, scope="sessions")
-        rows = queries.sessions_page(wallet=caller(request), limit=page.fetch, offset=page.offset, after=page.position)
+        rows = queries.sessions_page(
+            wallet=caller(request), limit=page.fetch, offset=page.offset, after=pagination.by_creation(page.position)
+        )
         return page.response(
             "sessions",
             rows,

@@ -1,6 +1,5 @@
 """The endpoints below `/webhooks`."""
 
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -48,7 +47,7 @@ class WebhookViewSet(ApiViewSet):
             wallet=page.values.get("wallet"),
             limit=page.fetch,
             offset=page.offset,
-            after=_position(page.position),
+            after=pagination.by_creation(page.position),
         )
         return page.response("webhooks", rows, write=serializers.webhook, position=_key)
 
@@ -169,7 +168,7 @@ class WebhookViewSet(ApiViewSet):
             state=page.values.get("state"),
             limit=page.fetch,
             offset=page.offset,
-            before=_position(page.position),
+            before=pagination.by_creation(page.position),
         )
         return page.response("deliveries", rows, write=serializers.delivery, position=_key)
 
@@ -197,9 +196,4 @@ def _id(webhook_id: str) -> UUID:
 
 
 def _key(row: Any) -> list[Any]:
-    # A time in the answer has milliseconds, and a position the whole.
-    return [row.created_at.isoformat(), row.pk]
-
-
-def _position(position: list[Any] | None) -> tuple[datetime, UUID] | None:
-    return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
+    return [row.created_at, row.pk]
