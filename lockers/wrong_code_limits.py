@@ -8,18 +8,16 @@ server and expire; while that server is unreachable each process has its own.
 
 import hmac
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 
 from lockers import errors
-from wallets.redis_servers import Away, Counts, ask
+from wallets.redis_servers import SharedCounts
 
 WINDOW_SECONDS: Final = 600
-
-
-_here: Final = Counts()
+_counts: Final = SharedCounts(WINDOW_SECONDS)
 
 
 def fingerprint(address: str) -> str:
@@ -48,39 +46,13 @@ def refuse_guesser(*, wallet_id: UUID | None, address: str) -> None:
     :raises TooManyWrongCodes: with the seconds until the counter expires
     """
     limits = _limits(wallet_id, address)
-    keys = list(limits)
-
-    def read(client: Any) -> list[Any]:
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.get(key)
-                pipeline.ttl(key)
-            return list(pipeline.execute())
-
-    try:
-        counted = ask(settings.REDIS_URL, read)
-    except Away:
-        counted = [value for key in keys for value in (_here.count(key), _here.seconds(key))]
-    for count, seconds, limit in zip(counted[::2], counted[1::2], limits.values(), strict=True):
-        if int(count or 0) >= limit:
-            raise errors.TooManyWrongCodes(max(1, int(seconds)))
+    counted = _counts.read(settings.REDIS_URL, list(limits))
+    for (count, seconds), limit in zip(counted, limits.values(), strict=True):
+        if count >= limit:
+            raise errors.TooManyWrongCodes(max(1, seconds))
 
 
 def note_wrong_code(*, wallet_id: UUID | None, address: str) -> None:
     """Count a wrong code of a wallet, and of an address given by its fingerprint."""
-    keys = list(_limits(wallet_id, address))
-    if not keys:
-        return
-
-    def count(client: Any) -> None:
-        with client.pipeline(transaction=True) as pipeline:
-            for key in keys:
-                pipeline.incr(key)
-                pipeline.expire(key, WINDOW_SECONDS, nx=True)
-            pipeline.execute()
-
-    try:
-        ask(settings.REDIS_URL, count)
-    except Away:
-        for key in keys:
-            _here.add(key, WINDOW_SECONDS)
+    if keys := list(_limits(wallet_id, address)):
+        _counts.add(settings.REDIS_URL, keys)

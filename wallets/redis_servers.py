@@ -11,7 +11,7 @@ It is in the lowest app because all apps and `config` use it. It imports neither
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -202,3 +202,54 @@ class Counts:
     def forget(self) -> None:
         with self.lock:
             self._counts.clear()
+
+
+class SharedCounts:
+    """
+    Counters in the server, each with a time window that begins with its first count.
+
+    While the server is unavailable each process counts alone. `url` is that of `REDIS_URL`.
+    """
+
+    def __init__(self, window_seconds: int) -> None:
+        self._window_seconds = window_seconds
+        self._here = Counts()
+
+    def read(self, url: str, keys: Sequence[str]) -> list[tuple[int, int]]:
+        """Return the value of each counter, and the seconds until it expires."""
+
+        def read(server: redis.Redis) -> list[Any]:
+            with server.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.get(key)
+                    pipeline.ttl(key)
+                return list(pipeline.execute())
+
+        try:
+            told = ask(url, read)
+        except Away:
+            return [(self._here.count(key), self._here.seconds(key)) for key in keys]
+        return [(int(count or 0), int(seconds)) for count, seconds in zip(told[::2], told[1::2], strict=True)]
+
+    def add(self, url: str, keys: Sequence[str]) -> list[tuple[int, int]]:
+        """Add one to each counter, and return the same as `read`."""
+
+        def add(server: redis.Redis) -> list[Any]:
+            with server.pipeline(transaction=True) as pipeline:
+                for key in keys:
+                    pipeline.incr(key)
+                    pipeline.expire(key, self._window_seconds, nx=True)
+                    pipeline.ttl(key)
+                return list(pipeline.execute())
+
+        try:
+            told = ask(url, add)
+        except Away:
+            for key in keys:
+                self._here.add(key, self._window_seconds)
+            return [(self._here.count(key), self._here.seconds(key)) for key in keys]
+        return list(zip(told[::3], told[2::3], strict=True))
+
+    def forget(self) -> None:
+        """Delete the counters of this process, between tests."""
+        self._here.forget()

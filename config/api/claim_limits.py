@@ -7,9 +7,9 @@ addresses each may still get one code wrong, so that a flood of guesses does not
 counters are in the Redis-protocol server and expire; while that server is unreachable each process has its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 
@@ -18,7 +18,7 @@ from config.api.errors import RequestRefused
 from config.web.addresses import network_of
 from transfers.errors import ActionTokenForAnother, ActionTokenNotVerified
 from wallets.queries import digest
-from wallets.redis_servers import Away, Counts, ask
+from wallets.redis_servers import SharedCounts
 from wallets.redis_servers import client as client_of
 
 WINDOW_SECONDS: Final = 600
@@ -26,8 +26,7 @@ WINDOW_SECONDS: Final = 600
 ADDRESSES_PER_LINK: Final = 10
 TOO_MANY: Final = "Too many wrong codes, try again later"
 
-# Used while that server does not answer.
-_here: Final = Counts()
+_counts: Final = SharedCounts(WINDOW_SECONDS)
 
 
 @contextmanager
@@ -39,7 +38,7 @@ def claiming(*, address: str, code: str) -> Iterator[None]:
     """
     mine, all_of_them = f"coppice:claims:address:{network_of(address)}", "coppice:claims:all"
     link = f"coppice:claims:link:{digest(code).hex()[:32]}"
-    own, every, addresses = _read([mine, all_of_them, link])
+    own, every, addresses = _counts.read(settings.REDIS_URL, [mine, all_of_them, link])
     own_limit = settings.WRONG_CLAIM_CODES_PER_ADDRESS
     if own[0] >= own_limit or (own[0] and every[0] >= settings.WRONG_CLAIM_CODES):
         raise _too_many(own[1])
@@ -48,10 +47,10 @@ def claiming(*, address: str, code: str) -> Iterator[None]:
     try:
         yield
     except ActionTokenNotVerified:
-        _count([mine, all_of_them])
+        _counts.add(settings.REDIS_URL, [mine, all_of_them])
         raise
     except ActionTokenForAnother:
-        _count([link])
+        _counts.add(settings.REDIS_URL, [link])
         raise
 
 
@@ -59,41 +58,9 @@ def _too_many(seconds: int) -> RequestRefused:
     return RequestRefused(codes.TOO_MANY_WRONG_CLAIM_CODES, TOO_MANY, {"Retry-After": str(max(1, seconds))})
 
 
-def _read(keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the value of each counter and the seconds until it expires."""
-
-    def read(client: Any) -> list[Any]:
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.get(key)
-                pipeline.ttl(key)
-            return list(pipeline.execute())
-
-    try:
-        counted = ask(settings.REDIS_URL, read)
-    except Away:
-        counted = [value for key in keys for value in (_here.count(key), _here.seconds(key))]
-    return [(int(count or 0), int(seconds)) for count, seconds in zip(counted[::2], counted[1::2], strict=True)]
-
-
-def _count(keys: Sequence[str]) -> None:
-    def count(client: Any) -> None:
-        with client.pipeline(transaction=True) as pipeline:
-            for key in keys:
-                pipeline.incr(key)
-                pipeline.expire(key, WINDOW_SECONDS, nx=True)
-            pipeline.execute()
-
-    try:
-        ask(settings.REDIS_URL, count)
-    except Away:
-        for key in keys:
-            _here.add(key, WINDOW_SECONDS)
-
-
 def forget() -> None:
     """Delete all counters, between tests."""
-    _here.forget()
+    _counts.forget()
     shared = client_of(settings.REDIS_URL)
     for key in shared.scan_iter("coppice:claims:*"):
         shared.delete(key)

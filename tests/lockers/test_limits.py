@@ -45,7 +45,7 @@ def _nothing_is_counted_yet(settings: Any) -> Iterator[None]:
 
 
 def forget_wrong_codes(settings: Any) -> None:
-    wrong_code_limits._here.forget()
+    wrong_code_limits._counts.forget()
     shared = redis_client(settings.REDIS_URL)
     for key in shared.scan_iter("coppice:wrong-codes:*"):
         shared.delete(key)
@@ -288,7 +288,7 @@ def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_awa
         wrong_code_limits.note_wrong_code(**who)
     with pytest.raises(TooManyWrongCodes):
         wrong_code_limits.refuse_guesser(**who)
-    wrong_code_limits._here.forget()
+    wrong_code_limits._counts.forget()
 
     wrong_code_limits.refuse_guesser(**who)
     settings.REDIS_URL = shared
