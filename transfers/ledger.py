@@ -274,7 +274,7 @@ def expire(*, transfer_ids: Sequence[UUID]) -> list[UUID]:
     Those that another transaction has locked, or has closed, are left out. The caller has opened a transaction.
     """
     with connection.cursor() as cursor:
-        cursor.execute(load("transfers", "expire"), {"ids": list(transfer_ids)})
+        cursor.execute(load("transfers", "expire", released=_part("released")), {"ids": list(transfer_ids)})
         return [transfer_id for (transfer_id,) in cursor.fetchall()]
 
 
@@ -368,7 +368,10 @@ def withdraw(*, link_ids: Sequence[UUID], actor_id: UUID | None, state: ActionTo
     `actor_id` is None if the system or an operator closes them.
     """
     with connection.cursor() as cursor:
-        cursor.execute(load("transfers", "withdraw"), {"ids": list(link_ids), "actor": actor_id, "state": state.value})
+        cursor.execute(
+            load("transfers", "withdraw", released=_part("released")),
+            {"ids": list(link_ids), "actor": actor_id, "state": state.value},
+        )
         return [link_id for (link_id,) in cursor.fetchall()]
 
 

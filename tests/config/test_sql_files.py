@@ -65,6 +65,7 @@ INSERTED: Final = {
     "parties": ["(0, 0)"],
     "payload": [queries.event_payload(state="transfer.state")],
     "reaches": ["SELECT 0::bigint AS number"],
+    "released": part("/released"),
     "selection": part(r"/select_\w+"),
     "since": part("/outcomes_since"),
     "since_checkpoint": part("/since_checkpoint"),

@@ -4,14 +4,7 @@ WITH due AS MATERIALIZED (
     SELECT id FROM transfers_transfer
      WHERE id = ANY (%(ids)s::uuid[]) AND state IN ('requested', 'pending')
      ORDER BY number FOR NO KEY UPDATE SKIP LOCKED
-), held AS MATERIALIZED (
-    SELECT token.id FROM wallets_token AS token
-     WHERE token.transfer_pending_id = ANY (ARRAY(SELECT id FROM due))
-     ORDER BY token.lot, token.id FOR NO KEY UPDATE
-), released AS (
-    UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
-      FROM held WHERE token.id = held.id
-)
+), {released}
 UPDATE transfers_transfer AS transfer
    SET state = 'failed', reserved_count = 0, closed_at = clock_timestamp(), closed_from = transfer.state,
        closed_event = 'expire'

@@ -4,14 +4,7 @@ WITH due AS MATERIALIZED (
     SELECT id FROM transfers_actiontoken
      WHERE id = ANY (%(ids)s::uuid[]) AND state = 'active'
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-), held AS MATERIALIZED (
-    SELECT token.id FROM wallets_token AS token
-     WHERE token.transfer_pending_id = ANY (ARRAY(SELECT id FROM due))
-     ORDER BY token.lot, token.id FOR NO KEY UPDATE
-), released AS (
-    UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
-      FROM held WHERE token.id = held.id
-)
+), {released}
 UPDATE transfers_actiontoken AS link
    SET state = %(state)s::text, closed_at = clock_timestamp(), closed_by_id = %(actor)s::uuid
   FROM due WHERE link.id = due.id
