@@ -108,12 +108,21 @@ def payable_units(request: PaymentRequest, units: int | None) -> int:
     if others and (request.mode == PaymentMode.SINGLE or outstanding <= others):
         raise errors.PaymentInProgress
     left = outstanding - others
-    if units is not None and (units > left or (units < left and request.mode == PaymentMode.SINGLE)):
-        exactly = "exactly" if request.mode == PaymentMode.SINGLE else "at most"
+    if units is not None and not _takes(request, units, left=left):
         raise errors.PaymentAmountRefused(
-            f"A payment of this request is of {exactly} {format_amount(left)}; this one is of {format_amount(units)}"
+            f"A payment of this request is of {_exactly(request)} {format_amount(left)};"
+            f" this one is of {format_amount(units)}"
         )
     return left if units is None else units
+
+
+def _takes(request: PaymentRequest, units: int, *, left: int) -> bool:
+    """Return whether a request of which so much is `left` to pay takes a payment of these units."""
+    return units == left if request.mode == PaymentMode.SINGLE else units <= left
+
+
+def _exactly(request: PaymentRequest) -> str:
+    return "exactly" if request.mode == PaymentMode.SINGLE else "at most"
 
 
 def begun(request: PaymentRequest, payment_id: UUID) -> Payment | None:
@@ -170,10 +179,9 @@ def admit(*, task_id: UUID, units: int) -> None:
     if request.state not in PAYABLE:
         raise Refused(f"The payment request is {request.state}; nothing was moved.")
     left = request.amount - request.paid - promised(request, besides=[payment.pk])
-    if units > left or (units < left and request.mode == PaymentMode.SINGLE):
-        exactly = "exactly" if request.mode == PaymentMode.SINGLE else "at most"
+    if not _takes(request, units, left=left):
         raise Refused(
-            f"The coins are worth {format_amount(units)}, and the payment request takes {exactly}"
+            f"The coins are worth {format_amount(units)}, and the payment request takes {_exactly(request)}"
             f" {format_amount(max(left, 0))} now; nothing was moved."
         )
     Payment.objects.filter(pk=payment.pk).update(expected=units)

@@ -6,7 +6,7 @@ know: the id is in the link that the payee gives away.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from lockers import errors, queries
+from lockers import errors, payment_ledger, queries
 from lockers.models import Payment, PaymentRequest
 from lockers.states import PAYABLE, PaymentRequestState, PaymentState
 from trusts import queries as trusts
@@ -57,8 +57,8 @@ def payments_of(request: PaymentRequest, *, most: int = _SHOWN) -> list[Payment]
 
 
 def view(request: PaymentRequest, *, payments: Sequence[Payment] | None = None) -> PaymentRequestView:
-    pending = Payment.objects.filter(request=request, state=PaymentState.PENDING).aggregate(units=Sum("expected"))
-    return PaymentRequestView(request, state_now(request), int(pending["units"] or 0), payments)
+    """Return a payment request as it is now."""
+    return PaymentRequestView(request, state_now(request), payment_ledger.promised(request), payments)
 
 
 def public_view(request_id: UUID) -> PaymentRequestView:
@@ -82,7 +82,7 @@ def view_for(*, actor: Wallet, request_id: UUID) -> PaymentRequestView:
     seen = public_view(request_id)
     if not trusts.controls(actor_id=actor.pk, wallet_id=seen.request.wallet_id):
         return seen
-    return view(seen.request, payments=payments_of(seen.request))
+    return replace(seen, payments=payments_of(seen.request))
 
 
 def payment_of(*, request_id: UUID, payment_id: UUID) -> Payment:
