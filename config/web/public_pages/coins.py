@@ -126,6 +126,8 @@ def _begun(request: HttpRequest, code: str, task_id: UUID) -> LockerTask | None:
         except IntegrityError:
             # The same form arrived twice at once.
             task = queries.take_with_id(task_id)
+            if task is None:
+                raise
     return task if task is not None and task.wallet_id == wallet.pk else None
 
 
