@@ -137,7 +137,7 @@ class Client:
         return self._pools[origin]
 
     async def _close_one(self) -> None:
-        """Close the pool that has been there longest without a request now, if there are many."""
+        """If there are many pools, close the oldest of those that have no request now."""
         if len(self._pools) <= _ORIGINS_KEPT:
             return
         for origin, pool in self._pools.items():

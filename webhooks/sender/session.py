@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from django.db import connection
@@ -65,19 +66,19 @@ class _Session:
             await asyncio.gather(*self._flying, return_exceptions=True)
             await client.aclose()
             if self._holder is not None:
-                await self._in_database(_stop, self._holder)
+                await self._in_database(deliveries.stop_sending, holder=self._holder)
             await self._in_database(_close)
             self._database.shutdown()
         return written
 
-    async def _in_database(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._database, function, *arguments)
+    async def _in_database(self, function: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._database, partial(function, *arguments, **named))
 
     async def _holds(self) -> bool:
         """Renew the lease of the sender from time to time, and return whether this session has it."""
         if time.monotonic() - self._renewed_at > _RENEW_SECONDS:
             self._renewed_at = time.monotonic()
-            self._holder = await self._in_database(_be_the_sender, self._holder)
+            self._holder = await self._in_database(deliveries.be_the_sender, holder=self._holder)
             if self._holder is not None:
                 await self._in_database(operations.disable_without_control)
                 await self._in_database(operations.cancel_of_disabled)
@@ -92,7 +93,9 @@ class _Session:
         read = await self._in_database(operations.fan_out)
         failing = sum(self._flying.values())
         claims = await self._in_database(
-            _claim, HEALTHY_AT_ONCE - (len(self._flying) - failing), FAILING_AT_ONCE - failing
+            deliveries.claim,
+            healthy=HEALTHY_AT_ONCE - (len(self._flying) - failing),
+            failing=FAILING_AT_ONCE - failing,
         )
         for claim in claims:
             self._flying[asyncio.create_task(_send(client, claim))] = claim.is_failing
@@ -113,18 +116,6 @@ class _Session:
 def _close() -> None:
     # Of this thread: the object stands for that of each.
     connection.close()
-
-
-def _be_the_sender(holder: datetime | None) -> datetime | None:
-    return deliveries.be_the_sender(holder=holder)
-
-
-def _stop(holder: datetime) -> None:
-    deliveries.stop_sending(holder=holder)
-
-
-def _claim(healthy: int, failing: int) -> list[Claim]:
-    return deliveries.claim(healthy=healthy, failing=failing)
 
 
 async def _send(client: Client, claim: Claim) -> Result:
