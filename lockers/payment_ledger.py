@@ -117,7 +117,7 @@ def payable_units(request: PaymentRequest, units: int | None) -> int:
 
 
 def _takes(request: PaymentRequest, units: int, *, left: int) -> bool:
-    """Return whether a request of which so much is `left` to pay takes a payment of these units."""
+    """Return whether a request with `left` units to pay takes a payment of these units."""
     return units == left if request.mode == PaymentMode.SINGLE else units <= left
 
 

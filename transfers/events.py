@@ -168,7 +168,7 @@ def events_between(*, wallet_ids: Sequence[UUID], after: int, upto: int) -> list
     """
     Return the events of these wallets with numbers above `after` up to `upto`, in order.
 
-    `upto` is at most a `settled_number` that was read before, in a statement of its own.
+    `upto` is at most a `settled_number` that an earlier statement has read.
     """
     with connection.cursor() as cursor:
         cursor.execute(_BETWEEN, {"wallets": list(wallet_ids), "after": after, "upto": upto})

@@ -104,7 +104,7 @@ def _first_rows(query: str, columns: str) -> str:
     """
     Return the SQL of the first rows of a query, whose column is `detail`.
 
-    It is a CTE, because few rows are broken or none, and all are read. With a LIMIT of its own, PostgreSQL plans for
+    It is a CTE, because few rows are broken or none, and all are read. With its own LIMIT, PostgreSQL plans for
     the first rows, and looks up each row of one table by an index of another.
     """
     return (

@@ -18,7 +18,7 @@ PASSWORD = "correct horse"
 
 
 class Site(NamedTuple):
-    """A running server, and the codes of links that nobody has claimed."""
+    """A running server, and the codes of links that are not claimed yet."""
 
     address: str
     codes: list[str]

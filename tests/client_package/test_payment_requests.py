@@ -103,7 +103,7 @@ def test_a_code_is_read_from_stdin_and_never_from_the_command_line(
     assert not Payment.objects.exists()
 
     pending = run(bob, "pay", made["id"], "--locker", typed="7KQ4-M2XW-9TRD-HB6P\n")
-    # Nobody works on it here.
+    # No worker runs in this test.
     assert pending.exit_code == 4
     assert "has not ended yet: Waiting for a worker" in pending.stderr
     assert Payment.objects.get().payer == bob.wallet

@@ -31,7 +31,7 @@ def without_lock(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
 
 
 def held_by_lock(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
-    """As `without_lock`, but behind the lock: nobody else comes as far."""
+    """As `without_lock`, but behind the lock: no other transaction gets as far."""
     lock_one = payment_ledger.lock_one
 
     def lock(request_id: Any) -> PaymentRequest:

@@ -142,7 +142,7 @@ def test_a_form_that_is_sent_again_begins_no_second_task(alice: Wallet, bob: Wal
 
     assert (first.status_code, second.status_code) == (200, 200)
     assert LockerTask.objects.count() == 1
-    # Another wallet sees nothing of it, and gets a form of its own.
+    # Another wallet sees nothing of it, and gets another form.
     other = sent(fields, wallet="alice", password="correct horse")
     assert other.status_code == 409
     assert hidden(other, "ticket") != fields["ticket"]

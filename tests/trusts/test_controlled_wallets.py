@@ -96,7 +96,7 @@ def test_a_page_reads_no_more_wallets_than_it_shows_in_any_order_and_by_any_filt
     # One more row tells whether there is a next page; the caller's own wallet is looked up beside the managed ones.
     read = frequent | rare
     assert {key: each.wallets for key, each in read.items() if each.wallets > 2 * (LIMIT + 1) + 2} == {}
-    # Of each row in another order, the trust may lie in another block.
+    # Read in another order, neighbouring rows may be in different blocks of the table.
     assert {key: each.blocks for key, each in frequent.items() if each.blocks > page + 3 * (LIMIT + 1)} == {}
     assert [read[key].total for key in ("rare names", "no names", "with password")] == [21, 1, 200]
 

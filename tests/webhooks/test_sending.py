@@ -1,4 +1,4 @@
-"""Events reach receivers, signed, each once and again until they are taken; hostile receivers harm nobody else."""
+"""Events reach receivers, signed, each once and again until they are taken; a failing receiver delays no other."""
 
 import time
 from datetime import UTC, datetime, timedelta

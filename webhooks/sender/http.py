@@ -111,7 +111,7 @@ class Client:
     """
     Sends requests, at most `at_once` at the same time. `look_up` and `trust` replace the system's, for tests.
 
-    Each origin has a pool of connections of its own: httpcore2 looks at all connections of a pool for each request.
+    Each origin has its own pool of connections: httpcore2 looks at all connections of a pool for each request.
     """
 
     def __init__(self, *, at_once: int, look_up: Resolve = resolve, trust: ssl.SSLContext | None = None) -> None:

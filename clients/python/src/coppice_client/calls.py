@@ -309,7 +309,7 @@ def create_claim_links(
     file_type: Literal["csv", "pdf"] = "csv",
     idempotency_key: str | None = None,
 ) -> Call[bytes]:
-    """Create up to 1,000 links of so many tokens each, and return a table, or a sheet of QR codes to print."""
+    """Create up to 1,000 links of equally many tokens, and return a table, or a sheet of QR codes to print."""
     wish = _wish(sender, None, None, message, expires_at)
     body = {"count": count, "bundle": {"bundle_size": tokens}, "format": file_type, **wish}
     return Call(Exchange("POST", "/action-tokens/batch", json=body, key=checked_key(idempotency_key)), _content)
