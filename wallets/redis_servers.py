@@ -249,7 +249,3 @@ class SharedCounts:
                 self._here.add(key, self._window_seconds)
             return [(self._here.count(key), self._here.seconds(key)) for key in keys]
         return list(zip(told[::3], told[2::3], strict=True))
-
-    def forget(self) -> None:
-        """Delete the counters of this process, between tests."""
-        self._here.forget()

@@ -19,7 +19,6 @@ from config.web.addresses import network_of
 from transfers.errors import ActionTokenForAnother, ActionTokenNotVerified
 from wallets.queries import digest
 from wallets.redis_servers import SharedCounts
-from wallets.redis_servers import client as client_of
 
 WINDOW_SECONDS: Final = 600
 # E-mail addresses that a holder of the code of one link may try.
@@ -56,11 +55,3 @@ def claiming(*, address: str, code: str) -> Iterator[None]:
 
 def _too_many(seconds: int) -> RequestRefused:
     return RequestRefused(codes.TOO_MANY_WRONG_CLAIM_CODES, TOO_MANY, {"Retry-After": str(max(1, seconds))})
-
-
-def forget() -> None:
-    """Delete all counters, between tests."""
-    _counts.forget()
-    shared = client_of(settings.REDIS_URL)
-    for key in shared.scan_iter("coppice:claims:*"):
-        shared.delete(key)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config.api import claim_limits, throttles
+from config.api import throttles
+from tests.support.counts import forget_counts
 from tests.transfers.books import assert_sound, books, let_link_expire
 from transfers import action_tokens, operations
 from transfers.action_tokens import NewLink, Wish
@@ -19,7 +20,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(autouse=True)
 def _nobody_guessed_yet() -> None:
-    claim_limits.forget()
+    forget_counts()
     throttles.forget_failures()
 
 

@@ -23,6 +23,7 @@ from lockers.raida.payloads import encode_create_coins, encode_records
 from lockers.raida.statuses import RAIDA_COUNT, Status
 from lockers.worker import listening
 from tests.lockers.patience import wait_by_condition
+from tests.support.counts import forget_counts
 from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import Wallet
@@ -118,6 +119,14 @@ def _minted(network: LocalNetwork, coins: list[Coin]) -> list[CoinRecord]:
         CoinRecord(coin, tuple(each[position] for each in numbers), pown="p" * RAIDA_COUNT)
         for position, coin in enumerate(coins)
     ]
+
+
+@pytest.fixture
+def no_wrong_codes() -> Iterator[None]:
+    """Begin, and end, without wrong codes and new wallets that were counted."""
+    forget_counts()
+    yield
+    forget_counts()
 
 
 @pytest.fixture

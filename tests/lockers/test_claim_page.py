@@ -23,6 +23,8 @@ from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
 
+pytestmark = pytest.mark.usefixtures("no_wrong_codes")
+
 PASSWORD = "battery staple"
 NEW = {"password": "a new one", "again": "a new one", "new": "yes"}
 

@@ -24,6 +24,8 @@ from tests.support.locker_requests import CODE, give, refused, work
 from wallets import operations as wallets
 from wallets.redis_servers import client as redis_client
 
+pytestmark = pytest.mark.usefixtures("no_wrong_codes")
+
 REFUSED = (429, {"status": "error", "error": True, "message": "Too many requests, try again later", "code": 429})
 
 
@@ -35,20 +37,6 @@ def alice(db: None) -> Caller:
 @pytest.fixture
 def bob(db: None) -> Caller:
     return logged_in("bob", "unused")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_counted_yet(settings: Any) -> Iterator[None]:
-    forget_wrong_codes(settings)
-    yield
-    forget_wrong_codes(settings)
-
-
-def forget_wrong_codes(settings: Any) -> None:
-    wrong_code_limits._counts.forget()
-    shared = redis_client(settings.REDIS_URL)
-    for key in shared.scan_iter("coppice:wrong-codes:*"):
-        shared.delete(key)
 
 
 def test_calls_that_begin_tasks_are_limited_and_every_answer_says_what_is_left(
@@ -288,7 +276,7 @@ def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_awa
         wrong_code_limits.note_wrong_code(**who)
     with pytest.raises(TooManyWrongCodes):
         wrong_code_limits.refuse_guesser(**who)
-    wrong_code_limits._counts.forget()
+    wrong_code_limits._counts._here.forget()
 
     wrong_code_limits.refuse_guesser(**who)
     settings.REDIS_URL = shared

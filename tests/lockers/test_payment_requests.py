@@ -27,7 +27,7 @@ from trusts import operations as trusts
 from wallets import errors as wallet_errors
 from wallets.models import Event, Wallet
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_wrong_codes")]
 
 
 def ask(payee: Wallet, coins: int = 5, *, mode: PaymentMode = PaymentMode.SINGLE, **more: Any) -> PaymentRequest:

@@ -1,0 +1,18 @@
+"""Counters of wrong codes and of new wallets, which outlive a test: all tests come from one address."""
+
+from django.conf import settings
+
+from config.api import claim_limits
+from config.web.public_pages import new_wallets
+from lockers import wrong_code_limits
+from wallets import redis_servers
+
+
+def forget_counts() -> None:
+    """Delete the counters, those of this process too."""
+    for module in (claim_limits, new_wallets, wrong_code_limits):
+        module._counts._here.forget()
+    shared = redis_servers.client(settings.REDIS_URL)
+    for name in ("claims", "new-wallets", "wrong-codes"):
+        for key in shared.scan_iter(f"coppice:{name}:*"):
+            shared.delete(key)
