@@ -56,6 +56,19 @@ def test_fracked_coins_are_fixed(count: int, network: LocalNetwork, mint: Mint, 
         fix(alice)
 
 
+def test_every_batch_of_a_fix_is_fixed(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixing, "FIX_COINS", 2)
+    fracked(network, alice, mint(0, 0, 0, 0, 0), 1)
+
+    task = fix(alice)
+
+    assert (task.result["coins_processed"], task.result["coins_healed"]) == (5, 5)
+    assert network.seen(Command.FIX) == 3
+    assert_whole(alice)
+
+
 def test_coins_that_different_servers_refuse_are_fixed_together(
     network: LocalNetwork, mint: Mint, alice: Wallet
 ) -> None:

@@ -11,12 +11,12 @@ from django.db.models.functions import Now
 
 from config.api import limits
 from lockers import errors, fair_queue, tasks
-from lockers.models import Attempt, LockerTask, Turn
+from lockers.models import Attempt, Coin, LockerTask, Turn
 from lockers.operations import break_coin, echo, find, fix, health, lookups, peek
 from lockers.operations import export as export_coins
 from lockers.operations import put as put_coins
 from lockers.operations import take as take_coins
-from lockers.states import FileType, TaskKind, TaskState
+from lockers.states import CoinState, FileType, TaskKind, TaskState
 from lockers.worker import task_store
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
@@ -349,3 +349,20 @@ def test_a_task_of_more_than_a_thousand_coins_is_long(alice: Wallet) -> None:
     stock(alice, *[0] * 10)
     long = put_coins.start(actor=alice, name="alice", units=1001 * 10**8).task
     assert LockerTask.objects.get(pk=long.pk).is_long is True
+
+
+@pytest.mark.parametrize(
+    ("to_fix", "unchecked", "is_long"), [(3, 0, False), (4, 0, True), (0, 3, False), (1, 4, True), (3, 3, False)]
+)
+def test_a_fix_is_long_by_the_coins_to_fix_or_by_those_to_check(
+    to_fix: int, unchecked: int, is_long: bool, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_store, "BATCH_COINS", 3)
+    whole = stock(alice, *[0] * unchecked)
+    stock(alice, *[0] * to_fix, state=CoinState.FRACKED)
+    Coin.objects.update(checked_at=Now())
+    Coin.objects.filter(pk__in=[coin.pk for coin in whole]).update(checked_at=None)
+
+    task = fix.start(actor=alice, name="alice").task
+
+    assert (task.is_long, Coin.objects.filter(task=task).count()) == (is_long, to_fix)

@@ -1,6 +1,8 @@
 """Messages of tasks and the actions they allow: by kind, by final state and by what later tasks learned."""
 
 import re
+import secrets
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -21,10 +23,10 @@ from lockers import (
     tasks,
 )
 from lockers.models import Coin, LockerTask, ReceiptLine
-from lockers.operations import echo, import_files
+from lockers.operations import echo, export, import_files
 from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
-from lockers.states import CoinState, TaskKind, TaskState
+from lockers.states import CoinState, FileType, TaskKind, TaskState
 from lockers.task_results import Rest, Tally
 from lockers.worker import import_
 from tests.lockers.books import assert_true_to_the_servers, finish, states
@@ -138,6 +140,38 @@ def test_each_end_says_and_offers_what_its_rows_say(
     told = task_serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
     assert (told["status"], told["message"]) == (state, task.message)
     assert ("settled" in told) == (task.settled_at is not None)
+
+
+def test_the_time_of_the_next_find_is_not_before_now(alice: Wallet) -> None:
+    task = a_task(alice, "put", "limbo")
+    at = retry_plan.of(task).next_find_at
+    assert at is not None
+    again = "are asked again automatically from {:%Y-%m-%d %H:%M:%S} UTC on"
+    hour = timedelta(hours=1)
+
+    for now, said in ((at - hour, at), (at, at), (at + hour, at + hour)):
+        assert again.format(said) in retry_plan.advice(task, now=now)
+
+
+def test_only_a_completed_export_has_coins_in_a_file(alice: Wallet) -> None:
+    for kind in TaskKind:
+        for state in TaskState:
+            progress = 100 if state == TaskState.COMPLETED else 5
+            ended = {} if state == TaskState.RUNNING else {"step": "done", "finished_at": timezone.now()}
+            fields = {"kind": kind, "state": state, "deadline": timezone.now(), "receipt_id": secrets.token_hex(16)}
+            if (kind, state) != (TaskKind.EXPORT, TaskState.COMPLETED):
+                task = LockerTask.objects.create(
+                    wallet=alice, actor=alice, message="", progress=progress, **fields, **ended
+                )
+                assert task_recovery.state_of(task)["coins_in_file"] == 0, (kind, state)
+                assert (task_recovery.why_not_roll_back(task) == "") == (state == TaskState.RUNNING), (kind, state)
+    stock(alice, 0, 0, 0)
+    task = export.start(actor=alice, name="alice", units=2 * COIN, file_type=FileType.BIN).task
+
+    assert task_recovery.state_of(task)["coins_in_file"] == 2
+    Coin.objects.filter(export_id=task.pk).update(state=CoinState.SENT)
+    assert task_recovery.state_of(task)["coins_in_file"] == 0
+    assert task_recovery.why_not_roll_back(task) == "all coins of its file have returned"
 
 
 @pytest.mark.parametrize(
