@@ -168,6 +168,7 @@ OPERATIONS: Final = {
     "trusts.list_of_wallet": "GET /wallets/{wallet_id}/trust_relationships",
     "wallets.create": "POST /wallets",
     "wallets.create_batch": "POST /wallets/batch-create-wallet",
+    "wallets.export": "GET /wallets/{wallet_id}/export",
     "wallets.get": "GET /wallets/{wallet_id}",
     "wallets.list": "GET /wallets",
     "wallets.update": "PATCH /wallets/{wallet_id}",

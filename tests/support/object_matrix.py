@@ -203,6 +203,8 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/wallets/{wallet_id}"): ("/wallets/{alice}", None, CONTROLLERS),
     ("PATCH", "/wallets/{wallet_id}"): ("/wallets/{alice}", {"about": "planted in spring"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/trust_relationships"): ("/wallets/{alice}/trust_relationships", None, CONTROLLERS),
+    # A person's data: not for who acts for the person.
+    ("GET", "/wallets/{wallet_id}/export"): ("/wallets/{alice}/export", None, (200, 403, 403, 403)),
     ("POST", "/wallets/{wallet_id}/dismiss"): ("/wallets/{alice}/dismiss", {"manager_wallet": "mona"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/pending-transfers"): ("/wallets/{alice}/pending-transfers", None, CONTROLLERS),
     ("POST", "/wallets/batch-create-wallet"): (

@@ -42,6 +42,7 @@ urlpatterns = [
     re_path(r"^auth/token/?$", SessionViewSet.as_view({"delete": "log_out"})),
     re_path(r"^wallets/?$", WalletViewSet.as_view({"get": "list", "post": "create"})),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/?$", WalletViewSet.as_view({"get": "retrieve", "patch": "partial_update"})),
+    re_path(r"^wallets/(?P<wallet_id>[^/]+)/export/?$", WalletViewSet.as_view({"get": "export"})),
     re_path(r"^tokens/?$", TokenViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/?$", TokenViewSet.as_view({"get": "retrieve"})),
     re_path(r"^trust_relationships/?$", TrustViewSet.as_view({"get": "list", "post": "create"})),

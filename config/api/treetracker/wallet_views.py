@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from django.conf import settings
-from django.http import QueryDict
+from django.http import QueryDict, StreamingHttpResponse
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,12 +14,13 @@ from config.api import error_codes as codes
 from config.api import limits, pagination, throttles
 from config.api.authentication import ApiKeyAuthentication, api_key_id, caller
 from config.api.errors import Invalid, RequestRefused
-from config.api.openapi import LATER_PAGE, Access, Takes, describe
+from config.api.openapi import LATER_PAGE, Access, Files, Takes, describe
 from config.api.parsers import FormParser
 from config.api.pools import Pool, answered_on
 from config.api.treetracker import v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
+from config.ops import wallet_export
 from config.web.addresses import client_address
 from transfers import counters
 from trusts import operations as trust_operations
@@ -179,6 +180,34 @@ class WalletViewSet(ApiViewSet):
         if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
+
+    @answered_on(Pool.WAITING)
+    @describe(
+        "wallets.export",
+        "Export everything about a wallet",
+        answers=Files(["application/x-ndjson"]),
+        takes=Takes(path=wallet_serializers.WALLET_PATH),
+        refusals=[
+            _NO_WALLET_OF_THIS_ID,
+            errors.WalletNotControlled("Have no permission to access this wallet"),
+        ],
+        tag="wallets",
+    )
+    def export(self, request: Request, wallet_id: str) -> StreamingHttpResponse:
+        """
+        Returns everything that is stored about the caller's wallet, as NDJSON from one snapshot: a line for each row
+        (`{"table": …, "row": {…}}`), and a last one with the number of the lines before it and the SHA-256 of their
+        bytes (`{"lines": …, "sha256": …}`). An export without that line is not complete. Passwords, tokens, codes and
+        authenticity numbers are not in it, nor their digests. A manager cannot export the wallets that it manages.
+        """
+        wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
+        if wallet.pk != caller(request).pk:
+            raise errors.WalletNotControlled("Have no permission to access this wallet")
+        return StreamingHttpResponse(
+            wallet_export.lines(wallet_id=wallet.pk),
+            content_type="application/x-ndjson",
+            headers={"Content-Disposition": f'attachment; filename="wallet-{wallet.pk}.ndjson"'},
+        )
 
     @answered_on(Pool.IMAGES)
     @describe(

@@ -133,6 +133,15 @@ def wallet(wallet_id: str) -> Call[SingleWallet]:
     return _get("/wallets", wallet_id)
 
 
+def export_wallet(wallet_id: str) -> Call[bytes]:
+    """
+    Everything that is stored about the caller's own wallet, as NDJSON.
+
+    The last line has the number of the lines before it and the SHA-256 of their bytes.
+    """
+    return Call(Exchange("GET", _path("/wallets", wallet_id, "/export")), _content)
+
+
 def create_wallet(name: str, *, about: str | None = None, idempotency_key: str | None = None) -> Call[NewWallet]:
     """Create a wallet that the caller manages."""
     return _write("POST", "/wallets", key=idempotency_key, body=_given(wallet=name, about=about))

@@ -1,0 +1,170 @@
+"""
+The export of everything that is stored about a wallet: NDJSON, read from one snapshot.
+
+Each line is `{"table": …, "row": {…}}`; the last is `{"lines": n, "sha256": …}`: the number of the lines before it and
+the SHA-256 of their bytes, line ends included. A file without that line is not complete. Times are in UTC.
+
+`EXPORTED` and `OMITTED` name each model; a test finds one that neither names. Secrets and their digests are left out:
+the binary columns of all tables, and what `Section.without` names.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.apps import apps
+from django.db import connection, models, transaction
+
+from wallets.operator_log import thing
+
+_ROWS_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one table that speak of a wallet. `where` is SQL about `this`, the table; `without` names columns."""
+
+    where: str
+    without: frozenset[str] = frozenset()
+
+
+def _of(*columns: str, without: tuple[str, ...] = ()) -> Section:
+    return Section(" OR ".join(f"this.{column} = %(wallet)s::uuid" for column in columns), frozenset(without))
+
+
+# The numbers of the transfers of the wallet, each read by an index.
+_NUMBERS: Final = "SELECT number FROM transfers_transfer WHERE {} = %(wallet)s::uuid"
+_SENT: Final = _NUMBERS.format("source_id")
+_RECEIVED: Final = _NUMBERS.format("destination_id")
+_TASKS: Final = "SELECT id FROM lockers_lockertask WHERE wallet_id = %(wallet)s::uuid OR actor_id = %(wallet)s::uuid"
+
+EXPORTED: Final[Mapping[str, Section]] = {
+    # `name_key` and `written` repeat columns of the row.
+    "wallets.Wallet": _of("id", without=("password", "name_key", "written")),
+    "wallets.BearerToken": _of("wallet_id", without=("prefix",)),
+    "wallets.KnownOrigin": Section("this.kind = 'wallet' AND this.account = %(wallet)s::uuid::text"),
+    "wallets.Event": _of("wallet_id"),
+    "wallets.IdempotentAnswer": _of("wallet_id"),
+    # Which of the operators acted is about them.
+    "wallets.OperatorAction": Section(
+        "this.things @> ARRAY[%(thing)s]::varchar[]", frozenset({"staff_id", "confirmation"})
+    ),
+    "wallets.Token": _of("wallet_id"),
+    "trusts.Trust": _of("actor_id", "target_id", "originator_id", without=("managed_name_key",)),
+    "trusts.TrustChange": Section(
+        "this.trust_id IN (SELECT id FROM trusts_trust WHERE actor_id = %(wallet)s::uuid"
+        " OR target_id = %(wallet)s::uuid OR originator_id = %(wallet)s::uuid)"
+    ),
+    "transfers.Transfer": _of("source_id", "destination_id", "originator_id"),
+    "transfers.TransferTerms": Section(
+        f"this.transfer_number IN ({_SENT} UNION ALL {_RECEIVED} UNION ALL {_NUMBERS.format('originator_id')})"
+    ),
+    "transfers.ActionToken": _of("originator_id", "sender_id", "closed_by_id"),
+    # Movement 0 of a token is its issue: it is here still, or was sent by a movement 1.
+    "transfers.Movement": Section(
+        f"this.transfer_number IN ({_SENT} UNION ALL {_RECEIVED})"  # noqa: S608 - constants
+        " OR this.number = 0 AND this.destination_id = %(wallet)s::uuid AND this.token_id IN ("
+        " SELECT id FROM wallets_token WHERE wallet_id = %(wallet)s::uuid UNION ALL"
+        f" SELECT token_id FROM transfers_movement WHERE transfer_number IN ({_SENT}))"
+    ),
+    "transfers.Issue": _of("wallet_id"),
+    "lockers.Locker": _of("wallet_id"),
+    "lockers.LockerTask": _of("wallet_id", "actor_id"),
+    "lockers.Export": _of("wallet_id"),
+    "lockers.Coin": _of("wallet_id"),
+    "lockers.ReceiptLine": Section(f"this.task_id IN ({_TASKS})"),
+    "lockers.PaymentRequest": _of("wallet_id", "actor_id"),
+    "lockers.Payment": Section(
+        "this.payer_id = %(wallet)s::uuid OR this.request_id IN"
+        " (SELECT id FROM lockers_paymentrequest WHERE wallet_id = %(wallet)s::uuid)"
+    ),
+    "lockers.Account": _of("wallet_id"),
+    "lockers.StatementLine": _of("wallet_id", "other_wallet_id"),
+    "webhooks.Webhook": _of("wallet_id", "owner_id"),
+    "webhooks.WebhookDelivery": Section(
+        "this.webhook_id IN (SELECT id FROM webhooks_webhook"
+        " WHERE wallet_id = %(wallet)s::uuid OR owner_id = %(wallet)s::uuid)"
+    ),
+    # What an import of another installation read; its copies hold the digest of a password.
+    "treetracker_import.ImportedRow": Section(
+        "this.kind = 'wallet' AND this.source_id = %(wallet)s::uuid", frozenset({"source", "written"})
+    ),
+}
+
+_OPERATORS: Final = "about an operator of the admin"
+_COUNTS: Final = "a count that is derived from exported rows"
+_INSTALLATION: Final = "about the installation"
+OMITTED: Final[Mapping[str, str]] = {
+    "wallets.ApiKey": "about an application, not about a wallet",
+    "wallets.AuditRun": _INSTALLATION,
+    "transfers.TokenTally": _COUNTS,
+    "transfers.TallyDelta": _COUNTS,
+    "transfers.TallyMark": _COUNTS,
+    "transfers.ListTally": _COUNTS,
+    "transfers.ListMark": _COUNTS,
+    "transfers.ControlChange": "a change of control that is not counted yet; the trust is exported",
+    "transfers.OutcomeTally": _COUNTS,
+    "transfers.DayTally": _COUNTS,
+    "lockers.Attempt": "which servers were asked for a task; the task and its receipt are exported",
+    "lockers.Turn": "when a worker last served the wallet",
+    "lockers.Upload": "the encrypted file of a task, deleted when the task ends; its coins are exported",
+    "lockers.ServerHealth": _INSTALLATION,
+    "lockers.ServerReading": _INSTALLATION,
+    "webhooks.WebhookMessage": "a copy of an exported event",
+    "webhooks.FanOut": _INSTALLATION,
+    "treetracker_import.ImportRun": _INSTALLATION,
+    "desk.Session": _OPERATORS,
+    "desk.SecondFactor": _OPERATORS,
+    "desk.RecoveryCode": _OPERATORS,
+}
+
+
+def columns(model: type[models.Model], section: Section) -> list[str]:
+    """Return the exported columns of a model: all but the binary ones, which hold digests and what is encrypted."""
+    return [
+        str(field.column)
+        for field in model._meta.concrete_fields
+        if not isinstance(field, models.BinaryField) and field.column not in section.without
+    ]
+
+
+def _statement(label: str, section: Section) -> str:
+    model = apps.get_model(label)
+    names = ", ".join(f"this.{name}" for name in columns(model, section))
+    return (
+        f"SELECT row_to_json(row)::text FROM (SELECT {names} FROM {model._meta.db_table} AS this"  # noqa: S608 - constants
+        f" WHERE {section.where} ORDER BY this.{model._meta.pk.column}) AS row"
+    )
+
+
+def lines(*, wallet_id: UUID) -> Iterator[str]:
+    """
+    Yield the lines of the export of a wallet, each with its line end, in bounded memory.
+
+    All rows are of one snapshot. Inside a transaction of the caller, they are of that transaction.
+    """
+    digest, count = hashlib.sha256(), 0
+    for line in _rows(wallet_id):
+        digest.update(line.encode())
+        count += 1
+        yield line
+    yield json.dumps({"lines": count, "sha256": digest.hexdigest()}) + "\n"
+
+
+def _rows(wallet_id: UUID) -> Iterator[str]:
+    arguments: dict[str, Any] = {"wallet": wallet_id, "thing": thing("wallet", wallet_id)}
+    is_alone = not connection.in_atomic_block
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            if is_alone:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+        for label, section in EXPORTED.items():
+            with connection.chunked_cursor() as cursor:
+                cursor.execute(_statement(label, section), arguments)
+                while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                    for (row,) in rows:
+                        yield f'{{"table":"{label}","row":{row}}}\n'

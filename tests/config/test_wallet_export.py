@@ -1,0 +1,175 @@
+"""The export of everything about a wallet: what is in it, what is not, and that it is one whole snapshot."""
+
+import hashlib
+import json
+import threading
+from io import StringIO
+from itertools import islice
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection, models
+
+from config.ops import audits, wallet_export
+from tests.api.caller import Caller
+from tests.support import object_matrix
+from transfers import operations as transfers
+from wallets import operations as wallets
+from wallets.models import BearerToken, Wallet
+
+# Binary columns: each holds a digest or what is encrypted. A new one must be named here.
+BINARY = {
+    "desk.RecoveryCode.digest", "desk.SecondFactor.secret", "desk.Session.digest", "lockers.Coin.proposed",
+    "lockers.Coin.secrets", "lockers.Locker.code", "lockers.LockerTask.code", "lockers.Upload.content",
+    "transfers.ActionToken.digest", "wallets.ApiKey.digest", "wallets.BearerToken.digest",
+    "wallets.IdempotentAnswer.body", "wallets.IdempotentAnswer.fingerprint", "wallets.KnownOrigin.digest",
+    "webhooks.Webhook.previous_secret", "webhooks.Webhook.secret",
+}  # fmt: skip
+
+
+def own_models() -> dict[str, type[models.Model]]:
+    return {model._meta.label: model for app in audits.APPS for model in apps.get_app_config(app).get_models()}
+
+
+def test_every_model_is_exported_or_named_as_not_personal() -> None:
+    assert set(own_models()) == wallet_export.EXPORTED.keys() | wallet_export.OMITTED.keys()
+    assert not wallet_export.EXPORTED.keys() & wallet_export.OMITTED.keys()
+    assert all(wallet_export.OMITTED.values())
+
+
+def test_no_model_with_a_wallet_is_omitted_without_being_a_count() -> None:
+    with_wallet = {
+        label
+        for label, model in own_models().items()
+        if any(field.related_model is Wallet for field in model._meta.concrete_fields)
+    }
+
+    assert with_wallet - wallet_export.EXPORTED.keys() == {
+        "lockers.Turn", "transfers.ControlChange", "transfers.ListTally", "transfers.TallyDelta",
+        "transfers.TokenTally",
+    }  # fmt: skip
+
+
+def test_every_binary_column_is_known_and_left_out() -> None:
+    binary = {
+        f"{label}.{field.name}"
+        for label, model in own_models().items()
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.BinaryField)
+    }
+
+    assert binary == BINARY
+    for label, section in wallet_export.EXPORTED.items():
+        assert section.without <= {field.column for field in own_models()[label]._meta.concrete_fields}
+        named = {f"{label}.{name}" for name in wallet_export.columns(own_models()[label], section)}
+        assert not named & (BINARY | {"wallets.Wallet.password", "wallets.BearerToken.prefix"})
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """Return the rows of an export, whose last line is right."""
+    head, _, last = text.rstrip("\n").rpartition("\n")
+    head += "\n"
+    assert json.loads(last) == {"lines": head.count("\n"), "sha256": hashlib.sha256(head.encode()).hexdigest()}
+    return [json.loads(line) for line in head.splitlines()]
+
+
+@pytest.mark.django_db
+def test_export_has_the_rows_of_the_wallet_and_no_secret() -> None:
+    world = object_matrix.build()
+    alice: Caller = world.callers["owner"]
+    assert alice.wallet is not None
+
+    response = alice.get(f"/wallets/{alice.wallet.pk}/export")
+
+    assert (response.status_code, response["Content-Type"]) == (200, "application/x-ndjson")
+    text = response.getvalue().decode()
+    rows = parsed(text)
+    by_table: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_table.setdefault(row["table"], []).append(row["row"])
+    assert [row["name"] for row in by_table["wallets.Wallet"]] == ["alice"]
+    assert {row["wallet_id"] for row in by_table["wallets.Token"]} == {str(alice.wallet.pk)}
+    assert {row["id"] for row in by_table["transfers.Transfer"]} == {
+        str(world.ids[name]) for name in ("offered", "offering", "requested")
+    }
+    # Each token arrived by issue, and nothing has moved yet.
+    assert len(by_table["transfers.Movement"]) == len(by_table["wallets.Token"]) == 5
+    assert by_table["lockers.Locker"][0]["id"] == str(world.ids["locker"])
+    assert by_table["webhooks.WebhookDelivery"][0]["id"] == str(world.ids["delivery"])
+    exported_tables = set(by_table)
+    # What this world has no row of.
+    assert wallet_export.EXPORTED.keys() - exported_tables == {
+        "treetracker_import.ImportedRow", "transfers.TransferTerms", "wallets.IdempotentAnswer", "wallets.KnownOrigin",
+        "wallets.OperatorAction",
+    }  # fmt: skip
+    assert alice.wallet.password not in text
+    assert Wallet.objects.get(pk=alice.wallet.pk).password not in text
+    for token in BearerToken.objects.all():
+        assert token.prefix not in text
+        assert bytes(token.digest).hex() not in text
+    assert object_matrix.CODE not in text
+    assert world.callers["trusted"].wallet is not None
+    other = Wallet.objects.get(name="steve")
+    assert str(other.pk) not in text
+
+
+@pytest.mark.django_db
+def test_movements_of_tokens_that_were_sent_on_are_exported() -> None:
+    alice, bob = (wallets.create_wallet(name=name) for name in ("alice", "bobby"))
+    transfers.issue_tokens(wallet=alice, count=3)
+    sent = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=2)
+    transfers.accept(actor=bob, transfer_id=sent.id)
+
+    of_alice, of_bob = (
+        [
+            row["row"]
+            for row in parsed("".join(wallet_export.lines(wallet_id=each.pk)))
+            if row["table"].endswith("Movement")
+        ]
+        for each in (alice, bob)
+    )
+
+    assert sorted(row["number"] for row in of_alice) == [0, 0, 0, 1, 1]
+    assert [row["number"] for row in of_bob] == [1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_export_is_one_snapshot_whatever_is_written_meanwhile(monkeypatch: Any) -> None:
+    alice = wallets.create_wallet(name="alice")
+    transfers.issue_tokens(wallet=alice, count=60)
+    monkeypatch.setattr(wallet_export, "_ROWS_AT_ONCE", 5)
+    export = wallet_export.lines(wallet_id=alice.pk)
+    begun = list(islice(export, 1))
+
+    def change() -> None:
+        try:
+            Wallet.objects.filter(pk=alice.pk).update(about="changed")
+            transfers.issue_tokens(wallet=alice, count=10)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    thread.join()
+    rows = parsed("".join([*begun, *export]))
+
+    assert sum(row["table"] == "wallets.Token" for row in rows) == 60
+    assert sum(row["table"] == "transfers.Movement" for row in rows) == 60
+    assert not connection.in_atomic_block
+    assert len(parsed("".join(wallet_export.lines(wallet_id=alice.pk)))) > len(rows)
+
+
+@pytest.mark.django_db
+def test_the_command_prints_the_export_of_a_wallet_by_name() -> None:
+    alice = wallets.create_wallet(name="alice", password="test1234", about="a garden, in Šibenik\nsecond line")
+    printed = StringIO()
+
+    call_command("export_wallet", "alice", stdout=printed)
+
+    rows = parsed(printed.getvalue())
+    assert rows[0]["row"]["id"] == str(alice.pk)
+    assert rows[0]["row"]["about"] == "a garden, in Šibenik\nsecond line"
+    with pytest.raises(CommandError, match="Could not find entity by wallet name: nobody"):
+        call_command("export_wallet", "nobody", stdout=StringIO())
