@@ -11,6 +11,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from transfers import events
 from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Wallet
@@ -219,10 +220,10 @@ def test_of_failing_webhooks_and_of_others_as_many_are_claimed_as_there_is_room_
             for place in range(7):
                 a_delivery(webhook, due_at=timezone.now() - timedelta(days=1) + (10 * place + number) * SECOND)
 
-    for healthy, failing, number in ((0, 0, (0, 0)), (4, 0, (4, 0)), (0, 2, (0, 2)), (100, 100, (15, 3))):
+    for healthy, failing, numbers in ((0, 0, (0, 0)), (4, 0, (4, 0)), (0, 2, (0, 2)), (100, 100, (15, 3))):
         WebhookDelivery.objects.update(lease_until=None)
         claims = deliveries.claim(healthy=healthy, failing=failing)
-        assert (sum(not each.is_failing for each in claims), sum(each.is_failing for each in claims)) == number
+        assert (sum(not each.is_failing for each in claims), sum(each.is_failing for each in claims)) == numbers
         # Those that were due first.
         for is_failing in (False, True):
             claimed = WebhookDelivery.objects.filter(pk__in=[each.delivery_id for each in claims],
@@ -256,9 +257,9 @@ def test_an_event_goes_to_the_webhooks_that_want_it_in_its_place(alice: Wallet, 
         a_webhook(alice, **unwanted)
     a_webhook(bob)
     wallets.record_events([(alice.pk, EventType.LOGIN, {"number": number}) for number in range(3)])
-    settled = operations.events.settled_number()
-    events = operations.events.events_between(wallet_ids=[alice.pk], after=0, upto=settled)
-    logins = [event for event in events if event.type == "login"]
+    settled = events.settled_number()
+    happened = events.events_between(wallet_ids=[alice.pk], after=0, upto=settled)
+    logins = [event for event in happened if event.type == "login"]
 
     operations._store(logins)
 
