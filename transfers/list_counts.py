@@ -1,6 +1,6 @@
 """
-How many transfers and wallets the lists of a wallet have, without counting them all, and how far their times are from
-the order of their numbers, for `transfers.list_pages`.
+How many transfers and wallets the lists of a wallet have, without counting them all, and between which times the
+transfers of some numbers are, for `transfers.list_pages`.
 
 A transfer's parties never change and it is never deleted, so the number of a wallet's transfers up to a checkpoint is
 final. `ListTally` keeps it, in two ways: transfers in which the wallet is a party (`own`), and in which it or a wallet
@@ -25,6 +25,9 @@ from wallets.sql_files import load
 
 # The key of the advisory lock of the process that rolls up.
 _LOCK: Final = 20261130
+
+# How many numbers one row of `ListSpan` stands for. Lists with dates read up to so many transfers on either side.
+SPAN: Final = 1024
 
 HAS_TRANSFERS: Final = load("transfers", "parts/control_has_transfers")
 _VISIBLE: Final = load("transfers", "parts/visible_up_to")
@@ -57,6 +60,6 @@ def roll_up() -> bool:
         # Separate statements, so that the last one sees all that is below the number.
         cursor.execute(event_sequence.SETTLED)
         cursor.execute(_UNTIL, {"settled": cursor.fetchone()[0], "most": _AT_ONCE})
-        statement = load("transfers", "roll_up_lists", has_transfers=HAS_TRANSFERS, visible=_VISIBLE)
+        statement = load("transfers", "roll_up_lists", has_transfers=HAS_TRANSFERS, visible=_VISIBLE, span=str(SPAN))
         cursor.execute(statement, {"settled": cursor.fetchone()[0]})
     return True

@@ -5,16 +5,18 @@ A list is a sequence of groups, most lists have one. Transfers of one group are 
 from which a page reads only its own rows. `transfers.transfer_lists` has the other orders.
 
 No index is in the order of time: such indexes cost the statement of each transfer a tenth. But times are almost in the
-order of the numbers. `transfers.list_counts` keeps the spread: by how much a transfer is at most older than one with a
-lower number. A page by time is read by number, with `MARGIN` rows more on both sides, and sorted. It is whole if what
-was not read must be outside of it by more than the spread. Otherwise the caller reads the list another way.
+order of the numbers. For each `list_counts.SPAN` numbers `ListSpan` keeps the newest time of these and all lower ones,
+the oldest of these and all higher ones, and the spread: by how much one of these is at most older than one with a lower
+number. The first two tell between which numbers all transfers with some dates are; a list with dates is read between
+these. A page by time is read by number, with `MARGIN` rows more on both sides, and sorted. It is whole if these times
+show that what was not read is outside of it. Otherwise the caller reads the list another way.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from transfers.list_counts import HAS_TRANSFERS
+from transfers.list_counts import HAS_TRANSFERS, SPAN
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
@@ -65,6 +67,24 @@ class _Group(NamedTuple):
     streams: Sequence[_Stream]
 
 
+class _Range(NamedTuple):
+    """
+    Between which numbers the transfers of a list are, and the SQL condition of their dates.
+
+    `low` and `high` are SQL of the nearest numbers outside of it.
+    """
+
+    low: str
+    high: str
+    dates: str = ""
+
+
+# The numbers before and behind all rows.
+_FIRST: Final = "0::bigint"
+_LAST: Final = f"{trust_queries.LAST_NUMBER}::bigint"
+_EVERYWHERE: Final = _Range(_FIRST, _LAST)
+
+
 def _streams(state: str, condition: str = "", *, parties: Sequence[tuple[str, str]] = _PARTIES) -> list[_Stream]:
     """`state` is that of all, or "" for any."""
     if state == TransferState.COMPLETED:
@@ -74,25 +94,25 @@ def _streams(state: str, condition: str = "", *, parties: Sequence[tuple[str, st
     return [_Stream(column, state, f"{only}{undone}{condition}") for column, only in parties]
 
 
-def _groups(order: Order, state: str, *, is_of_actor: bool) -> list[_Group]:
+def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[_Group]:
     """The groups in ascending order of their places, those of one state if it is not empty."""
     match order.groups:
         case "":
-            return [_Group(0, _streams(state))]
+            return [_Group(0, _streams(state, dates))]
         case "state":
             each_state = enumerate(TransferState.values, start=1)
-            groups = [_Group(place, _streams(each)) for place, each in each_state if state in {"", each}]
+            groups = [_Group(place, _streams(each, dates)) for place, each in each_state if state in {"", each}]
         case _:
             # All transfers to the reader's wallets are found by their destination.
             theirs = [_PARTIES[0], _PARTIES[2]] if is_of_actor else _PARTIES
             mine = [_PARTIES[1]] if is_of_actor else _PARTIES
             # A place may have several states.
-            pending_there = _streams("pending", f" AND {_IS_FOR_THE_READER} IS NOT TRUE", parties=theirs)
-            pending_here = _streams("pending", f" AND {_IS_FOR_THE_READER} IS TRUE", parties=mine)
+            pending_there = _streams("pending", f" AND {_IS_FOR_THE_READER} IS NOT TRUE{dates}", parties=theirs)
+            pending_here = _streams("pending", f" AND {_IS_FOR_THE_READER} IS TRUE{dates}", parties=mine)
             places = [
-                (-4, {"requested": _streams("requested"), "failed": _streams("failed")}),
-                (-3, {"cancelled": _streams("cancelled")}),
-                (-2, {"completed": _streams("completed")}),
+                (-4, {"requested": _streams("requested", dates), "failed": _streams("failed", dates)}),
+                (-3, {"cancelled": _streams("cancelled", dates)}),
+                (-2, {"completed": _streams("completed", dates)}),
                 (-1, {"pending": pending_there}),
                 (0, {"pending": pending_here}),
             ]
@@ -101,11 +121,6 @@ def _groups(order: Order, state: str, *, is_of_actor: bool) -> list[_Group]:
                 for place, of_states in places
             ]
     return [group for group in groups if group.streams]
-
-
-# The numbers before and behind all rows.
-_FIRST: Final = "0::bigint"
-_LAST: Final = f"{trust_queries.LAST_NUMBER}::bigint"
 
 
 def _compared(stream: _Stream, wallet: str, sign: str, number: str) -> str:
@@ -120,14 +135,17 @@ def _compared(stream: _Stream, wallet: str, sign: str, number: str) -> str:
     return f"({', '.join(columns)}) {sign} ({', '.join(values)})"
 
 
-def _nearest(name: str, group: _Group, *, start: str, is_descending: bool, rows: str, is_wanted: str) -> str:
+def _nearest(
+    name: str, group: _Group, *, start: str, within: _Range, is_descending: bool, rows: str, is_wanted: str
+) -> str:
     """
-    Return common table expressions; `name` has the next `rows` transfers of the group behind the number `start`.
+    Return common table expressions; `name` has the next `rows` transfers of the group behind the number `start`, in a
+    range.
 
     `rows` and `is_wanted`, without which there are none, are SQL.
     """
     after, before, direction = ("<", ">", "DESC") if is_descending else (">", "<", "ASC")
-    last = _FIRST if is_descending else _LAST
+    last = within.low if is_descending else within.high
 
     def order(stream: _Stream) -> str:
         columns = [stream.column, *(["state"] if stream.state else []), "number"]
@@ -140,7 +158,7 @@ def _nearest(name: str, group: _Group, *, start: str, is_descending: bool, rows:
         for index, stream in enumerate(group.streams)
     )
     reach = f"(SELECT number FROM {name}_reach)"  # noqa: S608 - constants
-    within = " UNION ALL ".join(
+    found = " UNION ALL ".join(
         f"(SELECT number, created_at FROM transfers_transfer WHERE head.stream = {index}"  # noqa: S608 - constants
         f" AND {_compared(stream, 'head.id', f'{after}=', 'head.number')}"
         f" AND {_compared(stream, 'head.id', f'{before}=', reach)}{stream.condition}"
@@ -156,7 +174,7 @@ def _nearest(name: str, group: _Group, *, start: str, is_descending: bool, rows:
         direction=direction,
         rows=rows,
         last=last,
-        within=within,
+        within=found,
         before=before,
     )
 
@@ -164,19 +182,33 @@ def _nearest(name: str, group: _Group, *, start: str, is_descending: bool, rows:
 _ROWS: Final = "(SELECT rows FROM wanted)"
 
 
-def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> str:
+def _no_newer(rows: str) -> str:
+    """Return the SQL of a time than which no transfer with a lower number than the first of `rows` is newer."""
+    return load("transfers", "parts/list_newest", rows=rows, span=str(SPAN))
+
+
+def _no_older(rows: str) -> str:
+    """Return the SQL of a time than which no transfer with a higher number than the first of `rows` is older."""
+    return load("transfers", "parts/list_oldest", rows=rows, span=str(SPAN))
+
+
+def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_first: bool) -> str:
     """Return common table expressions: `group_<index>` has the group's rows, `whole_<index>` whether that is sure."""
     # A group is read only as far as those before it do not fill the page.
     earlier = [f"(SELECT count(*) FROM group_{each})" for each in range(index)]  # noqa: S608 - constants
     is_wanted = f"{' + '.join(earlier) or '0'} < {_ROWS}"
-    begin, end = (_LAST, _FIRST) if order.is_descending else (_FIRST, _LAST)
+    begin, end = (within.high, within.low) if order.is_descending else (within.low, within.high)
     is_here, is_before = "false", "false"
     if not is_first:
         is_here, is_before = "true", "false"
         if order.groups:
             is_here = f"%(place)s::integer = {group.place}"
             is_before = f"%(place)s::integer {'<' if order.is_descending else '>'} {group.place}"
-    start = f"(SELECT CASE WHEN {is_here} THEN %(number)s::bigint WHEN {is_before} THEN {end} ELSE {begin} END)"
+    # A cursor may be of a list with other dates.
+    position = "%(number)s::bigint"
+    if within is not _EVERYWHERE:
+        position = f"greatest(least({position}, {within.high}), {within.low})"
+    start = f"(SELECT CASE WHEN {is_here} THEN {position} WHEN {is_before} THEN {end} ELSE {begin} END)"
     if is_first:
         start = begin
     if not order.by_time:
@@ -184,6 +216,7 @@ def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> st
             f"near_{index}",
             group,
             start=start,
+            within=within,
             is_descending=order.is_descending,
             rows=_ROWS,
             is_wanted=is_wanted,
@@ -193,6 +226,7 @@ def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> st
         f"behind_{index}",
         group,
         start=start,
+        within=within,
         is_descending=order.is_descending,
         rows=f"(SELECT rows + {MARGIN} FROM wanted)",  # noqa: S608 - constants
         is_wanted=is_wanted,
@@ -201,14 +235,16 @@ def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> st
         f"ahead_{index}",
         group,
         start=start,
+        within=within,
         is_descending=not order.is_descending,
         rows=str(MARGIN),
         is_wanted=f"{is_wanted} AND {is_here}",
     )
     # The row of the position itself is in neither.
-    position = f"(NOT {is_here} OR (created_at, number) {{}} (%(at)s::timestamptz, %(number)s::bigint))"
+    is_behind = f"(NOT {is_here} OR (created_at, number) {{}} (%(at)s::timestamptz, %(number)s::bigint))"
     after, before, direction = ("<", ">", "DESC") if order.is_descending else (">", "<", "ASC")
-    outward, inward = ("-", "+") if order.is_descending else ("+", "-")
+    beyond, before_all = (_no_newer, _no_older) if order.is_descending else (_no_older, _no_newer)
+    opposite = "ASC" if order.is_descending else "DESC"
     return load(
         "transfers",
         "parts/list_by_time",
@@ -217,29 +253,27 @@ def _group_sql(group: _Group, index: int, order: Order, *, is_first: bool) -> st
         behind=behind,
         ahead="" if is_first else f"{ahead}, ",
         near=f"behind_{index}" if is_first else f"(SELECT * FROM behind_{index} UNION ALL SELECT * FROM ahead_{index})",  # noqa: S608
-        position="true" if is_first else position.format(after),
+        position="true" if is_first else is_behind.format(after),
         direction=direction,
-        opposite="ASC" if order.is_descending else "DESC",
+        opposite=opposite,
         after=after,
-        before=before,
-        outward=outward,
-        inward=inward,
+        beyond=beyond(f"SELECT number, created_at FROM behind_{index} ORDER BY number {opposite} LIMIT 1"),  # noqa: S608
         margin=str(MARGIN),
         is_whole_ahead="true"
         if is_first
         else f"""((SELECT count(*) FROM ahead_{index}) < {MARGIN}
-               OR (SELECT created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1)
-                  {outward} (SELECT most FROM spread) {before}= %(at)s::timestamptz)""",  # noqa: S608
+               OR {before_all(f"SELECT number, created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1")}
+                  {before}= %(at)s::timestamptz)""",  # noqa: S608
     )
 
 
-def _numbers(low: str, *, state: str = "") -> str:
-    """Return the SQL of the numbers of transfers of `party` above `low`, each once."""
+def _numbers(low: str, *, state: str = "", within: _Range = _EVERYWHERE) -> str:
+    """Return the SQL of the numbers of transfers of `party` above `low`, and below the end of a range, each once."""
     return " UNION ".join(
         "SELECT found.number FROM party CROSS JOIN LATERAL (SELECT number FROM transfers_transfer"  # noqa: S608
-        f" WHERE {_compared(stream, 'party.id', '>', low)} AND {_compared(stream, 'party.id', '<', _LAST)}"
+        f" WHERE {_compared(stream, 'party.id', '>', low)} AND {_compared(stream, 'party.id', '<', within.high)}"
         f"{stream.condition} OFFSET 0) AS found"
-        for stream in _streams(state)
+        for stream in _streams(state, within.dates)
     )
 
 
@@ -247,10 +281,10 @@ def _count(numbers: str) -> str:
     return f"(SELECT count(*) FROM ({numbers}) AS counted)"  # noqa: S608 - constants
 
 
-def _total(*, state: str, is_of_actor: bool) -> tuple[str, str]:
+def _total(within: _Range, *, state: str, is_of_actor: bool) -> tuple[str, str]:
     """Return common table expressions, and the SQL of the number of transfers of the list."""
-    if state not in {"", TransferState.COMPLETED}:
-        return "", _count(_numbers(_FIRST, state=state))
+    if within.dates or state not in {"", TransferState.COMPLETED}:
+        return "", _count(_numbers(within.low, state=state, within=within))
     without = ""
     if state:
         # The completed ones are the others.
@@ -275,12 +309,27 @@ def _total(*, state: str, is_of_actor: bool) -> tuple[str, str]:
 
 
 class List(NamedTuple):
-    """A list of transfers of all wallets that the actor controls, or of one of them. `state` is "" for any."""
+    """
+    A list of transfers of all wallets that the actor controls, or of one of them.
+
+    `state` is "" for any. `has_since` and `has_until` say whether the parameters `since` and `until` narrow it.
+    """
 
     order: Order
     state: str = ""
     is_of_actor: bool = True
     counts: bool = False
+    has_since: bool = False
+    has_until: bool = False
+
+    @property
+    def range(self) -> _Range:
+        """Between which numbers it is."""
+        if not self.has_since and not self.has_until:
+            return _EVERYWHERE
+        since = " AND created_at >= (SELECT %(since)s::timestamptz)" if self.has_since else ""
+        until = " AND created_at < (SELECT %(until)s::timestamptz)" if self.has_until else ""
+        return _Range("(SELECT low FROM between)", "(SELECT high FROM between)", since + until)
 
 
 def read_page(
@@ -289,9 +338,9 @@ def read_page(
     """
     Return a page.
 
-    `arguments` are those of `ME`, `offset`, `wallet` unless the list is of the actor, and those of `full`: the
-    statement to read a page by time if by number it is not whole. `rows` is the SQL of the transfer whose number the
-    row `placed` has.
+    `arguments` are those of `ME`, `offset`, `since`, `until`, `wallet` unless the list is of the actor, and those of
+    `full`: the statement to read a page by time if by number it is not whole. `rows` is the SQL of the transfer whose
+    number the row `placed` has.
     """
     by_number = _page(listed, is_first=after is None, rows=rows)
     names = [name for name, _ in listed.order.keys]
@@ -306,24 +355,39 @@ def read_page(
 # Of the many statements there may be, clients send a few.
 @lru_cache(maxsize=256)
 def _page(listed: List, *, is_first: bool, rows: str) -> str:
-    order, state, is_of_actor, counts = listed
-    groups = _groups(order, state, is_of_actor=is_of_actor)
+    order, state, is_of_actor, counts, has_since, has_until = listed
+    within = listed.range
+    groups = _groups(order, state, is_of_actor=is_of_actor, dates=within.dates)
     if order.is_descending:
         groups.reverse()
     before, total = ("", "NULL::bigint")
     if counts:
-        before, total = _total(state=state, is_of_actor=is_of_actor)
+        before, total = _total(within, state=state, is_of_actor=is_of_actor)
     direction = "DESC" if order.is_descending else "ASC"
     names = [name for name, _ in order.keys]
+    between = ""
+    if within is not _EVERYWHERE:
+        between = load(
+            "transfers",
+            "parts/list_between",
+            since="(SELECT %(since)s::timestamptz)" if has_since else "NULL::timestamptz",
+            until="(SELECT %(until)s::timestamptz)" if has_until else "NULL::timestamptz",
+            first=_FIRST,
+            last=_LAST,
+            span=str(SPAN),
+        )
     return load(
         "transfers",
         "parts/list_page",
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
         party="SELECT id FROM mine" if is_of_actor else "SELECT %(wallet)s::uuid AS id FROM me WHERE id IS NOT NULL",
-        spread=load("transfers", "parts/list_spread", most=str(SINCE_CHECKPOINT)) if order.by_time else "",
+        recent=load("transfers", "parts/list_recent", most=str(SINCE_CHECKPOINT)) if order.by_time or between else "",
+        between=between,
         kept=before,
-        groups=", ".join(_group_sql(group, index, order, is_first=is_first) for index, group in enumerate(groups)),
+        groups=", ".join(
+            _group_sql(group, index, order, within, is_first=is_first) for index, group in enumerate(groups)
+        ),
         all=" UNION ALL ".join(f"SELECT * FROM group_{index}" for index in range(len(groups))),  # noqa: S608
         order=", ".join(f"{name} {direction}" for name in names),
         last=", ".join(

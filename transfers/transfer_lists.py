@@ -324,8 +324,10 @@ def transfers_visible_to(
         )
         if is_wanted
     )
-    is_narrowed = until is not None or since is not None or not controls or bool(terms)
-    if sort is _AS_CREATED and not is_narrowed and not counts and not shows_token_count:
+    # Not read by the indexes of one wallet and the number.
+    is_of_terms_or_others = not controls or bool(terms)
+    has_dates = until is not None or since is not None
+    if sort is _AS_CREATED and not (is_of_terms_or_others or has_dates or counts or shows_token_count):
         start = after[0] if after else 0
         return transfers_page(
             actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
@@ -361,11 +363,18 @@ def transfers_visible_to(
     )
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
-    order = _order_by_index(sort) if not is_narrowed else None
+    order = _order_by_index(sort) if not is_of_terms_or_others else None
     if order is None:
         return wallet_queries.read_page(full, limit=limit, arguments=arguments)
     return list_pages.read_page(
-        list_pages.List(order, state=state or "", is_of_actor=wallet_id is None, counts=counts),
+        list_pages.List(
+            order,
+            state=state or "",
+            is_of_actor=wallet_id is None,
+            counts=counts,
+            has_since=since is not None,
+            has_until=until is not None,
+        ),
         limit=limit,
         after=after,
         arguments=arguments,

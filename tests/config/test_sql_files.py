@@ -12,7 +12,7 @@ from django.db import connection
 
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
-from transfers import queries
+from transfers import list_counts, queries
 from wallets import event_sequence, redis_servers
 from wallets.sql_files import load
 
@@ -76,6 +76,7 @@ INSERTED: Final = {
     # The terms of a transfer go together: tests/transfers/test_terms.py executes them.
     **{key: [" "] for key in ("has_terms", "reference", "references", "terms_columns", "terms_stored", "terms_values")},
     "visible": part("/visible_up_to"),
+    "span": [str(list_counts.SPAN)],
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }
 

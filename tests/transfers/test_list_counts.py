@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from config.ops import audits
 from tests.api.caller import Caller
 from transfers import audit, counters, list_counts, list_pages, operations, transfer_lists
-from transfers.models import ControlChange, ListMark, ListTally, Transfer
+from transfers.models import ControlChange, ListMark, ListSpan, ListTally, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts.controlled_wallets import WalletOrder, WalletSelection
@@ -112,17 +112,41 @@ def test_totals_are_right_after_every_operation(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_times_of_a_checkpoint_are_those_of_all_transfers_up_to_it(alice: Caller, sapling: Wallet) -> None:
-    """Later transfers that are in order and older than the newest one change neither."""
+    """Later transfers that are in order and older than the newest one change nothing of it."""
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
     assert list_counts.roll_up()
-    newest, spread = datetime.fromisoformat("2999-01-01T00:00:00Z"), timedelta(days=400_000)
-    ListMark.objects.update(newest_at=newest, spread=spread)
+    newest, oldest, spread = (
+        datetime.fromisoformat("2999-01-01T00:00:00Z"),
+        datetime.fromisoformat("1999-01-01T00:00:00Z"),
+        timedelta(days=400_000),
+    )
+    assert ListSpan.objects.update(newest_at=newest, oldest_at=oldest, spread=spread) == 1
     transfer = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
 
     assert list_counts.roll_up()
 
-    mark = ListMark.objects.get()
-    assert mark.number >= transfer.number
-    assert (mark.newest_at, mark.spread) == (newest, spread)
+    assert ListMark.objects.get().number >= transfer.number
+    span = ListSpan.objects.order_by("span").last()
+    assert span is not None
+    assert span.newest_at == newest
+    kept = ListSpan.objects.order_by("span")[0]
+    assert (kept.newest_at, kept.oldest_at, kept.spread) == (newest, oldest, spread)
+    # An older one, in a later span, is the oldest of all before it.
+    older = datetime.fromisoformat("1998-01-01T00:00:00Z")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('wallets_event_number', nextval('wallets_event_number') + 5000)")
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "INSERT INTO transfers_transfer (id, number, originator_id, source_id, destination_id, parameters, state,"
+            " token_count, reserved_count, moved_count, created_at, closed_event)"
+            " SELECT gen_random_uuid(), nextval('wallets_event_number'), originator_id, source_id, destination_id,"
+            " parameters, 'requested', 1, 0, 0, %s, '' FROM transfers_transfer LIMIT 1",
+            [older],
+        )
+        cursor.execute("SET session_replication_role = DEFAULT")
+    assert list_counts.roll_up()
+    assert {each.oldest_at for each in ListSpan.objects.all()} == {older}
+    assert ListSpan.objects.count() > 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -239,6 +263,9 @@ def test_a_total_and_an_order_cost_no_more_than_a_page(alice: Caller, carol: Cal
         "by time": blocks(sort_by="created_at"),
         "by time, deep": blocks(sort_by="created_at", is_descending=True, after=[later, middle.number]),
         "by state": blocks(sort_by="state", is_descending=True, after=[3, 3000]),
+        "created since": blocks(since=middle.created_at, counts=False),
+        "created before": blocks(until=middle.created_at, counts=False, after=[middle.number - 1000]),
+        "by time since": blocks(since=middle.created_at, counts=False, sort_by="created_at"),
         "waiting first": blocks(is_descending=True, waiting_first=True),
         "waiting first, deep": blocks(is_descending=True, waiting_first=True, after=[-2, later, middle.number]),
     }

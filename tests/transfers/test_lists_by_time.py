@@ -1,4 +1,8 @@
-"""Lists by time are read by number: right whatever the times are, and read whole only where these are in disorder."""
+"""
+Lists by time, and with dates, are read by number: right whatever the times are.
+
+They are read whole only where the times are in disorder.
+"""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller
 from transfers import list_counts, list_pages, transfer_lists
-from transfers.models import ListMark, Transfer
+from transfers.models import ListSpan, Transfer
+from transfers.states import TransferState
 from trusts import operations as trusts
 from wallets.models import Wallet
 from wallets.queries import OptimisticPage
@@ -30,8 +35,10 @@ SELECT gen_random_uuid(), nextval('wallets_event_number'), source, source, desti
 
 @pytest.fixture(autouse=True)
 def small_margin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few rows are enough to leave the margin, and no caller's list is known to be in disorder."""
+    """Few rows are enough to leave the margin and a span, and no caller's list is known to be in disorder."""
     monkeypatch.setattr(list_pages, "MARGIN", 4)
+    monkeypatch.setattr(list_pages, "SPAN", 8)
+    monkeypatch.setattr(list_counts, "SPAN", 8)
     monkeypatch.setattr(list_pages, "_BY_TIME", OptimisticPage())
     list_pages._page.cache_clear()
     yield
@@ -50,15 +57,34 @@ def plant(alice: Caller, carol: Caller, times: list[datetime]) -> None:
         cursor.execute("SET LOCAL session_replication_role = DEFAULT")
 
 
-def expected(mine: set[Any], *, waiting_first: bool, is_descending: bool) -> list[str]:
-    rows = [row for row in Transfer.objects.all() if {row.source_id, row.destination_id} & mine]
+def expected(
+    mine: set[Any],
+    *,
+    sort_by: str | None = None,
+    waiting_first: bool = False,
+    is_descending: bool = False,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[str]:
+    rows = [
+        row
+        for row in Transfer.objects.order_by("number")
+        if {row.source_id, row.destination_id} & mine
+        and (since is None or row.created_at >= since)
+        and (until is None or row.created_at < until)
+    ]
 
     def place(row: Transfer) -> int:
-        if not waiting_first:
-            return 0
+        if sort_by == "state":
+            return TransferState.values.index(row.state)
         return -2 if row.state == "completed" else int(row.destination_id in mine) - 1
 
-    rows.sort(key=lambda row: (place(row), row.created_at, row.number), reverse=is_descending)
+    def key(row: Transfer) -> tuple[Any, ...]:
+        places = (place(row),) if waiting_first or sort_by == "state" else ()
+        at = (row.created_at,) if waiting_first or sort_by == "created_at" else ()
+        return (*places, *at, row.number)
+
+    rows.sort(key=key, reverse=is_descending)
     return [str(row.pk) for row in rows]
 
 
@@ -88,18 +114,21 @@ ORDERS: Final = (
     {"sort_by": "created_at", "is_descending": False},
     {"waiting_first": True, "is_descending": True},
 )
+NOT_BY_TIME: Final = (
+    {},
+    {"sort_by": "state", "is_descending": True},
+)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("step", "shuffled", "share"),
-    [(0, 0, 1.0), (2, 0, 1.0), (2, 2, 0.6), (2, 40, 0.0)],
+    ("step", "shuffled", "is_in_order"),
+    [(0, 0, True), (2, 0, True), (2, 2, True), (2, 40, False)],
     ids=["all equal", "in order", "in slight disorder", "in great disorder"],
 )
 def test_each_page_is_the_model(
-    alice: Caller, carol: Caller, sapling: Wallet, step: int, shuffled: int, share: float
+    alice: Caller, carol: Caller, sapling: Wallet, step: int, shuffled: int, is_in_order: bool
 ) -> None:
-    """`share` of the pages and more are read by number alone."""
     trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
     chosen = random.Random(7)
     # Two in a row have the same time, unless they are shuffled.
@@ -112,29 +141,101 @@ def test_each_page_is_the_model(
     for order in ORDERS:
         ids, by_number, total = walked(alice, 7, **order)
         assert total == len(ids)
-        is_descending, waiting_first = order["is_descending"], order.get("waiting_first", False)
-        mine = {alice.wallet.pk, sapling.pk}
-        assert ids == expected(mine, waiting_first=waiting_first, is_descending=is_descending), order
+        assert ids == expected({alice.wallet.pk, sapling.pk}, **order), order
         found += by_number
-    assert sum(found) >= share * len(found)
-    assert all(found) == (shuffled == 0)
+    assert all(found) == is_in_order
 
 
 @pytest.mark.django_db
-def test_the_spread_is_what_decides(alice: Caller, carol: Caller, sapling: Wallet) -> None:
-    """With a kept spread that is too small, a transfer far from its place is lost."""
+@pytest.mark.parametrize("shuffled", [0, 30], ids=["in order", "in disorder"])
+def test_each_page_of_a_list_with_dates_is_the_model(
+    alice: Caller, carol: Caller, sapling: Wallet, shuffled: int
+) -> None:
+    """Pages that are not by time are always read by number."""
+    chosen = random.Random(11)
+    times = [DAY + timedelta(milliseconds=2 * (number // 2) + chosen.randint(0, shuffled)) for number in range(160)]
+    plant(alice, carol, times[:100])
+    assert list_counts.roll_up()
+    plant(alice, carol, times[100:])
+    dates = [
+        {"since": DAY + timedelta(milliseconds=50), "until": DAY + timedelta(milliseconds=140)},
+        {"since": DAY + timedelta(milliseconds=120)},
+        {"until": DAY + timedelta(milliseconds=90)},
+        {"since": DAY + timedelta(days=1)},
+        {"until": DAY},
+    ]
+    for order in (*ORDERS, *NOT_BY_TIME):
+        for each in dates:
+            ids, by_number, total = walked(alice, 19, **order, **each)
+            assert ids == expected({alice.wallet.pk, sapling.pk}, **order, **each), (order, each)
+            assert total == len(ids), (order, each)
+            assert all(by_number) or (order in ORDERS and shuffled), (order, each)
+            if order == {} and ids:
+                # Every row as the first of a page, whose cursor may be of a list with other dates.
+                for number in Transfer.objects.order_by("number").values_list("number", flat=True)[::9]:
+                    page = transfer_lists.transfers_visible_to(
+                        actor_id=alice.wallet.pk,
+                        limit=100,
+                        selection=transfer_lists.TransferSelection(**each),
+                        after=[number],
+                    )
+                    found = [row["id"] for row in orjson.loads(f"[{page.json}]")]
+                    behind = Transfer.objects.filter(number__gt=number).values_list("pk", flat=True)
+                    assert found == [each for each in ids if each in set(map(str, behind))]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("order", ORDERS, ids=["newest first", "oldest first", "waiting first"])
+def test_an_import_of_old_transfers_leaves_the_pages_of_others_as_they_were(
+    alice: Caller, carol: Caller, sapling: Wallet, order: dict[str, Any]
+) -> None:
+    """Transfers of a year before, with higher numbers: the lists of newer ones are still read by number."""
+    new = [DAY + timedelta(milliseconds=number) for number in range(160)]
+    plant(alice, carol, new[:80])
+    plant(alice, carol, [each - timedelta(days=365) for each in new[:80]])
+    assert list_counts.roll_up()
+    # A span has either of them.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('wallets_event_number', nextval('wallets_event_number') / 8 * 8 + 7)")
+    plant(alice, carol, new[80:120])
+    assert list_counts.roll_up()
+    plant(alice, carol, new[120:])
+    mine = {alice.wallet.pk, sapling.pk}
+
+    assert walked(alice, 7, **order)[0] == expected(mine, **order)
+    newest = {**order, "since": new[80]}
+    ids, by_number, total = walked(alice, 7, **newest)
+    assert (ids, total) == (expected(mine, **newest), len(ids))
+    assert all(by_number)
+    oldest = {**order, "until": DAY - timedelta(days=1)}
+    assert walked(alice, 7, **oldest)[0] == expected(mine, **oldest)
+
+
+@pytest.mark.django_db
+def test_what_is_kept_of_times_decides(alice: Caller, carol: Caller, sapling: Wallet) -> None:
+    """With any of the kept times wrong, transfers far from their places are lost."""
     times = [DAY + timedelta(seconds=number) for number in range(100)]
-    times[90] = DAY
+    times[70:95] = [DAY] * 25
     plant(alice, carol, times)
     assert list_counts.roll_up()
-    mark = ListMark.objects.get()
-    assert (mark.newest_at, mark.spread) == (times[-1], timedelta(seconds=89))
-    order = {"sort_by": "created_at", "is_descending": False}
-    whole = expected({alice.wallet.pk, sapling.pk}, waiting_first=False, is_descending=False)
-
-    assert walked(alice, 7, **order)[0] == whole
-    ListMark.objects.update(spread=timedelta(0))
-    assert walked(alice, 7, **order)[0] != whole
+    spans = list(ListSpan.objects.order_by("span"))
+    first, late = spans[0], max(spans, key=lambda span: span.spread)
+    assert (spans[-1].newest_at, late.spread, first.oldest_at) == (times[-1], timedelta(seconds=69), DAY)
+    assert {span.oldest_at for span in spans if span.span <= late.span} == {DAY}
+    mine = {alice.wallet.pk, sapling.pk}
+    changes = (
+        # The order or dates that read it, and a value that is wrong.
+        ({"sort_by": "created_at"}, "oldest_at", times[-1]),
+        ({"until": times[20]}, "oldest_at", times[-1]),
+        ({"since": times[20]}, "newest_at", DAY),
+        ({"sort_by": "created_at", "is_descending": True}, "spread", timedelta(0)),
+    )
+    for selection, field, wrong in changes:
+        whole = expected(mine, **selection)
+        assert walked(alice, 7, **selection)[0] == whole
+        ListSpan.objects.update(**{field: wrong})
+        assert walked(alice, 7, **selection)[0] != whole, (selection, field)
+        ListSpan.objects.bulk_update(spans, ["newest_at", "oldest_at", "spread"])
 
 
 @pytest.mark.django_db
@@ -144,7 +245,7 @@ def test_with_too_many_transfers_since_the_checkpoint_the_list_is_read_whole(
     monkeypatch.setattr(list_pages, "SINCE_CHECKPOINT", 50)
     plant(alice, carol, [DAY + timedelta(seconds=number) for number in range(60)])
     order = {"sort_by": "created_at", "is_descending": True}
-    whole = expected({alice.wallet.pk, sapling.pk}, waiting_first=False, is_descending=True)
+    whole = expected({alice.wallet.pk, sapling.pk}, **order)
 
     ids, by_number, _ = walked(alice, 7, **order)
     assert (ids, any(by_number[:-2])) == (whole, False)

@@ -1,7 +1,7 @@
 -- Counts the transfers since the checkpoint, up to the settled number, for each party and for each wallet that sees
 -- them, and counts anew for wallets whose control changed. One statement, so that all it reads is of one snapshot.
 WITH checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number, max(newest_at) AS newest_at, max(spread) AS spread
+    SELECT coalesce(max(number), 0) AS number, (SELECT max(newest_at) FROM transfers_listspan) AS newest_at
       FROM transfers_listmark
 ), noted AS (
     DELETE FROM transfers_controlchange RETURNING holder_id, subject_id
@@ -13,12 +13,23 @@ WITH checkpoint AS MATERIALIZED (
 ), newer AS MATERIALIZED (
     SELECT number, source_id, destination_id, originator_id, created_at FROM transfers_transfer
      WHERE number > (SELECT number FROM checkpoint) AND number <= %(settled)s
-), times AS (
-    SELECT greatest((SELECT newest_at FROM checkpoint), max(newest_at)) AS newest_at,
-           greatest((SELECT spread FROM checkpoint), max(newest_at - created_at)) AS spread
-      FROM (SELECT created_at,
+), spans AS MATERIALIZED (
+    SELECT number / {span} AS span, max(newest_at) AS newest_at, min(created_at) AS oldest_at,
+           max(newest_at - created_at) AS spread
+      FROM (SELECT number, created_at,
                    greatest((SELECT newest_at FROM checkpoint), max(created_at) OVER (ORDER BY number)) AS newest_at
               FROM newer) AS each
+     GROUP BY 1
+), earlier AS (
+    -- None, as long as times are in the order of the numbers.
+    UPDATE transfers_listspan SET oldest_at = (SELECT min(oldest_at) FROM spans)
+     WHERE oldest_at > (SELECT min(oldest_at) FROM spans) AND span < (SELECT min(span) FROM spans)
+), measured AS (
+    INSERT INTO transfers_listspan AS kept (span, newest_at, oldest_at, spread)
+    SELECT span, newest_at, min(oldest_at) OVER (ORDER BY span DESC), spread FROM spans
+        ON CONFLICT (span) DO UPDATE
+       SET newest_at = greatest(kept.newest_at, excluded.newest_at),
+           oldest_at = least(kept.oldest_at, excluded.oldest_at), spread = greatest(kept.spread, excluded.spread)
 ), together AS MATERIALIZED (
     SELECT row_number() OVER () AS id, source_id, destination_id, originator_id, count(*) AS transfers
       FROM newer GROUP BY source_id, destination_id, originator_id
@@ -58,7 +69,5 @@ WITH checkpoint AS MATERIALIZED (
         ON CONFLICT (wallet_id) DO UPDATE
        SET own = excluded.own, visible = excluded.visible, managed = excluded.managed
 )
-INSERT INTO transfers_listmark AS checkpoint (id, number, newest_at, spread)
-SELECT 1, %(settled)s, newest_at, spread FROM times
-    ON CONFLICT (id) DO UPDATE
-   SET number = greatest(checkpoint.number, excluded.number), newest_at = excluded.newest_at, spread = excluded.spread
+INSERT INTO transfers_listmark AS checkpoint (id, number) VALUES (1, %(settled)s)
+    ON CONFLICT (id) DO UPDATE SET number = greatest(checkpoint.number, excluded.number)

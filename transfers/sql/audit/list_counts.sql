@@ -1,7 +1,7 @@
 -- What the lists of each wallet count up to the checkpoint. A wallet that manages no other sees its own transfers. One
 -- whose control of others changed since is not counted. Transfers among the same wallets are counted together.
 WITH checkpoint AS MATERIALIZED (
-    SELECT max(number) AS number, max(spread) AS spread FROM transfers_listmark
+    SELECT max(number) AS number FROM transfers_listmark
 ), control AS MATERIALIZED (
     SELECT DISTINCT holder_id, subject_id FROM trusts_power WHERE power = 'manage'
 ), together AS MATERIALIZED (
@@ -38,10 +38,17 @@ SELECT format('the lists of wallet %%s have %%s transfers, %%s visible, and %%s 
    AND (SELECT number FROM checkpoint) IS NOT NULL
    AND NOT EXISTS (SELECT FROM transfers_controlchange AS changed WHERE changed.holder_id = wallet_id)
  UNION ALL
--- What lists by time rest on.
-SELECT format('transfers up to number %%s are up to %%s older than one with a lower number; kept is %%s',
-              (SELECT number FROM checkpoint), spread, (SELECT spread FROM checkpoint))
-  FROM (SELECT max(newest_at - created_at) AS spread
-          FROM (SELECT created_at, max(created_at) OVER (ORDER BY number) AS newest_at
-                  FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)) AS each) AS found
- WHERE spread > (SELECT spread FROM checkpoint)
+-- What lists by time and with dates rest on: no time is outside of what is kept for 1,024 numbers
+-- (`transfers.list_counts.SPAN`).
+SELECT format('transfers with the numbers from %%s to %%s are between %%s and %%s, and up to %%s older than one with a'
+              ' lower number; kept are %%s, %%s and %%s',
+              span * 1024, span * 1024 + 1023, found.oldest_at, found.newest_at, found.spread,
+              kept.oldest_at, kept.newest_at, kept.spread)
+  FROM (SELECT span, max(newest_at) AS newest_at, min(oldest_at) AS oldest_at, max(newest_at - created_at) AS spread
+          FROM (SELECT number / 1024 AS span, created_at, max(created_at) OVER (ORDER BY number) AS newest_at,
+                       min(created_at) OVER (ORDER BY number DESC) AS oldest_at
+                  FROM transfers_transfer WHERE number <= (SELECT number FROM checkpoint)) AS each
+         GROUP BY span) AS found
+  LEFT JOIN transfers_listspan AS kept USING (span)
+ WHERE (kept.newest_at >= found.newest_at AND kept.oldest_at <= found.oldest_at AND kept.spread >= found.spread)
+       IS NOT TRUE

@@ -9,7 +9,5 @@
     SELECT {is_whole_ahead}
            AND ((SELECT count(*) FROM behind_{index}) < (SELECT rows + {margin} FROM wanted)
                 OR (SELECT count(*) FROM group_{index}) = (SELECT rows FROM wanted)
-                   AND (SELECT created_at FROM behind_{index} ORDER BY number {opposite} LIMIT 1)
-                       {inward} (SELECT most FROM spread)
-                       {after}= (SELECT at FROM group_{index} ORDER BY at {opposite} LIMIT 1)) IS TRUE AS is_whole
+                   AND {beyond} {after}= (SELECT at FROM group_{index} ORDER BY at {opposite} LIMIT 1)) IS TRUE AS is_whole
 )

@@ -3,9 +3,9 @@
 WITH {me}, mine AS MATERIALIZED ({controlled}), party AS MATERIALIZED ({party}), wanted AS MATERIALIZED (
     SELECT %(offset)s::bigint + %(fetch)s::bigint AS rows
 ), checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number, max(newest_at) AS newest_at, max(spread) AS spread
+    SELECT coalesce(max(number), 0) AS number, (SELECT max(newest_at) FROM transfers_listspan) AS newest_at
       FROM transfers_listmark
-), {spread}{kept}{groups}, picked AS MATERIALIZED (
+), {recent}{between}{kept}{groups}, picked AS MATERIALIZED (
     SELECT * FROM ({all}) AS grouped ORDER BY {order}
      LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
 )
