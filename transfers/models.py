@@ -165,6 +165,8 @@ class TransferTerms(models.Model):
                 condition=~Q(reference="") & ~Q(originator=F("source")) & ~Q(originator=F("destination")),
                 name="terms_by_originator",
             ),
+            # For operators.
+            models.Index(fields=["reference"], condition=~Q(reference=""), name="terms_by_reference"),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ others are rare, and have partial indexes.
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -262,3 +262,10 @@ def allowed_events(transfer: Transfer) -> list[Possibility]:
         else:
             found.append(Possibility(event.value, True, f"by {names[side]}, or by a wallet that manages it"))
     return found
+
+
+def transfers_with_reference(reference: str) -> QuerySet[TransferTerms, Any]:
+    """Return the numbers of the transfers with exactly this reference, in no order."""
+    # Repeats the predicate of the partial index.
+    rows = TransferTerms.objects.filter(reference=reference).exclude(reference="")
+    return rows.values_list("transfer_id", flat=True)

@@ -55,6 +55,19 @@ class Wallet(models.Model):
         constraints = [
             models.CheckConstraint(condition=~Q(name="") & ~Q(name_key=""), name="wallet_has_a_name"),
         ]
+        # For operators, who search by a part of a name. The last one is for parts without trigrams.
+        indexes = [
+            GinIndex(fields=["name_key"], opclasses=["gin_trgm_ops"], name="wallet_by_part_of_name"),
+            GinIndex(
+                fields=["display_name"],
+                opclasses=["gin_trgm_ops"],
+                condition=~Q(display_name=""),
+                name="wallet_by_part_of_display",
+            ),
+            models.Index(
+                fields=["display_name"], include=["id"], condition=~Q(display_name=""), name="wallet_by_display_name"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -135,6 +148,10 @@ class BearerToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        # For operators.
+        indexes = [models.Index(fields=["prefix"], opclasses=["varchar_pattern_ops"], name="bearer_token_by_prefix")]
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

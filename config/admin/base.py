@@ -5,12 +5,14 @@ Rows cannot be added, changed or deleted by a form or a bulk action: these pages
 row with the buttons on its page (`config.admin.actions`).
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -30,7 +32,7 @@ from django.views.decorators.http import require_safe
 from config.admin import csv_export
 from config.admin.actions import registry
 from config.admin.links import page_url
-from wallets import names, operator_log, queries
+from wallets import operator_log, queries
 from wallets.errors import DomainError
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ COUNTED_ROWS: Final = 10_000
 _PREPARED_AT_ONCE: Final = 500
 # The most recent operators' actions on the page of a row.
 ACTIONS_SHOWN: Final = 20
+
+
+# As many digits as pages show of an id, and the sign for the others (`formats.short`).
+_BEGINNING_OF_ID: Final = re.compile(r"([0-9a-f]{8}[0-9a-f-]{0,28})(?:…|\.\.\.)?", re.IGNORECASE | re.ASCII)
+
+
+def ids_from(term: str) -> tuple[UUID, UUID] | None:
+    """Return the lowest and the highest id that begins with a text of at least 8 hexadecimal digits, or None."""
+    found = _BEGINNING_OF_ID.fullmatch(term)
+    digits = found[1].replace("-", "") if found else ""
+    if not 8 <= len(digits) <= 32:
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +246,8 @@ class LedgerPage(_ModelAdmin):
     numbers: ClassVar[Sequence[str]] = ()
     # The text of an empty list: how the first row is created.
     empty: ClassVar[str] = ""
+    # The columns that hold an id by which a row is found.
+    id_columns: ClassVar[Sequence[str]] = ("pk",)
 
     @property
     def singular(self) -> str:
@@ -308,9 +325,30 @@ class LedgerPage(_ModelAdmin):
         return (queryset.none() if "\0" in term else self.found(queryset, term)), False
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Return the rows that match a search term."""
-        row_id = names.parse_uuid(term)
-        return queryset.none() if row_id is None else queryset.filter(pk=row_id)
+        """Return the rows that match a search term, by an index: the search of all pages asks each list too."""
+        condition = self.with_id(term)
+        return queryset.none() if condition is None else queryset.filter(condition)
+
+    def with_id(self, term: str) -> Q | None:
+        """Return the condition that an id of the row is the term or begins with it, None if the term is no id."""
+        ids = ids_from(term)
+        if ids is None:
+            return None
+        condition = Q()
+        for column in self.id_columns:
+            condition |= (
+                Q(**{column: ids[0]}) if ids[0] == ids[1] else Q(**{f"{column}__gte": ids[0], f"{column}__lte": ids[1]})
+            )
+        return condition
+
+    def is_exactly(self, row: Any, term: str) -> bool:
+        """Return whether a row that was found is the one that the term names in full."""
+        ids = ids_from(term)
+        return ids is not None and ids[0] == ids[1]
+
+    def hits(self, queryset: QuerySet[Any], term: str, *, limit: int) -> list[Any]:
+        """Return the primary keys of the first rows that match a search term, the best first."""
+        return list(self.found(queryset, term).values_list("pk", flat=True)[:limit])
 
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

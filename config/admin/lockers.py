@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +20,6 @@ from lockers import locker_expiry, reports, retry_plan
 from lockers.locker_expiry import Outcome
 from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
-from wallets import names
 
 
 def _words(values: Any) -> list[tuple[str, str]]:
@@ -38,6 +37,11 @@ def _settled(task: LockerTask) -> list[Fact]:
         return []
     by = link(task.settled_by, f"a {task.settled_by.kind}")
     return [Fact("settled by", by, note=f"{formats.full(task.settled_at)}; coins were unknown when it ended")]
+
+
+def _tagged(tag: str) -> Q:
+    # Repeats the predicate of the partial indexes.
+    return Q(tag=tag) & ~Q(tag="")
 
 
 class TaskStateFilter(base.StateFilter):
@@ -68,7 +72,7 @@ class LockerTaskPage(base.LedgerPage):
     numbers = ("worth",)
     list_filter = (TaskStateFilter, TaskKindFilter, NeedFilter, base.AgeFilter, base.WalletFilter, base.TagFilter)
     ordering = ("-created_at", "-id")
-    search_help_text = "a task's or a receipt's id"
+    search_help_text = "a task's or a receipt's id, or a tag"
     detail_template = "desk/task.html"
     empty = "No task yet. Importing coins or putting coins into a locker starts one."
     csv_columns = (
@@ -86,8 +90,11 @@ class LockerTaskPage(base.LedgerPage):
         )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        task_id = names.parse_uuid(term)
-        return queryset.filter(receipt_id=term.lower()) if task_id is None else queryset.filter(pk=task_id)
+        condition = self.with_id(term)
+        if condition is None:
+            return queryset.filter(_tagged(term))
+        digits = term.rstrip("…").rstrip(".").replace("-", "").lower()
+        return queryset.filter(condition | Q(receipt_id__startswith=digits) | _tagged(term))
 
     status = base.column("state", lambda task: formats.pill(task.state))
 
@@ -212,7 +219,7 @@ class LockerPage(base.LedgerPage):
     numbers = ("worth",)
     list_filter = (LockerStateFilter, ThinLockerFilter, ExpiryFilter, base.WalletFilter, base.TagFilter, base.AgeFilter)
     ordering = ("-created_at", "-id")
-    search_help_text = "a locker's id"
+    search_help_text = "a locker's id or a tag"
     detail_template = "desk/locker.html"
     empty = "No locker was filled yet. `POST /api/v1/locker` fills one."
     csv_columns = (
@@ -225,6 +232,9 @@ class LockerPage(base.LedgerPage):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Locker]:
         found = Locker.objects.select_related("wallet").defer("code", "wallet__password")
         return reports.with_servers(found)
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(_tagged(term) | (self.with_id(term) or Q()))
 
     identity = base.column("locker", lambda locker: formats.short(locker.pk))
     status = base.column("state", lambda locker: formats.pill(locker.state))
@@ -300,13 +310,11 @@ class CoinPage(base.LedgerPage):
         return ("wallet_id", "state", "denomination", "id") if request.GET.get("wallet") else ("id",)
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        coin_id = names.parse_uuid(term)
-        if coin_id is not None:
-            return queryset.filter(pk=coin_id)
-        if not (term.isascii() and term.isdecimal() and len(term) <= 10):
-            return queryset.none()
-        # Name all denominations, so that the index on (denomination, serial_number) is used.
-        return queryset.filter(denomination__in=range(-8, 7), serial_number=int(term))
+        condition = self.with_id(term) or Q(pk=None)
+        if term.isascii() and term.isdecimal() and len(term) <= 10:
+            # Name all denominations, so that the index on (denomination, serial_number) is used.
+            condition |= Q(denomination__in=range(-8, 7), serial_number=int(term))
+        return queryset.filter(condition)
 
     serial = base.column("serial number", lambda coin: str(coin.serial_number))
     value = base.column("value", lambda coin: formats.denomination(coin.denomination))

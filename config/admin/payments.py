@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from config.admin import base
@@ -49,7 +49,7 @@ class PaymentRequestPage(base.LedgerPage):
     numbers = ("worth", "so_far")
     list_filter = (PaymentRequestStateFilter, base.WalletFilter, ReferenceFilter, base.AgeFilter)
     ordering = ("-created_at", "-id")
-    search_help_text = "a payment request's id"
+    search_help_text = "a payment request's id or a reference"
     detail_template = "desk/payment_request.html"
     empty = "No payment request yet. `POST /api/v1/payment-requests` creates one."
     csv_columns = (
@@ -64,6 +64,10 @@ class PaymentRequestPage(base.LedgerPage):
     def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentRequest]:
         sides = ("wallet", "actor")
         return PaymentRequest.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        referring = Q(reference=term) & ~Q(reference="")
+        return queryset.filter(referring | (self.with_id(term) or Q()))
 
     identity = base.column("payment request", lambda request: formats.short(request.pk))
     status = base.column("state", lambda request: formats.pill(payment_requests.state_now(request)))

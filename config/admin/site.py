@@ -1,6 +1,6 @@
 """The admin site: its URLs, access checks, home page and navigation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, update_wrapper
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.csrf import csrf_protect
 
-from config.admin import dashboard, sessions, sign_in, task_progress
+from config.admin import base, dashboard, find, sessions, sign_in, task_progress
 from config.admin.actions import registry
 from config.api.pools import Pool, answered_on
 
@@ -57,6 +57,7 @@ class OperatorsAdminSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [
+            path("find/", self.admin_view(partial(find.find, site=self, pages=self.pages_for)), name="find"),
             path("live/", self.admin_view(task_progress.tasks), name="live"),
             path("second-factor/", partial(sign_in.second_factor_page, site=self), name="second_factor"),
             path("sessions/", self.admin_view(partial(sign_in.own_sessions, site=self)), name="sessions"),
@@ -99,6 +100,14 @@ class OperatorsAdminSite(AdminSite):
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return nothing: the navigation is `around`."""
         return []
+
+    def pages_for(self, request: HttpRequest) -> Iterator[base.LedgerPage]:
+        """Yield the pages that the user may view, in the order of the navigation."""
+        by_label = {model._meta.label_lower: page for model, page in self._registry.items()}
+        for label in _AROUND:
+            page = by_label.get(label)
+            if isinstance(page, base.LedgerPage) and page.has_view_permission(request):
+                yield page
 
     def _around(self, request: HttpRequest) -> list[dict[str, Any]]:
         if not self.has_permission(request):

@@ -19,6 +19,8 @@ from transfers.states import OPEN, TransferState
 from wallets.models import Token
 
 TOKENS_SHOWN = 50
+# The transfers that are found by a reference which is an id too.
+_MOST_REFERRING = 1000
 
 
 class TransferStateFilter(base.Choice):
@@ -83,7 +85,7 @@ class TransferPage(base.LedgerPage):
     list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("tokens",)
     list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
-    search_help_text = "a transfer's id"
+    search_help_text = "a transfer's id or a reference"
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. `POST /transfers` creates one."
     csv_columns = (
@@ -97,6 +99,14 @@ class TransferPage(base.LedgerPage):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
         sides = ("source", "destination", "originator")
         return Transfer.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        numbers = reports.transfers_with_reference(term)
+        condition = self.with_id(term)
+        if condition is None:
+            return queryset.filter(number__in=numbers)
+        # Many partners refer by ids. As a list: with a subquery in a disjunction, every transfer would be read.
+        return queryset.filter(condition | Q(number__in=list(numbers[:_MOST_REFERRING])))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # Each order has an index that matches its filter; the oldest open transfer is the most urgent.

@@ -1,5 +1,6 @@
 """Pages of wallets, tokens, credentials, audits and the operators' log."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token,
 from wallets.states import AuditResult, OperatorVerb
 
 _ABOUT_SHOWN: Final = 500
+# The characters of a secret that are stored.
+_STORED: Final = 6
 
 
 @admin.register(Wallet)
@@ -37,7 +40,7 @@ class WalletPage(base.LedgerPage):
     numbers = ("tokens", "reserved")
     list_filter = (base.AgeFilter,)
     ordering = ("name_key",)
-    search_help_text = "the beginning of a name, or an id"
+    search_help_text = "a part of a name, or an id"
     detail_template = "desk/wallet.html"
     empty = "No wallet yet. `manage.py create_wallet NAME` creates the first."
     csv_columns = (
@@ -52,10 +55,23 @@ class WalletPage(base.LedgerPage):
         return Wallet.objects.defer("password")
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        wallet_id = names.parse_uuid(term)
-        return (
-            queryset.filter(pk=wallet_id) if wallet_id else queryset.filter(name_key__startswith=names.name_key(term))
-        )
+        if names.parse_uuid(term):
+            return super().found(queryset, term)
+        named = Q(name_key__contains=names.name_key(term))
+        # Repeats the predicate of the partial index.
+        called = Q(display_name__iregex=re.escape(term)) & ~Q(display_name="")
+        return queryset.filter(named | called | (self.with_id(term) or Q()))
+
+    def hits(self, queryset: QuerySet[Any], term: str, *, limit: int) -> list[Any]:
+        """Return exact names first, then names that begin with the term, names with it, and display names with it."""
+        condition = self.with_id(term)
+        found = [] if condition is None else list(queryset.filter(condition).values_list("pk", flat=True)[:limit])
+        if not names.parse_uuid(term):
+            found += reports.wallets_called(term, limit=limit)
+        return list(dict.fromkeys(found))[:limit]
+
+    def is_exactly(self, row: Wallet, term: str) -> bool:
+        return super().is_exactly(row, term) or row.name_key == names.name_key(term)
 
     def prepare(self, rows: list[Any]) -> None:
         counts = counters.token_counts([wallet.pk for wallet in rows])
@@ -149,6 +165,7 @@ class TokenPage(base.LedgerPage):
     list_filter = (base.WalletFilter, ReservedFilter)
     list_select_related = ("wallet",)
     search_help_text = "a token's id or a capture's id"
+    id_columns = ("pk", "capture_id")
     detail_template = "desk/token.html"
     empty = "No token yet. `manage.py issue_tokens --wallet NAME --count 10` issues the first."
     csv_columns = (
@@ -165,10 +182,6 @@ class TokenPage(base.LedgerPage):
         if request.GET.get("wallet"):
             return ("wallet", "-arrival")
         return ("id",)
-
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        row_id = names.parse_uuid(term)
-        return queryset.none() if row_id is None else queryset.filter(Q(pk=row_id) | Q(capture_id=row_id))
 
     holder = base.column("holder", lambda token: link(token.wallet))
 
@@ -231,6 +244,11 @@ def validity(row: ApiKey | BearerToken) -> str:
     return "expired" if row.expires_at is not None and row.expires_at <= timezone.now() else "valid"
 
 
+def _begins(secret: str) -> Q:
+    """Return the condition that a secret begins in this way, as far as its beginning is stored."""
+    return Q(prefix__startswith=secret[:_STORED])
+
+
 class KeyPage(base.LedgerPage):
     """Base of the pages of API keys and bearer tokens: the secret is not stored, only its first characters."""
 
@@ -263,7 +281,7 @@ class ApiKeyPage(KeyPage):
     )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(Q(name__icontains=term) | Q(prefix__startswith=term[:12]))
+        return queryset.filter(Q(name__icontains=term) | _begins(term) | (self.with_id(term) or Q()))
 
     def detail(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
         return {
@@ -307,7 +325,7 @@ class BearerTokenPage(KeyPage):
         )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(prefix__startswith=term.rpartition(".")[2][:12])
+        return queryset.filter(_begins(term.rpartition(".")[2]) | (self.with_id(term) or Q()))
 
     begins = base.column("secret part", lambda row: f"{row.prefix}…")
     holder = base.column("wallet", lambda row: link(row.wallet))

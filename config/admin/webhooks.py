@@ -125,7 +125,8 @@ class DeliveryPage(base.LedgerPage):
     numbers = ("tries",)
     list_filter = (DeliveryStateFilter, WebhookFilter, base.AgeFilter)
     ordering = ("-created_at", "-id")
-    search_help_text = "a delivery's id"
+    search_help_text = "the id of a delivery or of its event"
+    id_columns = ("pk", "message_id")
     empty = "No delivery in the last 30 days."
     csv_columns = (
         *attributes("id", "webhook_id", "message_id"),

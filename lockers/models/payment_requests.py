@@ -71,6 +71,8 @@ class PaymentRequest(models.Model):
             ),
             # For operators.
             models.Index(fields=["-created_at", "-id"], name="payment_request_newest"),
+            # For operators.
+            models.Index(fields=["reference"], condition=~Q(reference=""), name="payment_request_referring"),
         ]
 
     def __str__(self) -> str:

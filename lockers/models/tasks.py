@@ -58,6 +58,8 @@ class Locker(models.Model):
             models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend"),
             # Read every few seconds; lockers that expire and still hold coins.
             models.Index(fields=["take_back_at"], condition=Q(take_back_at__isnull=False), name="locker_to_take_back"),
+            # For operators.
+            models.Index(fields=["tag"], condition=~Q(tag=""), name="locker_by_tag"),
         ]
 
     def __str__(self) -> str:
@@ -151,6 +153,8 @@ class LockerTask(models.Model):
             models.Index(fields=["-created_at", "-id"], name="task_newest"),
             models.Index(fields=["finished_at"], condition=Q(state=TaskState.ERROR), name="task_failed"),
             models.Index(fields=["listens_until"], condition=Q(listens_until__isnull=False), name="task_listening"),
+            # For operators.
+            models.Index(fields=["tag"], condition=~Q(tag=""), name="task_by_tag"),
         ]
 
     def __str__(self) -> str:
