@@ -16,8 +16,8 @@ checkpoint is. Reserved tokens are those of the pending transfers out of a walle
 make.
 
 `roll_up` also counts the transfers of each day that completed at once (`DayTally`); `transfers.reports` adds the
-others. `Issue` records, independently, how many tokens were ever issued; the audit compares it with what the wallets
-hold.
+others. It keeps what moved in each wallet on each day (`WalletDay`, for `transfers.balances`). `Issue` records,
+independently, how many tokens were ever issued; the audit compares it with what the wallets hold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -139,22 +139,34 @@ def wallets_page(
     return _OPTIMISTIC.read_page(quick, full, limit=limit, arguments=arguments)
 
 
+_WALLET_DAYS: Final = load("transfers", "parts/wallet_days")
+_ROLL_UP: Final = load("transfers", "roll_up", wallet_days=_WALLET_DAYS)
+_REBUILD_DAYS: Final = load(
+    "transfers", "rebuild_days", all_lines=load("transfers", "parts/lines_of_all"), wallet_days=_WALLET_DAYS
+)
+
+
 def roll_up() -> bool:
-    """Add all that is final to the tallies. Returns False if another process is doing so."""
+    """Add all that is final to the tallies and days. Returns False if another process is doing so."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         if not cursor.fetchone()[0]:
             return False
         # Separate statements, so that the last one sees all that is below the number.
         cursor.execute(event_sequence.SETTLED)
-        cursor.execute(load("transfers", "roll_up"), {"settled": cursor.fetchone()[0]})
+        cursor.execute(_ROLL_UP, {"settled": cursor.fetchone()[0]})
     return True
 
 
 def recount() -> None:
-    """Count all tokens and correct the tallies, after tokens were written other than by the ledger."""
+    """Count all tokens and correct the tallies and days, after tokens were written other than by the ledger."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute(load("transfers", "recount", since_checkpoint=_SINCE_CHECKPOINT))
         cursor.execute(load("transfers", "recount_issues"))
+        # What is to be added to the days later is in them now.
+        cursor.execute("LOCK TABLE transfers_tallydelta IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute("UPDATE transfers_tallydelta SET at = NULL WHERE at IS NOT NULL")
+        cursor.execute("DELETE FROM transfers_walletday")
+        cursor.execute(_REBUILD_DAYS)

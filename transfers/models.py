@@ -92,6 +92,15 @@ class Transfer(models.Model):
             models.Index(
                 fields=["source"], condition=Q(state=TransferState.PENDING), name="transfer_pending_by_source"
             ),
+            # Transfers that completed later than they were created, by the time of that, for statements.
+            *(
+                models.Index(
+                    fields=[party, "closed_at"],
+                    condition=Q(state=TransferState.COMPLETED) & ~Q(closed_event=""),
+                    name=f"transfer_late_by_{party}",
+                )
+                for party in ("source", "destination")
+            ),
             # Open transfers by age, for operators.
             models.Index(
                 fields=["created_at"],
@@ -299,6 +308,9 @@ class TallyDelta(models.Model):
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     tokens = models.IntegerField()
+    # When, and whether by issue, for the day of the wallet; no time if that day has it already.
+    at = models.DateTimeField(null=True)
+    is_issue = models.BooleanField(db_default=False)
 
     def __str__(self) -> str:
         return f"{self.wallet_id}: {self.tokens:+}"
@@ -393,8 +405,36 @@ class Issue(models.Model):
     tokens = models.BigIntegerField()
     issued_at = models.DateTimeField()
 
+    class Meta:
+        indexes = [models.Index(fields=["wallet", "issued_at"], name="issue_by_wallet")]
+
     def __str__(self) -> str:
         return f"{self.tokens} to {self.wallet_id}"
+
+
+class WalletDay(models.Model):
+    """
+    What one wallet received, sent and was issued on one day (UTC), up to the checkpoint: see `transfers.balances`.
+
+    A day without movements has no row.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    day = models.DateField()
+    received = models.BigIntegerField()
+    sent = models.BigIntegerField()
+    issued = models.BigIntegerField()
+    # How many lines a statement of this day has.
+    lines = models.BigIntegerField()
+    # The lowest and the highest number of its transfers that completed at once.
+    first_number = models.BigIntegerField(null=True)
+    last_number = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["wallet", "day"], name="wallet_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.day}: {self.issued + self.received - self.sent:+}"
 
 
 class DayTally(models.Model):

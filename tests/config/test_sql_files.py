@@ -12,7 +12,7 @@ from django.db import connection
 
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
-from transfers import list_counts, queries
+from transfers import balances, list_counts, queries
 from wallets import event_sequence, redis_servers
 from wallets.sql_files import load
 
@@ -45,9 +45,12 @@ def part(pattern: str) -> list[str]:
 
 # What may be inserted at each place of a statement: each part, or the like of what the code writes there.
 INSERTED: Final = {
+    "all_lines": part("/lines_of_all"),
     "answer_columns": [" "],
     "answer_join": [" "],
     "announced": [event_sequence.ANNOUNCED],
+    "balance": [balances.balance_sql("asked.at")],
+    "closing": [balances.balance_sql("ended.until")],
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],
     "decision": part("/decision"),
@@ -61,7 +64,10 @@ INSERTED: Final = {
     "is_open": ["line.settled_by_id IS NULL"],
     "is_settled": ["other.locker_id IS NULL"],
     "json": [queries.transfer_json()],
+    "lines": [balances.lines_sql("period.page_start", "period.page_end")],
     "new": part("/coins_by_"),
+    "opening": [balances.balance_sql("ended.start")],
+    "page_balance": [balances.balance_sql("ended.page_start")],
     "parties": ["(0, 0)"],
     "payload": [queries.event_payload(state="transfer.state")],
     "reaches": ["SELECT 0::bigint AS number"],
@@ -77,6 +83,7 @@ INSERTED: Final = {
     **{key: [" "] for key in ("has_terms", "reference", "references", "terms_columns", "terms_stored", "terms_values")},
     "visible": part("/visible_up_to"),
     "span": [str(list_counts.SPAN)],
+    "wallet_days": part("/wallet_days"),
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],
 }
 

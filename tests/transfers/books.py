@@ -52,4 +52,4 @@ def let_link_expire(link_id: UUID | str) -> None:
 
 def assert_sound() -> None:
     """Let the audit look for anything lost or doubled."""
-    assert audit.audit_findings() == []
+    assert audit.audit_findings() == [], audit.audit_findings()

@@ -529,9 +529,12 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "tallydelta another: gone": 3,
         "tallymark new": 1,
         "tokentally new": 3,
+        "walletday new": 3,
     },
     ("transfers.counters.recount", ""): {
+        "tallydelta another: at": 3,
         "tokentally new": 5,
+        "walletday new": 3,
     },
     ("transfers.list_counts.roll_up", ""): {
         "controlchange another: gone": 2,

@@ -289,6 +289,12 @@ PLANTED = [
         "UPDATE transfers_issue SET tokens = tokens + 1",
     ),
     (
+        "the days of wallets agree with the transfers and issues",
+        "UPDATE transfers_tallydelta SET at = at - interval '1 day'",
+        "UPDATE transfers_tallydelta SET is_issue = false",
+        "UPDATE transfers_issue SET issued_at = issued_at - interval '1 day'",
+    ),
+    (
         "the tallies agree with the tokens of each wallet",
         "UPDATE transfers_tallydelta SET tokens = tokens + 1",
         "UPDATE transfers_transfer SET reserved_count = 2 WHERE id = %(pending)s",

@@ -23,8 +23,8 @@ WITH source AS MATERIALIZED (
     SELECT changed.arrival, changed.id, changed.moves, guard.number, guard.source_id, guard.destination_id, guard.at
       FROM guard, changed
 ), counted AS (
-    INSERT INTO transfers_tallydelta (wallet_id, tokens)
-    SELECT side.wallet_id, side.tokens
+    INSERT INTO transfers_tallydelta (wallet_id, tokens, at)
+    SELECT side.wallet_id, side.tokens, guard.at
       FROM guard CROSS JOIN LATERAL (VALUES
                (guard.source_id, -%(size)s::integer), (guard.destination_id, %(size)s::integer)
            ) AS side (wallet_id, tokens)

@@ -12,10 +12,11 @@ WITH issued AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT arrival, id, 0, NULL, NULL, %(wallet)s::uuid, created_at FROM issued
 ), counted AS (
-    INSERT INTO transfers_tallydelta (wallet_id, tokens) SELECT %(wallet)s::uuid, count(*) FROM issued
- RETURNING tokens
+    INSERT INTO transfers_tallydelta (wallet_id, tokens, at, is_issue)
+    SELECT %(wallet)s::uuid, count(*), max(created_at), true FROM issued
+ RETURNING tokens, at
 ), noted AS (
     INSERT INTO transfers_issue (wallet_id, tokens, issued_at)
-    SELECT %(wallet)s::uuid, tokens, clock_timestamp() FROM counted WHERE tokens > 0
+    SELECT %(wallet)s::uuid, tokens, at FROM counted WHERE tokens > 0
 )
 SELECT tokens FROM counted

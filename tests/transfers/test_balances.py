@@ -1,0 +1,144 @@
+"""What a wallet held at a moment, and its statement, against its movements."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from tests.api.caller import Caller
+from tests.transfers.books import assert_sound
+from transfers import action_tokens, balances, bulk, counters, operations
+from transfers.models import Movement, WalletDay
+from wallets.models import Wallet
+
+TICK = timedelta(microseconds=1)
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def told(wallet: Wallet, at: datetime) -> int:
+    """The balance before a moment, by counting movements."""
+    before = Movement.objects.filter(processed_at__lt=at)
+    return before.filter(destination=wallet).count() - before.filter(source=wallet).count()
+
+
+def whole(wallet: Wallet, start: datetime | None, end: datetime | None, *, limit: int) -> list[balances.Statement]:
+    """Every page of a statement."""
+    pages = [balances.statement(wallet_id=wallet.pk, start=start, end=end, limit=limit)]
+    while len(pages[-1].lines) == limit:
+        after = pages[-1].lines[-1].position
+        pages.append(balances.statement(wallet_id=wallet.pk, start=start, end=end, limit=limit, after=after))
+    return pages
+
+
+def check(wallet: Wallet, moments: Sequence[datetime]) -> None:
+    for at in moments:
+        assert balances.balance(wallet_id=wallet.pk, at=at) == (at, told(wallet, at))
+    for pair in zip(moments[::3], moments[2::5], strict=False):
+        start, end = sorted(pair)
+        for limit in (3, 100):
+            pages = whole(wallet, start, end, limit=limit)
+            lines = [line for page in pages for line in page.lines]
+            for page in pages:
+                assert page[:4] == (start, end, told(wallet, start), told(wallet, end))
+            running = told(wallet, start)
+            for line in lines:
+                running += line.tokens
+                assert line.balance == running
+                assert start <= line.at < end
+            assert running == told(wallet, end)
+            assert [line.position for line in lines] == sorted({line.position for line in lines})
+
+
+def history(random: Random, actor: Wallet, other: Wallet, managed: Wallet, *, steps: int) -> None:
+    """Steps of all kinds that move tokens, or nearly do."""
+    names = {each.pk: each.name for each in (actor, other, managed)}
+
+    def send(by: Wallet, source: Wallet, destination: Wallet) -> Any:
+        return operations.send_bundle(
+            actor=by, sender=names[source.pk], receiver=names[destination.pk], size=random.randint(1, 2)
+        )
+
+    def claimed() -> None:
+        [link] = action_tokens.offer_bundles(actor=actor, sender=None, size=1)
+        action_tokens.redeem(actor=other, code=link.code)
+
+    acts: Sequence[Callable[[], object]] = (
+        lambda: operations.issue_tokens(wallet=random.choice([actor, other, managed]), count=random.randint(1, 4)),
+        lambda: send(actor, actor, managed),
+        lambda: send(actor, managed, actor),
+        lambda: operations.accept(actor=other, transfer_id=send(actor, actor, other).id),
+        lambda: operations.decline(actor=other, transfer_id=send(actor, actor, other).id),
+        lambda: operations.fulfill(actor=actor, transfer_id=send(other, actor, other).id),
+        lambda: send(other, actor, other),
+        claimed,
+        lambda: bulk.transfer_batch(
+            actor=actor, sender=actor.name, rows=[bulk.Row(2, managed.name, 1), bulk.Row(3, other.name, 1)]
+        ),
+        counters.roll_up,
+    )
+    for _ in range(steps):
+        operations.issue_tokens(wallet=actor, count=5)
+        operations.issue_tokens(wallet=managed, count=2)
+        random.choice(acts)()
+
+
+# The rows of the ledger that have times, moved by days that their numbers choose: not in the order of the numbers.
+_PLACE = "({number} - %(first)s + %(seed)s)"
+_DAYS = f"(({_PLACE} * 7 %% 5) * interval '1 day' + ({_PLACE} * 5 %% 7) * interval '3 hours')"
+_SPREAD = (
+    f"UPDATE transfers_transfer SET created_at = created_at - {_DAYS.format(number='number')},"
+    f" closed_at = closed_at - {_DAYS.format(number='number')}",
+    f"UPDATE transfers_movement SET processed_at = processed_at - {_DAYS.format(number='transfer_number')}"
+    " WHERE transfer_number IS NOT NULL",
+    "UPDATE transfers_actiontoken AS link SET created_at = transfer.created_at, closed_at = transfer.created_at"
+    "  FROM transfers_transfer AS transfer WHERE transfer.id = link.id",
+)
+
+
+def spread(seed: int) -> None:
+    """Let what happened now have happened on five days, in another order than that of the numbers."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("SELECT min(number) FROM transfers_transfer")
+        (first,) = cursor.fetchone()
+        for statement in _SPREAD:
+            cursor.execute(statement, {"seed": seed, "first": first})
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_balance_and_statement_agree_with_the_movements_whatever_happened(
+    alice: Caller, bob: Caller, sapling: Wallet, seed: int
+) -> None:
+    random = Random(seed)
+    history(random, alice.wallet, bob.wallet, sapling, steps=14)
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    times = sorted(set(Movement.objects.values_list("processed_at", flat=True)))
+    moments = [each for at in times for each in (at, at + TICK)]
+    random.shuffle(moments)
+    for wallet in (alice.wallet, bob.wallet, sapling):
+        check(wallet, moments[:12])
+    assert_sound()
+    if seed % 2:
+        assert counters.roll_up()
+        for wallet in (alice.wallet, bob.wallet, sapling):
+            check(wallet, moments[:12])
+    assert_sound()
+    # On several days.
+    spread(seed)
+    counters.recount()
+    history(random, alice.wallet, bob.wallet, sapling, steps=4)
+    times = sorted(set(Movement.objects.values_list("processed_at", flat=True)))
+    days = sorted({at.replace(hour=0, minute=0, second=0, microsecond=0) for at in times})
+    moments = [*(each for at in times[:: len(times) // 8] for each in (at, at + TICK)), *days, days[0] - TICK]
+    random.shuffle(moments)
+    for wallet in (alice.wallet, bob.wallet, sapling):
+        check(wallet, moments)
+        assert balances.balance(wallet_id=wallet.pk).tokens == told(wallet, now)
+    assert counters.roll_up()
+    for wallet in (alice.wallet, bob.wallet, sapling):
+        check(wallet, moments[:6])
+    assert WalletDay.objects.filter(wallet=alice.wallet).count() >= 3
+    assert_sound()

@@ -1,0 +1,23 @@
+-- What moved tokens into the wallet (positive) or out of it, from {start} on and before {end}. `kind` is 0 for an issue, 1
+-- for a transfer that arrived, 2 for one that left; with `at` and `number` it is a line's position.
+SELECT issued_at AS at, 0 AS kind, id AS number, tokens, NULL::uuid AS other_id
+  FROM transfers_issue
+ WHERE wallet_id = %(wallet)s::uuid AND issued_at >= {start} AND issued_at < {end}
+ UNION ALL
+SELECT closed_at, 1, number, moved_count, source_id
+  FROM transfers_transfer
+ WHERE destination_id = %(wallet)s::uuid AND state = 'completed' AND closed_event <> '' AND moved_count > 0
+   AND closed_at >= {start} AND closed_at < {end}
+ UNION ALL
+SELECT closed_at, 2, number, -moved_count, destination_id
+  FROM transfers_transfer
+ WHERE source_id = %(wallet)s::uuid AND state = 'completed' AND closed_event <> '' AND moved_count > 0
+   AND closed_at >= {start} AND closed_at < {end}
+ UNION ALL
+SELECT moved.*
+  FROM transfers_walletday AS known CROSS JOIN LATERAL ({in_day}) AS moved
+ WHERE known.wallet_id = %(wallet)s::uuid AND known.first_number IS NOT NULL
+   AND known.day >= ({start} AT TIME ZONE 'UTC')::date AND known.day <= ({end} AT TIME ZONE 'UTC')::date
+   AND moved.at >= {start} AND moved.at < {end}
+ UNION ALL
+SELECT * FROM ({since}) AS moved WHERE moved.at >= {start} AND moved.at < {end}
