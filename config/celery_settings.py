@@ -97,6 +97,8 @@ beat_schedule = {
     },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
+    "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
+    "notices": {"task": "config.send_notices", "schedule": 10.0, "options": {"expires": 10.0, "ignore_result": True}},
     # Hourly, because these are the most rows.
     "looks": {
         "task": "lockers.purge",

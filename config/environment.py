@@ -19,6 +19,7 @@ import psycopg
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config import mail
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from config.web.forwarded import network
 from wallets import redis_servers
@@ -150,6 +151,30 @@ class Environment(BaseSettings):
         " only addresses of the public internet over HTTPS",
     )
 
+    email_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="the mail server: smtp://host:25, smtp+starttls://user:password@host:587 or smtps://…:465",
+    )
+    email_from: str = Field(default="", description="the sender of mails, required with COPPICE_EMAIL_URL")
+    alert_mail: Annotated[list[str], NoDecode] = Field(
+        default=[], description="addresses that get a mail about each alert, comma separated; needs COPPICE_EMAIL_URL"
+    )
+    alert_url: SecretStr = Field(
+        default=SecretStr(""), description="the URL that is called about each alert, with the rules of webhooks"
+    )
+    alert_secret: SecretStr = Field(
+        default=SecretStr(""), description="whsec_ and at least 24 bytes in base64: signs these calls as webhooks are"
+    )
+    alert_repeat_hours: float = Field(
+        default=4,
+        ge=0,
+        le=24 * 30,
+        description="hours until an open alert that is not acknowledged is reported again; 0: never",
+    )
+    backup_hours: int = Field(
+        default=0, ge=0, le=24 * 366, description="hours after which a backup is late; 0: backups are not watched"
+    )
+
     second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
         default=[],
         description="roles in the admin that must sign in with a second factor, comma separated: viewer, operator,"
@@ -171,6 +196,51 @@ class Environment(BaseSettings):
     def metrics_token_is_long(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and len(value.get_secret_value()) < 20:
             raise ValueError("must have at least 20 characters")
+        return value
+
+    @field_validator("email_url")
+    @classmethod
+    def email_url_is_a_server(cls, value: SecretStr) -> SecretStr:
+        try:
+            mail.read(value.get_secret_value())
+        except ValueError:
+            raise ValueError("must look like smtp+starttls://user:password@mail.example.org:587") from None
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def email_from_is_an_address(cls, value: str, info: ValidationInfo) -> str:
+        if value and not mail.ADDRESS.fullmatch(value):
+            raise ValueError("must look like coppice@example.org")
+        url = info.data.get("email_url")
+        if not value and url is not None and url.get_secret_value():
+            raise ValueError("is required with COPPICE_EMAIL_URL")
+        return value
+
+    @field_validator("alert_mail")
+    @classmethod
+    def alert_mail_are_addresses(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if not all(mail.ADDRESS.fullmatch(each) for each in value):
+            raise ValueError("must be addresses such as operators@example.org")
+        url = info.data.get("email_url")
+        if value and url is not None and not url.get_secret_value():
+            raise ValueError("needs COPPICE_EMAIL_URL, the server that sends the mails")
+        return value
+
+    @field_validator("alert_url")
+    @classmethod
+    def alert_url_can_be_called(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not re.fullmatch(r"https?://[\x21-\x7e]{1,2040}", url):
+            raise ValueError("must look like https://alerts.example.org/coppice")
+        return value
+
+    @field_validator("alert_secret")
+    @classmethod
+    def alert_secret_signs(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and (not text.startswith("whsec_") or len(_decoded(text.removeprefix("whsec_"))) < 24):
+            raise ValueError("must be whsec_ and at least 24 bytes in base64")
         return value
 
     @field_validator("secret_key")
@@ -316,7 +386,7 @@ class Environment(BaseSettings):
 
     @field_validator(
         "allowed_hosts", "trusted_proxies", "cors_origins", "raida_hosts", "vault_old_keys", "second_factor",
-        "webhook_allowed_networks",
+        "webhook_allowed_networks", "alert_mail",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -333,6 +403,13 @@ class Environment(BaseSettings):
             if not name or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise ValueError(f"the entry of RAIDA {number} is not host:port")
         return value
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def key_of_32_bytes(value: SecretStr) -> SecretStr:

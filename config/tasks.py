@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
+from config.admin import alerts, notices
 from config.ops import audits
 from config.ops.redis_status import record_heartbeat
 from wallets import errors
@@ -24,6 +25,7 @@ def purge_expired() -> None:
     """Delete expired rows."""
     counts = wallets.purge_expired()
     log.info("%d stored responses and %d bearer tokens deleted", counts["answers"], counts["bearer_tokens"])
+    log.info("%d alerts deleted", alerts.purge())
 
 
 # Longer limits than those of other tasks, below the visibility timeout of the broker.
@@ -37,3 +39,19 @@ def audit() -> None:
     except errors.AuditIsRunning:
         return
     log.info("audit: %s, %d findings", done.result, done.findings_count)
+
+
+@shared_task(name="config.check_alerts")
+def check_alerts() -> None:
+    """Open and close alerts as the tiles of the admin's home page are now."""
+    changes = alerts.check()
+    if changes is not None and any(changes):
+        log.info("%d alerts opened, %d reported again, %d closed", *changes)
+
+
+# Ends before the leases of `config.admin.notices`, whatever a mail server does.
+@shared_task(name="config.send_notices", soft_time_limit=50, time_limit=70)
+def send_notices() -> None:
+    """Send mails and calls about alerts. A missed run only delays them."""
+    if sent := notices.send():
+        log.info("%d notices of alerts sent", sent)

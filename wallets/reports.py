@@ -30,9 +30,9 @@ def setup_checklist() -> Beginnings:
         return Beginnings(*cursor.fetchone())
 
 
-def latest_audit() -> AuditRun | None:
-    """Return the audit that started last, finished or not."""
-    return AuditRun.objects.select_related("staff").order_by("-pk").first()
+def recent_audits(*, limit: int) -> list[AuditRun]:
+    """Return the audits that started last, finished or not, the latest first."""
+    return list(AuditRun.objects.order_by("-pk")[:limit])
 
 
 def recent_actions(*, limit: int) -> QuerySet[OperatorAction]:

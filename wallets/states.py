@@ -79,6 +79,7 @@ class OperatorVerb(models.TextChoices):
     ENABLED_WEBHOOK = "enabled_webhook", "enabled a webhook"
     TESTED_WEBHOOK = "tested_webhook", "tested a webhook"
     RESENT_DELIVERY = "resent_delivery", "sent a delivery again"
+    ACKNOWLEDGED_ALERT = "acknowledged_alert", "acknowledged an alert"
 
 
 class AuditResult(models.TextChoices):

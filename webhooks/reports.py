@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from django.db.models import Count, Q
 from django.utils import timezone
@@ -22,11 +23,22 @@ class Trouble(NamedTuple):
 
 
 def trouble() -> Trouble:
-    given_up = Q(state=WebhookState.DISABLED, disabled_by=DisabledBy.FAILURES)
     return Trouble(
         **Webhook.objects.aggregate(
             total=Count("id"),
             failing=Count("id", filter=Q(state=WebhookState.ENABLED, failing_since__isnull=False)),
-            given_up=Count("id", filter=given_up & Q(disabled_at__gt=timezone.now() - POINTED_OUT)),
+            given_up=Count("id", filter=_given_up()),
         )
     )
+
+
+def given_up(*, limit: int) -> list[UUID]:
+    """Return the webhooks that were lately disabled for their failures, the latest first."""
+    return list(
+        Webhook.objects.filter(_given_up()).order_by("-disabled_at", "-pk").values_list("pk", flat=True)[:limit]
+    )
+
+
+def _given_up() -> Q:
+    since = timezone.now() - POINTED_OUT
+    return Q(state=WebhookState.DISABLED, disabled_by=DisabledBy.FAILURES, disabled_at__gt=since)

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 # The pages of the apps register themselves.
 from config.admin import action_tokens as _action_tokens  # noqa: F401
+from config.admin import alert_pages as _alert_pages  # noqa: F401
 from config.admin import base, people, roles, second_factor, sessions
 from config.admin import lockers as _lockers  # noqa: F401
 from config.admin import payments as _payments  # noqa: F401

@@ -8,24 +8,18 @@ from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from config.admin import base, charts, server_grid
+from config.admin import alerts, base, charts, server_grid, tiles
 from config.admin.links import list_url
-from config.admin.templatetags import formats
+from config.admin.models import Alert
 from lockers import reports as lockers
-from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
-from lockers.states import SPENDABLE, CoinState
 from transfers import reports as transfers
 from transfers.models import Transfer
 from transfers.states import TransferState
 from wallets import reports as wallets
-from wallets.models import AuditRun, OperatorAction, Token, Wallet
-from wallets.states import AuditResult
-from webhooks import reports as webhooks
-from webhooks.models import Webhook
+from wallets.models import OperatorAction, Wallet
 
 PERIODS: Final = (30, 90)
 RUNNING_SHOWN: Final = 10
@@ -53,18 +47,6 @@ class Step:
     hint: str
     is_done: bool
     url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A number at the top of the page; mark and CSS class show whether it is as expected."""
-
-    what: str
-    value: str
-    note: str
-    url: str
-    css: str = ""
-    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +95,8 @@ class Home:
 
     days: int
     summary: transfers.LedgerSummary
-    tiles: Sequence[Tile]
+    tiles: Sequence[tiles.Tile]
+    alerts: Sequence[Alert]
     ages: Sequence[Age]
     columns: Sequence[charts.Column]
     running: Sequence[Task]
@@ -170,42 +153,30 @@ class Home:
 
 def collected(*, days: int) -> Home:
     """Return the data of the home page."""
-    now = timezone.now()
+    readings = tiles.Readings()
+    now, summary, servers = readings.now, readings.summary, readings.servers
     first = now.date() - timedelta(days=days - 1)
-    summary = transfers.ledger_summary()
     setup_checklist = wallets.setup_checklist()
-    audit = wallets.latest_audit()
-    coins = lockers.coins_by_state()
     running = lockers.running_tasks(limit=RUNNING_SHOWN + 1)
-    servers = lockers.servers()
-    in_need = lockers.tasks_in_need(LockerTask.objects.all()).count()
-    servers_up = sum(1 for server in servers if not server.is_silent)
     return Home(
         days=days,
         summary=summary,
-        tiles=[
-            *_ledger_tiles(summary),
-            _audit_tile(audit, now),
-            *_coin_tiles(coins),
-            _thin_tile(*lockers.count_thin()),
-            _need_tile(in_need),
-            _webhook_tile(webhooks.trouble()),
-            _server_tile(servers_up, any(server.asked_at for server in servers)),
-        ],
+        tiles=tiles.computed(readings),
+        alerts=alerts.open_alerts(),
         ages=_ages(summary),
         columns=_columns(transfers.days(since=first), first=first, days=days),
         running=[_task(each) for each in running[:RUNNING_SHOWN]],
         running_is_more=len(running) > RUNNING_SHOWN,
         server_cells=[server_grid.of_server(server, now=now) for server in servers],
-        servers_up=servers_up,
+        servers_up=readings.servers_up,
         lockers_are_off=not settings.RAIDA_HOSTS,
-        coins=coins,
+        coins=readings.coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
-        steps=_steps(setup_checklist, summary, audit),
+        steps=_steps(setup_checklist, summary, is_audited=bool(readings.recent_audits)),
     )
 
 
-def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary, audit: AuditRun | None) -> list[Step]:
+def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary, *, is_audited: bool) -> list[Step]:
     has_tokens = summary.issued > 0
     make_key = reverse("admin:create-api-key")
     return [
@@ -214,137 +185,8 @@ def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary
         Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, list_url(Wallet)),
         Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
         Step("Send a first transfer", "POST /transfers", summary.has_transfers),
-        Step("Audit the books", "audit", audit is not None, reverse("admin:run-audit")),
+        Step("Audit the books", "audit", is_audited, reverse("admin:run-audit")),
     ]
-
-
-def _ledger_tiles(summary: transfers.LedgerSummary) -> list[Tile]:
-    transfer_list = list_url(Transfer)
-    whole = summary.issued == summary.held
-    difference = f"{abs(summary.issued - summary.held):,} {'missing' if summary.issued > summary.held else 'too many'}"
-    agrees = summary.reserved_tokens == summary.reserved_by_transfers
-    in_links = summary.reserved_by_transfers - summary.pending.tokens
-    by_links = f", {in_links:,} by claim links" if in_links else ""
-    oldest = min(
-        (at for at in (summary.pending.oldest_at, summary.requested.oldest_at) if at is not None), default=None
-    )
-    is_late = oldest is not None and oldest < timezone.now() - transfers.LONG
-    return [
-        Tile(
-            "tokens issued = held",
-            f"{summary.issued:,}",
-            "all of them are in wallets" if whole else f"{summary.held:,} held: {difference}. Run an audit",
-            list_url(Token),
-            "good" if whole else "bad",
-            "✓" if whole else "!",
-        ),
-        Tile(
-            "tokens reserved",
-            f"{summary.reserved_tokens:,}",
-            f"by {summary.pending.transfers:,} pending transfers{by_links}"
-            if agrees
-            else f"but pending transfers and claim links say {summary.reserved_by_transfers:,}. Run an audit",
-            f"{transfer_list}?state=pending",
-            "good" if agrees else "bad",
-            "✓" if agrees else "!",
-        ),
-        Tile(
-            "oldest open transfer",
-            formats.span((timezone.now() - oldest).total_seconds()) if oldest else "none",
-            "pending or requested" if oldest else "no transfer is open",
-            f"{transfer_list}?state=open",
-            "wait" if is_late else "good",
-            "◔" if is_late else "✓",
-        ),
-    ]
-
-
-def _audit_tile(audit: AuditRun | None, now: datetime) -> Tile:
-    url = list_url(AuditRun)
-    if audit is None:
-        return Tile("last audit", "never", "`manage.py audit` runs one", url, "wait", "◔")
-    words, css, mark = {
-        AuditResult.RUNNING: ("running", "wait", "▸"),
-        AuditResult.SOUND: ("sound", "good", "✓"),
-        AuditResult.UNSOUND: (f"{audit.findings_count:,} findings", "bad", "!"),
-        AuditResult.FAILED: ("did not end", "bad", "!"),
-    }[AuditResult(audit.result)]
-    every = settings.AUDIT_EVERY_MINUTES
-    if every and audit.started_at < now - 3 * timedelta(minutes=every) and css == "good":
-        css, mark = "wait", "◔"
-    return Tile("last audit", words, formats.ago(audit.started_at, now), url, css, mark)
-
-
-def _coin_tiles(coins: Sequence[lockers.CoinCount]) -> list[Tile]:
-    url = list_url(Coin)
-    spendable = [count for count in coins if count.state in SPENDABLE]
-    doubtful = {count.state: count.coins for count in coins if count.state in (CoinState.LIMBO, CoinState.ERRORED)}
-    in_doubt = sum(doubtful.values())
-    return [
-        Tile(
-            "coins in wallets",
-            formats.coins(sum(count.units for count in spendable)),
-            f"{sum(count.coins for count in spendable):,} coins in bank and fracked",
-            f"{url}?state=bank",
-        ),
-        Tile(
-            "coins in doubt",
-            f"{in_doubt:,}",
-            "limbo or errored; find tasks ask for them" if in_doubt else "none in limbo, none errored",
-            f"{url}?state={CoinState.LIMBO if doubtful.get(CoinState.LIMBO) or not in_doubt else CoinState.ERRORED}",
-            "wait" if in_doubt else "good",
-            "?" if in_doubt else "✓",
-        ),
-    ]
-
-
-def _thin_tile(thin_lockers: int, thin_coins: int) -> Tile:
-    model = Coin if thin_coins and not thin_lockers else Locker
-    is_any = bool(thin_lockers or thin_coins)
-    return Tile(
-        "thin lockers and coins",
-        f"{thin_lockers:,} and {thin_coins:,}",
-        f"on fewer than {lockers.THIN_BELOW} servers; the others are retried" if is_any else "none on too few servers",
-        f"{list_url(model)}?servers=thin",
-        "wait" if is_any else "good",
-        "◔" if is_any else "✓",
-    )
-
-
-def _need_tile(in_need: int) -> Tile:
-    return Tile(
-        "tasks that need action",
-        f"{in_need:,}",
-        "coins unknown, or past the deadline" if in_need else "no coin unknown, no deadline passed",
-        f"{list_url(LockerTask)}?need=yes",
-        "bad" if in_need else "good",
-        "!" if in_need else "✓",
-    )
-
-
-def _webhook_tile(found: webhooks.Trouble) -> Tile:
-    url = list_url(Webhook)
-    if found.given_up:
-        note = f"disabled after five days of failures; {found.failing:,} more fail now"
-        return Tile("webhooks", f"{found.given_up:,} given up", note, f"{url}?disabled_by=failures", "bad", "!")
-    if found.failing:
-        return Tile(
-            "webhooks", f"{found.failing:,} failing", "their last delivery failed", f"{url}?need=failing", "wait", "◔"
-        )
-    return Tile(
-        "webhooks", f"{found.total:,}", "all deliveries arrive" if found.total else "none yet", url, "good", "✓"
-    )
-
-
-def _server_tile(up: int, is_known: bool) -> Tile:
-    if not settings.RAIDA_HOSTS:
-        return Tile("servers", "off", "lockers are off", "#h-raida", "wait", "◐")
-    value = f"{up} of {RAIDA_COUNT}"
-    if up < QUORUM:
-        return Tile("servers", value, f"below the quorum of {QUORUM}", "#h-raida", "bad", "!")
-    if up < RAIDA_COUNT:
-        return Tile("servers", value, f"the quorum is {QUORUM}", "#h-raida", "wait", "◐")
-    return Tile("servers", value, "all answer" if is_known else "not polled yet", "#h-raida", "good", "✓")
 
 
 def _ages(summary: transfers.LedgerSummary) -> list[Age]:

@@ -1,9 +1,13 @@
-"""The admin's tables: sessions, second factors and recovery codes."""
+"""The admin's tables: sessions, second factors, recovery codes, alerts and backups."""
 
 import uuid
+from datetime import datetime
+from enum import StrEnum
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -73,3 +77,115 @@ class RecoveryCode(models.Model):
 
     def __str__(self) -> str:
         return f"recovery code {self.pk}"
+
+
+class Alert(models.Model):
+    """
+    Something that must be acted on, from when it was first seen until it was no longer so.
+
+    `kind` is the key of the tile that is red (`config.admin.tiles`), and `subject` the id of what it reports if it
+    reports more than one. `state` is what the tile said last. At most one alert of a kind and subject is open.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=32)
+    subject = models.CharField(max_length=64, blank=True, default="")
+    title = models.CharField(max_length=120)
+    state = models.CharField(max_length=254)
+    opened_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # The number of the last notice, which is sent again while the alert is open and not acknowledged.
+    notices = models.IntegerField(default=0)
+    noticed_at = models.DateTimeField()
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    note = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "subject"], condition=Q(closed_at=None), name="alert_is_open_once"),
+            models.CheckConstraint(
+                condition=Q(acknowledged_at=None, acknowledged_by=None, note="")
+                | Q(acknowledged_at__isnull=False, acknowledged_by__isnull=False),
+                name="alert_is_acknowledged_by_someone",
+            ),
+        ]
+        indexes = [models.Index(fields=["-opened_at", "-id"], name="alert_newest")]
+        permissions = [("act_acknowledge_alert", "Can acknowledge alerts")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class NoticeEvent(StrEnum):
+    OPENED = "opened"
+    REPEATED = "repeated"
+    CLOSED = "closed"
+
+
+class NoticeChannel(StrEnum):
+    MAIL = "mail"
+    CALL = "call"  # an HTTP request
+
+
+class NoticeState(StrEnum):
+    PENDING = "pending"  # is sent, or sent again, when it is due
+    SENT = "sent"
+    FAILED = "failed"  # every attempt failed
+
+
+class AlertNotice(models.Model):
+    """
+    A mail or a call that reports an alert: `number` counts those of an alert in each channel.
+
+    `lease_until` is the end of the lease of the worker of `attempt`, NULL without a worker; the write of that worker is
+    fenced by the attempt number.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="+", db_index=False)
+    number = models.IntegerField()
+    channel = models.CharField(max_length=4, choices=[(each, each) for each in NoticeChannel])
+    event = models.CharField(max_length=8, choices=[(each, each) for each in NoticeEvent])
+    # What the tile said when the notice was made.
+    text = models.CharField(max_length=254)
+    state = models.CharField(max_length=7, default=NoticeState.PENDING, choices=[(each, each) for each in NoticeState])
+    attempt = models.IntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    # Of the last attempt that failed, in one word.
+    error = models.CharField(max_length=40, blank=True, default="")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["alert", "channel", "number"], name="notice_of_an_alert_is_one"),
+            models.CheckConstraint(condition=Q(state__in=list(NoticeState)), name="notice_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=NoticeState.PENDING) | Q(lease_until=None), name="notice_is_leased_while_pending"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["channel", "due_at"], condition=Q(state=NoticeState.PENDING), name="notice_pending"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.channel}"
+
+
+class Backup(models.Model):
+    """A backup that `manage.py backup` completed. The backup itself does not hold its row."""
+
+    id = models.BigAutoField(primary_key=True)
+    made_at = models.DateTimeField(db_index=True)
+    bytes = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"backup of {self.made_at:%Y-%m-%d %H:%M}"
+
+    @classmethod
+    def latest(cls) -> datetime | None:
+        """Return when the data of the last backup was read, or None without one."""
+        return cls.objects.order_by("-made_at").values_list("made_at", flat=True).first()

@@ -32,6 +32,7 @@ _VIEWS: Final = (
     "lockers.view_paymentrequest",
     "webhooks.view_webhook",
     "webhooks.view_webhookdelivery",
+    "desk.view_alert",
 )
 _ACTS: Final = (
     "wallets.act_create_wallet",
@@ -53,6 +54,7 @@ _ACTS: Final = (
     "webhooks.act_enable_webhook",
     "webhooks.act_test_webhook",
     "webhooks.act_resend_delivery",
+    "desk.act_acknowledge_alert",
 )
 _ADMINISTERS: Final = (
     "wallets.act_issue_tokens",

@@ -5,13 +5,16 @@ from functools import partial, update_wrapper
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_safe
 
-from config.admin import base, dashboard, find, sessions, sign_in, task_progress
+from config.admin import alerts, base, dashboard, find, sessions, sign_in, task_progress, tiles
 from config.admin.actions import registry
 from config.api.pools import Pool, answered_on
 
@@ -28,6 +31,7 @@ _AROUND: Final[Sequence[str]] = (
     "lockers.paymentrequest",
     "webhooks.webhook",
     "webhooks.webhookdelivery",
+    "desk.alert",
     "wallets.apikey",
     "wallets.bearertoken",
     "wallets.auditrun",
@@ -59,6 +63,7 @@ class OperatorsAdminSite(AdminSite):
         return [
             path("find/", self.admin_view(partial(find.find, site=self, pages=self.pages_for)), name="find"),
             path("live/", self.admin_view(task_progress.tasks), name="live"),
+            path("tiles/", self.admin_view(self.tiles), name="tiles"),
             path("second-factor/", partial(sign_in.second_factor_page, site=self), name="second_factor"),
             path("sessions/", self.admin_view(partial(sign_in.own_sessions, site=self)), name="sessions"),
             # Before Django's, which requires access to the admin: signing out is always possible.
@@ -83,7 +88,7 @@ class OperatorsAdminSite(AdminSite):
             if sign_in.waits_for_factor(request):
                 return sign_in.to_factor(request)
             # The polling of an open page does not count as use.
-            if view is not task_progress.tasks and self.has_permission(request):
+            if view not in (task_progress.tasks, self.tiles) and self.has_permission(request):
                 sessions.touch(request)
             answer: HttpResponseBase = inner(request, *args, **kwargs)
             return answer
@@ -122,6 +127,14 @@ class OperatorsAdminSite(AdminSite):
             title = getattr(model_admin, "plural", model._meta.verbose_name_plural)
             pages.append({"url_name": f"admin:{name}", "title": str(title), "label": label})
         return pages
+
+    @method_decorator(require_safe)
+    def tiles(self, request: HttpRequest) -> HttpResponse:
+        """Return the tiles and open alerts of the home page, as a part of a page."""
+        if not request.user.has_perm("wallets.view_wallet"):
+            raise PermissionDenied
+        context = {"tiles": tiles.computed(tiles.Readings()), "alerts": alerts.open_alerts()}
+        return TemplateResponse(request, "desk/tiles.html", context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         # Every role has this permission; a staff member without a role sees nothing of the ledger.

@@ -17,6 +17,7 @@ in the wheel of the private server.
 import hashlib
 import hmac
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -24,19 +25,21 @@ import tomllib
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q
 from django.utils import timezone
 from psycopg import pq
 
+from config.admin.models import Backup
 from config.dev.private_servers import postgres_on_the_machine, version_of, wheel_directory
 from config.environment import ROOT
 from config.ops import audits
@@ -45,6 +48,8 @@ from lockers import restore as recovery
 from wallets import errors, images
 from wallets.audit import Finding
 from wallets.models import Wallet
+
+log = logging.getLogger("coppice.backup")
 
 FORMAT: Final = 1
 DUMP: Final = "database.dump"
@@ -132,7 +137,16 @@ def back_up(directory: Path) -> Manifest:
     except BaseException:
         shutil.rmtree(partial)
         raise
+    _record(manifest)
     return manifest
+
+
+def _record(manifest: Manifest) -> None:
+    """Record a completed backup, for the alert of a late one. A standby server cannot, and needs not."""
+    try:
+        Backup.objects.create(made_at=datetime.fromisoformat(manifest.made_at), bytes=manifest.dump_bytes)
+    except DatabaseError as error:
+        log.warning("backup_not_recorded", extra={"error": type(error).__name__})
 
 
 def _write(directory: Path) -> Manifest:

@@ -1,5 +1,6 @@
 """Django's settings. Values that depend on the installation come from `config.environment`."""
 
+from config import mail
 from config.environment import ROOT, environment
 from config.ops import logs
 from config.postgresql import sessions
@@ -118,6 +119,18 @@ SESSION_ENGINE = "config.admin.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
 SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)
 SECOND_FACTOR_ROLES = env.second_factor
+
+# --- Mails and calls about alerts (`config.admin.notices`).
+_MAIL = mail.read(env.email_url.get_secret_value())
+EMAIL_HOST, EMAIL_PORT = _MAIL["EMAIL_HOST"], _MAIL["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL["EMAIL_HOST_USER"], _MAIL["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _MAIL["EMAIL_USE_TLS"], _MAIL["EMAIL_USE_SSL"], _MAIL["EMAIL_TIMEOUT"]
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from or "coppice@localhost"
+ALERT_MAIL = env.alert_mail
+ALERT_URL = env.alert_url.get_secret_value()
+ALERT_SECRET = env.alert_secret.get_secret_value()
+ALERT_REPEAT_HOURS = env.alert_repeat_hours
+BACKUP_HOURS = env.backup_hours
 
 # JSON lines on stderr, without text of clients (config/ops/logs.py).
 LOGGING = logs.settings(level=env.log_level)

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from config.admin.models import Alert
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
 from lockers.operations import payment_requests
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
@@ -189,8 +190,12 @@ def furnish(staff: User) -> SimpleNamespace:
         object_label="alice", before={"tokens": 0}, after={"tokens": 20}, reason="spring planting", confirmation="x",
         things=[f"wallet:{alice.pk}"],
     )  # fmt: skip
+    alert = Alert.objects.create(
+        kind="tasks-in-need", title="tasks that need action", state="1: coins unknown, or past the deadline",
+        opened_at=now, seen_at=now, noticed_at=now,
+    )  # fmt: skip
     return SimpleNamespace(
         alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
         failed=failed, coins=coins, webhook=webhook, delivery=delivery, audit=audit, action=action,
-        payment_request=asked[0],
+        payment_request=asked[0], alert=alert,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from django.test import Client
 from config.admin import roles
 from config.admin.actions import registry
 from config.admin.actions.base import AdminAction
-from config.admin.models import Session
+from config.admin.models import Alert, Session
 from lockers.models import LockerTask, PaymentRequest
 from tests.admin.conftest import a_link_of, furnish
 from tests.support.local_network import LocalNetwork, listening
@@ -54,6 +54,7 @@ def rows_of(staff: User) -> dict[Any, Any]:
         Webhook: ledger.webhook,
         WebhookDelivery: ledger.delivery,
         User: vera,
+        Alert: ledger.alert,
         Session: Session.objects.get(user=vera),
     }
 

@@ -34,6 +34,7 @@ LISTS = (
     "lockers/paymentrequest",
     "webhooks/webhook",
     "webhooks/webhookdelivery",
+    "desk/alert",
     "auth/user",
 )
 

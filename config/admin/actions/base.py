@@ -40,6 +40,7 @@ WEBHOOK: Final = "webhook"
 DELIVERY: Final = "delivery"
 AUDIT: Final = "audit"
 PERSON: Final = "person"
+ALERT: Final = "alert"
 
 TICKET_SECONDS: Final = 15 * 60
 _SALT: Final = "coppice.admin.action"

@@ -8,7 +8,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 
-from config.admin.actions import lockers, payments, people, transfers, trusts, wallets, webhooks
+from config.admin.actions import alerts, lockers, payments, people, transfers, trusts, wallets, webhooks
 from config.admin.actions.base import ActionButton, AdminAction
 from config.admin.confirmation import Confirmation, operator_of
 
@@ -46,6 +46,7 @@ ALL: Final[Sequence[AdminAction]] = (
     people.ResetSecondFactor(),
     people.EndSessions(),
     people.EndSession(),
+    alerts.AcknowledgeAlert(),
 )
 
 

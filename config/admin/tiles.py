@@ -1,0 +1,311 @@
+"""
+The tiles of the admin's home page: whether the ledger, its servers and its receivers are as expected.
+
+A tile is red (`bad`) exactly while there is something to report: `config.admin.alerts` opens an alert for each red
+tile, or for each of its `subjects`. Nothing here needs a URL, so that a worker loads no pages for them.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from django.conf import settings
+from django.db.models import Model
+from django.utils import timezone
+
+from config.admin.links import list_url
+from config.admin.models import Backup
+from config.admin.templatetags import formats
+from lockers import reports as lockers
+from lockers.models import Coin, Locker, LockerTask
+from lockers.raida.statuses import QUORUM, RAIDA_COUNT
+from lockers.states import SPENDABLE, CoinState
+from transfers import reports as transfers
+from transfers.models import Transfer
+from wallets import reports as wallets
+from wallets.models import AuditRun, Token
+from wallets.states import AuditResult
+from wallets.wording import counted
+from webhooks import reports as webhooks
+from webhooks.models import Webhook
+
+_log: Final = logging.getLogger("coppice.admin")
+
+# Fewer servers than this leave too few for a quorum when some of them fail as well.
+FEW_SERVERS: Final = 17
+# The most subjects of one tile.
+SUBJECTS: Final = 20
+# The class of a tile that must be acted on, and of one that could not be computed.
+BAD: Final = "bad"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """
+    A number at the top of the page; mark and CSS class show whether it is as expected.
+
+    `model` and `query` are the list behind it, without a model `query` is a place on the page. `subjects` are the
+    things that a red tile reports, by id, if it reports more than one.
+    """
+
+    what: str
+    value: str
+    note: str
+    model: type[Model] | None
+    query: str = ""
+    css: str = ""
+    mark: str = ""
+    key: str = ""
+    subjects: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return self.query if self.model is None else f"{list_url(self.model)}{self.query}"
+
+    @property
+    def is_bad(self) -> bool:
+        return self.css == BAD
+
+    @property
+    def is_known(self) -> bool:
+        return self.css != UNKNOWN
+
+
+class Readings:
+    """What the tiles and the home page show, each read once, when it is first needed."""
+
+    def __init__(self) -> None:
+        self.now = timezone.now()
+
+    @cached_property
+    def summary(self) -> transfers.LedgerSummary:
+        return transfers.ledger_summary()
+
+    @cached_property
+    def recent_audits(self) -> Sequence[AuditRun]:
+        # Only one runs at a time, so that one of these has ended.
+        return wallets.recent_audits(limit=2)
+
+    @cached_property
+    def coins(self) -> Sequence[lockers.CoinCount]:
+        return lockers.coins_by_state()
+
+    @cached_property
+    def servers(self) -> Sequence[lockers.ServerStatus]:
+        return lockers.servers()
+
+    @property
+    def servers_up(self) -> int:
+        return sum(1 for server in self.servers if not server.is_silent)
+
+
+def computed(readings: Readings, *, guard: Callable[[], AbstractContextManager[Any]] = nullcontext) -> list[Tile]:
+    """
+    Return all tiles. One that cannot be computed is neither green nor red, and hides no other.
+
+    `guard` is entered around each: a savepoint, where an error would otherwise end a transaction of the caller.
+    """
+    found = []
+    for keys, source in _SOURCES.items():
+        try:
+            with guard():
+                tiles = source(readings)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not hide the others
+            _log.warning("tile_not_computed", extra={"error": type(error).__name__, "operation": keys[0]})
+            tiles = [
+                Tile(key.replace("-", " "), "unknown", "could not be read", None, "#", UNKNOWN, "–") for key in keys
+            ]
+        found += [replace(tile, key=key) for key, tile in zip(keys, tiles, strict=True)]
+    return [tile for tile in found if tile.value]
+
+
+def _ledger_tiles(readings: Readings) -> list[Tile]:
+    summary = readings.summary
+    whole = summary.issued == summary.held
+    difference = f"{abs(summary.issued - summary.held):,} {'missing' if summary.issued > summary.held else 'too many'}"
+    agrees = summary.reserved_tokens == summary.reserved_by_transfers
+    in_links = summary.reserved_by_transfers - summary.pending.tokens
+    by_links = f", {in_links:,} by claim links" if in_links else ""
+    oldest = min(
+        (at for at in (summary.pending.oldest_at, summary.requested.oldest_at) if at is not None), default=None
+    )
+    is_late = oldest is not None and oldest < readings.now - transfers.LONG
+    return [
+        Tile(
+            "tokens issued = held",
+            f"{summary.issued:,}",
+            "all of them are in wallets" if whole else f"{summary.held:,} held: {difference}. Run an audit",
+            Token,
+            "",
+            "good" if whole else BAD,
+            "✓" if whole else "!",
+        ),
+        Tile(
+            "tokens reserved",
+            f"{summary.reserved_tokens:,}",
+            f"by {summary.pending.transfers:,} pending transfers{by_links}"
+            if agrees
+            else f"but pending transfers and claim links say {summary.reserved_by_transfers:,}. Run an audit",
+            Transfer,
+            "?state=pending",
+            "good" if agrees else BAD,
+            "✓" if agrees else "!",
+        ),
+        Tile(
+            "oldest open transfer",
+            formats.span((readings.now - oldest).total_seconds()) if oldest else "none",
+            "pending or requested" if oldest else "no transfer is open",
+            Transfer,
+            "?state=open",
+            "wait" if is_late else "good",
+            "◔" if is_late else "✓",
+        ),
+    ]
+
+
+def _audit_tile(readings: Readings) -> list[Tile]:
+    """While an audit runs, the result of the one before counts: it is what is known."""
+    recent = readings.recent_audits
+    ended = next((audit for audit in recent if audit.result != AuditResult.RUNNING), None)
+    if not recent:
+        return [Tile("last audit", "never", "run one to compare all books", AuditRun, "", "wait", "◔")]
+    if ended is None:
+        return [
+            Tile("last audit", "running", formats.ago(recent[0].started_at, readings.now), AuditRun, "", "wait", "▸")
+        ]
+    words, css, mark = {
+        AuditResult.SOUND: ("sound", "good", "✓"),
+        AuditResult.UNSOUND: (counted(ended.findings_count, "finding"), BAD, "!"),
+        AuditResult.FAILED: ("did not end", BAD, "!"),
+    }[AuditResult(ended.result)]
+    every = settings.AUDIT_EVERY_MINUTES
+    if every and ended.started_at < readings.now - 3 * timedelta(minutes=every) and css == "good":
+        css, mark = "wait", "◔"
+    note = formats.ago(ended.started_at, readings.now)
+    return [
+        Tile(
+            "last audit", words, f"{note}; one is running" if ended is not recent[0] else note, AuditRun, "", css, mark
+        )
+    ]
+
+
+def _coin_tiles(readings: Readings) -> list[Tile]:
+    spendable = [count for count in readings.coins if count.state in SPENDABLE]
+    doubtful = {
+        count.state: count.coins for count in readings.coins if count.state in (CoinState.LIMBO, CoinState.ERRORED)
+    }
+    in_doubt = sum(doubtful.values())
+    shown = CoinState.LIMBO if doubtful.get(CoinState.LIMBO) or not in_doubt else CoinState.ERRORED
+    return [
+        Tile(
+            "coins in wallets",
+            formats.coins(sum(count.units for count in spendable)),
+            f"{sum(count.coins for count in spendable):,} coins in bank and fracked",
+            Coin,
+            "?state=bank",
+        ),
+        Tile(
+            "coins in doubt",
+            f"{in_doubt:,}",
+            "limbo or errored; find tasks ask for them" if in_doubt else "none in limbo, none errored",
+            Coin,
+            f"?state={shown}",
+            "wait" if in_doubt else "good",
+            "?" if in_doubt else "✓",
+        ),
+    ]
+
+
+def _thin_tile(readings: Readings) -> list[Tile]:
+    thin_lockers, thin_coins = lockers.count_thin()
+    is_any = bool(thin_lockers or thin_coins)
+    return [
+        Tile(
+            "thin lockers and coins",
+            f"{thin_lockers:,} and {thin_coins:,}",
+            f"on fewer than {lockers.THIN_BELOW} servers; the others are retried"
+            if is_any
+            else "none on too few servers",
+            Coin if thin_coins and not thin_lockers else Locker,
+            "?servers=thin",
+            "wait" if is_any else "good",
+            "◔" if is_any else "✓",
+        )
+    ]
+
+
+def _need_tile(readings: Readings) -> list[Tile]:
+    in_need = lockers.tasks_in_need(LockerTask.objects.all()).count()
+    return [
+        Tile(
+            "tasks that need action",
+            f"{in_need:,}",
+            "coins unknown, or past the deadline" if in_need else "no coin unknown, no deadline passed",
+            LockerTask,
+            "?need=yes",
+            BAD if in_need else "good",
+            "!" if in_need else "✓",
+        )
+    ]
+
+
+def _webhook_tile(readings: Readings) -> list[Tile]:
+    found = webhooks.trouble()
+    if found.given_up:
+        note = f"disabled after five days of failures; {found.failing:,} more fail now"
+        subjects = {str(each): f"webhook {formats.short(each)}" for each in webhooks.given_up(limit=SUBJECTS)}
+        value = f"{found.given_up:,} given up"
+        return [Tile("webhooks", value, note, Webhook, "?disabled_by=failures", BAD, "!", subjects=subjects)]
+    if found.failing:
+        value, note = f"{found.failing:,} failing", "their last delivery failed"
+        return [Tile("webhooks", value, note, Webhook, "?need=failing", "wait", "◔")]
+    note = "all deliveries arrive" if found.total else "none yet"
+    return [Tile("webhooks", f"{found.total:,}", note, Webhook, "", "good", "✓")]
+
+
+def _server_tile(readings: Readings) -> list[Tile]:
+    place = "#h-raida"
+    if not settings.RAIDA_HOSTS:
+        return [Tile("servers", "off", "lockers are off", None, place, "wait", "◐")]
+    if not any(server.asked_at for server in readings.servers):
+        return [Tile("servers", f"{RAIDA_COUNT}", "not polled yet", None, place, "wait", "◔")]
+    up = readings.servers_up
+    value = f"{up} of {RAIDA_COUNT}"
+    if up < QUORUM:
+        return [Tile("servers", value, f"below the quorum of {QUORUM}", None, place, BAD, "!")]
+    if up < FEW_SERVERS:
+        return [Tile("servers", value, f"fewer than {FEW_SERVERS}; the quorum is {QUORUM}", None, place, BAD, "!")]
+    if up < RAIDA_COUNT:
+        return [Tile("servers", value, f"the quorum is {QUORUM}", None, place, "wait", "◐")]
+    return [Tile("servers", value, "all answer", None, place, "good", "✓")]
+
+
+def _backup_tile(readings: Readings) -> list[Tile]:
+    hours = settings.BACKUP_HOURS
+    if not hours:
+        return [Tile("last backup", "", "", None)]
+    limit = f"one is due every {counted(hours, 'hour')}"
+    at = Backup.latest()
+    if at is None:
+        return [Tile("last backup", "never", limit, None, "#", BAD, "!")]
+    is_late = at < readings.now - timedelta(hours=hours)
+    value = formats.ago(at, readings.now)
+    return [Tile("last backup", value, limit, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
+
+
+_SOURCES: Final[Mapping[tuple[str, ...], Callable[[Readings], list[Tile]]]] = {
+    ("tokens-held", "tokens-reserved", "oldest-transfer"): _ledger_tiles,
+    ("last-audit",): _audit_tile,
+    ("coins", "coins-in-doubt"): _coin_tiles,
+    ("thin-coins",): _thin_tile,
+    ("tasks-in-need",): _need_tile,
+    ("webhooks",): _webhook_tile,
+    ("servers",): _server_tile,
+    ("last-backup",): _backup_tile,
+}
+KEYS: Final = tuple(key for keys in _SOURCES for key in keys)
