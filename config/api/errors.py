@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import orjson
 from django.conf import settings
+from django.contrib import admin
 from django.core import exceptions as django_errors
 from django.core.signals import got_request_exception
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 from django.views import csrf, defaults
@@ -31,6 +33,7 @@ from config.api.domain_error_codes import BY_CLASS
 from config.api.error_codes import ErrorCode
 from config.api.treetracker import v2
 from config.web.pages import PUBLIC, is_page
+from config.web.security_headers import DESK
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
 from wallets.errors import DomainError
@@ -314,17 +317,24 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, codes.MALFORMED_REQUEST, "Malformed request")
 
 
+def _desk_page(request: HttpRequest, template: str, status: int) -> HttpResponse | None:
+    """Return a refusal with the navigation of the admin, or None for a path that is not below it."""
+    if not request.path_info.startswith(DESK):
+        return None
+    return render(request, template, admin.site.each_context(request), status=status)
+
+
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_page(request.path_info):
         _note(request, codes.FORBIDDEN)
-        return defaults.permission_denied(request, exception)
+        return _desk_page(request, "403.html", 403) or defaults.permission_denied(request, exception)
     return answer(request, codes.FORBIDDEN, "Forbidden")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_page(request.path_info):
         _note(request, codes.PATH_UNKNOWN)
-        return defaults.page_not_found(request, exception)
+        return _desk_page(request, "404.html", 404) or defaults.page_not_found(request, exception)
     return answer(request, codes.PATH_UNKNOWN, f"Cannot {request.method} {request.path}")
 
 
