@@ -75,7 +75,8 @@ class ActionTokenPage(base.LedgerPage):
     list_filter = (ActionTokenStateFilter, SenderFilter)
     ordering = ("-created_at", "id")
     search_help_text = "a claim link's id"
-    empty = "No claim link yet. `POST /action-tokens` creates one."
+    empty = "No claim link yet. Wallets create them over the API."
+    is_partners_work = True
     csv_columns = (
         ("id", lambda row: row.pk),
         ("state", shown_state),

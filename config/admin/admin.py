@@ -63,7 +63,7 @@ class PersonPage(base.LedgerPage):
     ordering = ("username",)
     search_help_text = "a name or a mail address"
     detail_template = "desk/person.html"
-    empty = "No account yet. `manage.py createsuperuser` creates the first."
+    empty = "No account yet."
     csv_columns = (
         ("name", lambda person: person.username),
         ("mail", lambda person: person.email),

@@ -24,7 +24,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse, TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, get_script_prefix, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
@@ -244,8 +244,9 @@ class LedgerPage(_ModelAdmin):
     called: ClassVar[tuple[str, str] | None] = None
     # The columns that are aligned right.
     numbers: ClassVar[Sequence[str]] = ()
-    # The text of an empty list: how the first row is created.
+    # The text of an empty list: how the first row is created. A partner's application does it, or the buttons above.
     empty: ClassVar[str] = ""
+    is_partners_work: ClassVar[bool] = False
     # The columns that hold an id by which a row is found.
     id_columns: ClassVar[Sequence[str]] = ("pk",)
 
@@ -358,6 +359,8 @@ class LedgerPage(_ModelAdmin):
             "singular": self.singular,
             "plural": self.plural,
             "empty": self.empty,
+            "is_partners_work": self.is_partners_work,
+            "guide": f"{get_script_prefix()}docs/partners/",
             "counted_rows": COUNTED_ROWS,
             "list_buttons": registry.buttons_above(request, self.model),
             "csv_url": f"{as_csv}?{request.GET.urlencode()}",
@@ -399,13 +402,15 @@ class LedgerPage(_ModelAdmin):
             raise PermissionDenied
         operator_actions = operator_log.acts_on(self.subjects(row), limit=ACTIONS_SHOWN)
         row.operator_actions = operator_actions
+        buttons = registry.buttons_of(request, row)
         context = {
             **self.admin_site.each_context(request),
             "operator_actions": operator_actions,
             "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
-            "buttons": registry.buttons_of(request, row),
+            "buttons": buttons,
+            "not_allowed": [button.label for button in buttons if not button.is_allowed],
             **self.detail(request, row),
             **(extra_context or {}),
         }

@@ -7,7 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.urls import reverse
+from django.contrib.auth.models import User
+from django.urls import get_script_prefix, reverse
 from django.utils.safestring import SafeString
 
 from config.admin import alerts, base, charts, server_grid, tiles
@@ -41,7 +42,7 @@ def days_asked(text: str | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the setup checklist."""
+    """A step of the setup checklist. `hint` says how, or who may; it is a link if there is a URL."""
 
     title: str
     hint: str
@@ -103,6 +104,8 @@ class Home:
     running_is_more: bool
     server_cells: Sequence[server_grid.Cell]
     servers_up: int
+    servers_asked: bool
+    guide: str
     lockers_are_off: bool
     coins: Sequence[lockers.CoinCount]
     actions: Sequence[OperatorAction]
@@ -151,8 +154,8 @@ class Home:
         return self.steps if any(not step.is_done for step in self.steps) else ()
 
 
-def collected(*, days: int) -> Home:
-    """Return the data of the home page."""
+def collected(*, days: int, user: User) -> Home:
+    """Return the data of the home page. The setup checklist links to what the user may do."""
     readings = tiles.Readings()
     now, summary, servers = readings.now, readings.summary, readings.servers
     first = now.date() - timedelta(days=days - 1)
@@ -168,25 +171,42 @@ def collected(*, days: int) -> Home:
         running=[_task(each) for each in running[:RUNNING_SHOWN]],
         running_is_more=len(running) > RUNNING_SHOWN,
         server_cells=[server_grid.of_server(server, now=now) for server in servers],
-        servers_up=readings.servers_up,
+        servers_up=readings.answers.lately,
+        servers_asked=any(readings.answers),
+        guide=f"{get_script_prefix()}docs/partners/",
         lockers_are_off=not settings.RAIDA_HOSTS,
         coins=readings.coins,
         actions=list(wallets.recent_actions(limit=ACTIONS_SHOWN)),
-        steps=_steps(setup_checklist, summary, is_audited=bool(readings.recent_audits)),
+        steps=_steps(setup_checklist, summary, user, is_audited=bool(readings.recent_audits)),
     )
 
 
-def _steps(setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary, *, is_audited: bool) -> list[Step]:
-    has_tokens = summary.issued > 0
-    make_key = reverse("admin:create-api-key")
+def _steps(
+    setup_checklist: wallets.Beginnings, summary: transfers.LedgerSummary, user: User, *, is_audited: bool
+) -> list[Step]:
+    guide = f"{get_script_prefix()}docs/partners/"
+
+    def act(title: str, name: str, who: str, is_done: bool, url: str, hint: str) -> Step:
+        may = user.has_perm(f"wallets.{name}")
+        return Step(title, hint, is_done, url) if may else Step(title, f"{who} does this", is_done)
+
+    create_wallet, create_key = reverse("admin:create-wallet"), reverse("admin:create-api-key")
     return [
-        Step("Create a wallet", "create_wallet NAME", setup_checklist.has_wallet, reverse("admin:create-wallet")),
-        Step("Give a partner an API key", "create_api_key NAME", setup_checklist.has_api_key, make_key),
-        Step("Issue the first tokens", "issue_tokens --wallet NAME --count 10", has_tokens, list_url(Wallet)),
-        Step("Let a wallet log in", "POST /auth", setup_checklist.has_login),
-        Step("Send a first transfer", "POST /transfers", summary.has_transfers),
-        Step("Audit the books", "audit", is_audited, reverse("admin:run-audit")),
-    ]
+        act("Create a wallet", "act_create_wallet", "an operator", setup_checklist.has_wallet, create_wallet, "create"),
+        act(
+            "Give a partner an API key", "act_create_api_key", "an administrator", setup_checklist.has_api_key,
+            create_key, "create a key",
+        ),
+        act(
+            "Issue the first tokens", "act_issue_tokens", "an administrator", summary.issued > 0,
+            list_url(Wallet), "choose a wallet, and issue tokens on its page",
+        ),
+        Step("Let a wallet log in", "the partner's application does this", setup_checklist.has_login, guide),
+        Step("Send a first transfer", "the partner's application does this", summary.has_transfers, guide),
+        act(
+            "Audit the books", "act_run_audit", "an operator", is_audited, reverse("admin:run-audit"), "run one"
+        ),
+    ]  # fmt: skip
 
 
 def _ages(summary: transfers.LedgerSummary) -> list[Age]:

@@ -75,6 +75,7 @@ class LockerTaskPage(base.LedgerPage):
     search_help_text = "a task's or a receipt's id, or a tag"
     detail_template = "desk/task.html"
     empty = "No task yet. Importing coins or putting coins into a locker starts one."
+    is_partners_work = True
     csv_columns = (
         *attributes("id", "kind", "state", "step", "progress", "wallet.name"),
         ("amount", lambda task: "" if task.amount is None else formats.coins(task.amount).replace(",", "")),
@@ -221,7 +222,8 @@ class LockerPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "a locker's id or a tag"
     detail_template = "desk/locker.html"
-    empty = "No locker was filled yet. `POST /api/v1/locker` fills one."
+    empty = "No locker was filled yet. Wallets fill them over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id", "state"),
         ("amount", lambda locker: formats.coins(locker.amount).replace(",", "")),
@@ -292,7 +294,8 @@ class CoinPage(base.LedgerPage):
     list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, base.WalletFilter)
     search_help_text = "a serial number"
     detail_template = "desk/coin.html"
-    empty = "No coin yet. `POST /api/v1/import` imports some."
+    empty = "No coin yet. Wallets import coins, or take them out of lockers, over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id"),
         ("denomination", lambda coin: formats.denomination(coin.denomination).replace(",", "")),

@@ -51,7 +51,8 @@ class PaymentRequestPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "a payment request's id or a reference"
     detail_template = "desk/payment_request.html"
-    empty = "No payment request yet. `POST /api/v1/payment-requests` creates one."
+    empty = "No payment request yet. Wallets create them over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id"),
         ("state", lambda request: payment_requests.state_now(request).value),

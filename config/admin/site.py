@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from config.admin import alerts, base, dashboard, find, sessions, sign_in, task_progress, tiles
 from config.admin.actions import registry
+from config.admin.confirmation import operator_of
 from config.api.pools import Pool, answered_on
 
 # The navigation, in this order; pages that the user may not see are left out.
@@ -142,7 +143,9 @@ class OperatorsAdminSite(AdminSite):
         context = {
             **self.each_context(request),
             "title": self.index_title,
-            "home": dashboard.collected(days=dashboard.days_asked(request.GET.get("days"))) if may_see else None,
+            "home": dashboard.collected(days=dashboard.days_asked(request.GET.get("days")), user=operator_of(request))
+            if may_see
+            else None,
             **(extra_context or {}),
         }
         request.current_app = self.name

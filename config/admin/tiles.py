@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.db.models import Model
 from django.utils import timezone
 
+from config.admin import server_grid
 from config.admin.links import list_url
 from config.admin.models import Backup
 from config.admin.templatetags import formats
@@ -76,6 +77,14 @@ class Tile:
         return self.css != UNKNOWN
 
 
+class Answers(NamedTuple):
+    """How many servers answered lately, answered earlier and were not asked since, and are silent."""
+
+    lately: int
+    earlier: int
+    silent: int
+
+
 class Readings:
     """What the tiles and the home page show, each read once, when it is first needed."""
 
@@ -99,9 +108,11 @@ class Readings:
     def servers(self) -> Sequence[lockers.ServerStatus]:
         return lockers.servers()
 
-    @property
-    def servers_up(self) -> int:
-        return sum(1 for server in self.servers if not server.is_silent)
+    @cached_property
+    def answers(self) -> Answers:
+        ages = [self.now - each.answered_at for each in self.servers if each.answered_at and not each.is_silent]
+        lately = sum(age <= server_grid.OLD_ANSWER for age in ages)
+        return Answers(lately, len(ages) - lately, sum(each.is_silent for each in self.servers))
 
 
 def computed(readings: Readings, *, guard: Callable[[], AbstractContextManager[Any]] = nullcontext) -> list[Tile]:
@@ -130,11 +141,17 @@ def _ledger_tiles(readings: Readings) -> list[Tile]:
     difference = f"{abs(summary.issued - summary.held):,} {'missing' if summary.issued > summary.held else 'too many'}"
     agrees = summary.reserved_tokens == summary.reserved_by_transfers
     in_links = summary.reserved_by_transfers - summary.pending.tokens
-    by_links = f", {in_links:,} by claim links" if in_links else ""
+    by_links = f", {counted(in_links, 'token')} by claim links" if in_links else ""
     oldest = min(
         (at for at in (summary.pending.oldest_at, summary.requested.oldest_at) if at is not None), default=None
     )
     is_late = oldest is not None and oldest < readings.now - transfers.LONG
+    if not summary.issued and not summary.held:
+        return [
+            Tile("tokens issued = held", "0", "no token was issued yet", Token),
+            Tile("tokens reserved", "0", "no token was issued yet", Transfer, "?state=pending"),
+            Tile("oldest open transfer", "none", "no transfer is open", Transfer, "?state=open"),
+        ]
     return [
         Tile(
             "tokens issued = held",
@@ -148,7 +165,7 @@ def _ledger_tiles(readings: Readings) -> list[Tile]:
         Tile(
             "tokens reserved",
             f"{summary.reserved_tokens:,}",
-            f"by {summary.pending.transfers:,} pending transfers{by_links}"
+            f"by {counted(summary.pending.transfers, 'pending transfer')}{by_links}"
             if agrees
             else f"but pending transfers and claim links say {summary.reserved_by_transfers:,}. Run an audit",
             Transfer,
@@ -205,7 +222,7 @@ def _coin_tiles(readings: Readings) -> list[Tile]:
         Tile(
             "coins in wallets",
             formats.coins(sum(count.units for count in spendable)),
-            f"{sum(count.coins for count in spendable):,} coins in bank and fracked",
+            f"{counted(sum(count.coins for count in spendable), 'coin')} in bank and fracked",
             Coin,
             "?state=bank",
         ),
@@ -215,26 +232,29 @@ def _coin_tiles(readings: Readings) -> list[Tile]:
             "limbo or errored; find tasks ask for them" if in_doubt else "none in limbo, none errored",
             Coin,
             f"?state={shown}",
-            "wait" if in_doubt else "good",
-            "?" if in_doubt else "✓",
+            *_mark(in_doubt, is_any=bool(readings.coins), mark="?"),
         ),
     ]
 
 
+def _mark(count: int, *, is_any: bool, mark: str) -> tuple[str, str]:
+    """Return CSS class and mark of a count that should be 0: no mark where there is nothing to count."""
+    return ("wait", mark) if count else ("good", "✓") if is_any else ("", "")
+
+
 def _thin_tile(readings: Readings) -> list[Tile]:
     thin_lockers, thin_coins = lockers.count_thin()
-    is_any = bool(thin_lockers or thin_coins)
+    is_thin = bool(thin_lockers or thin_coins)
     return [
         Tile(
             "thin lockers and coins",
             f"{thin_lockers:,} and {thin_coins:,}",
             f"on fewer than {lockers.THIN_BELOW} servers; the others are retried"
-            if is_any
+            if is_thin
             else "none on too few servers",
             Coin if thin_coins and not thin_lockers else Locker,
             "?servers=thin",
-            "wait" if is_any else "good",
-            "◔" if is_any else "✓",
+            *_mark(thin_lockers + thin_coins, is_any=bool(readings.coins), mark="◔"),
         )
     ]
 
@@ -264,22 +284,25 @@ def _webhook_tile(readings: Readings) -> list[Tile]:
     if found.failing:
         value, note = f"{found.failing:,} failing", "their last delivery failed"
         return [Tile("webhooks", value, note, Webhook, "?need=failing", "wait", "◔")]
-    note = "all deliveries arrive" if found.total else "none yet"
-    return [Tile("webhooks", f"{found.total:,}", note, Webhook, "", "good", "✓")]
+    if not found.total:
+        return [Tile("webhooks", "0", "none yet", Webhook)]
+    return [Tile("webhooks", f"{found.total:,}", "all deliveries arrive", Webhook, "", "good", "✓")]
 
 
 def _server_tile(readings: Readings) -> list[Tile]:
     place = "#h-raida"
     if not settings.RAIDA_HOSTS:
         return [Tile("servers", "off", "lockers are off", None, place, "wait", "◐")]
-    if not any(server.asked_at for server in readings.servers):
-        return [Tile("servers", f"{RAIDA_COUNT}", "not polled yet", None, place, "wait", "◔")]
-    up = readings.servers_up
+    up, old, silent = readings.answers
     value = f"{up} of {RAIDA_COUNT}"
-    if up < QUORUM:
+    if not up and not old and not silent:
+        return [Tile("servers", "not asked", "a worker asks them every 30 seconds", None, place, "wait", "◔")]
+    if up + old < QUORUM:
         return [Tile("servers", value, f"below the quorum of {QUORUM}", None, place, BAD, "!")]
-    if up < FEW_SERVERS:
+    if up + old < FEW_SERVERS:
         return [Tile("servers", value, f"fewer than {FEW_SERVERS}; the quorum is {QUORUM}", None, place, BAD, "!")]
+    if old:
+        return [Tile("servers", value, f"{old} not asked lately: does a worker run?", None, place, "wait", "◷")]
     if up < RAIDA_COUNT:
         return [Tile("servers", value, f"the quorum is {QUORUM}", None, place, "wait", "◐")]
     return [Tile("servers", value, "all answer", None, place, "good", "✓")]

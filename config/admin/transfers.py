@@ -87,7 +87,8 @@ class TransferPage(base.LedgerPage):
     list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
     search_help_text = "a transfer's id or a reference"
     detail_template = "desk/transfer.html"
-    empty = "No transfer yet. `POST /transfers` creates one."
+    empty = "No transfer yet. Wallets create them over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id", "state"),
         ("tokens", lambda transfer: transfer.token_count),

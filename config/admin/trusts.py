@@ -39,7 +39,8 @@ class TrustPage(base.LedgerPage):
     ordering = ("-number",)
     search_help_text = "a trust's id"
     detail_template = "desk/trust.html"
-    empty = "No trust yet. `POST /trust_relationships` requests one."
+    empty = "No trust yet. Wallets request them over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id", "actor.name", "target.name", "originator.name"),
         ("request", lambda trust: trust.request_type),

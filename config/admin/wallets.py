@@ -42,7 +42,7 @@ class WalletPage(base.LedgerPage):
     ordering = ("name_key",)
     search_help_text = "a part of a name, or an id"
     detail_template = "desk/wallet.html"
-    empty = "No wallet yet. `manage.py create_wallet NAME` creates the first."
+    empty = "No wallet yet."
     csv_columns = (
         *attributes("id", "name", "display_name", "about"),
         ("tokens", lambda wallet: wallet.counts.total),
@@ -167,7 +167,7 @@ class TokenPage(base.LedgerPage):
     search_help_text = "a token's id or a capture's id"
     id_columns = ("pk", "capture_id")
     detail_template = "desk/token.html"
-    empty = "No token yet. `manage.py issue_tokens --wallet NAME --count 10` issues the first."
+    empty = "No token yet. An administrator issues them on the page of a wallet."
     csv_columns = (
         *attributes("id", "capture_id", "wallet.name"),
         ("reserved by", lambda token: token.transfer_pending_id),
@@ -271,7 +271,7 @@ class ApiKeyPage(KeyPage):
     list_filter = (ValidityFilter,)
     ordering = ("-created_at", "pk")
     search_help_text = "a part of the name, or how the key begins"
-    empty = "No API key yet. `manage.py create_api_key NAME` creates one and shows it once."
+    empty = "No API key yet. Each partner's application needs one; it is shown once."
     csv_columns = (
         *attributes("name"),
         ("begins with", lambda key: key.prefix),
@@ -307,7 +307,8 @@ class BearerTokenPage(KeyPage):
     list_filter = (base.WalletFilter, ValidityFilter)
     ordering = ("-created_at", "pk")
     search_help_text = "how the secret part begins"
-    empty = "No wallet has logged in yet. `POST /auth` gives a bearer token."
+    empty = "No wallet has logged in yet. A partner's application gets a bearer token with a wallet's password."
+    is_partners_work = True
     csv_columns = (
         ("secret part", lambda token: token.prefix),
         *attributes("wallet.name"),
@@ -370,7 +371,7 @@ class AuditRunPage(base.LedgerPage):
     ordering = ("-id",)
     search_help_text = "the number of an audit"
     detail_template = "desk/audit.html"
-    empty = "No audit yet. The scheduler runs one every few minutes, and `manage.py audit` at once."
+    empty = "No audit yet. The scheduler runs one every few minutes."
     csv_columns = (
         *attributes("id"),
         ("result", lambda run: run.get_result_display()),

@@ -58,7 +58,8 @@ class WebhookPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "a webhook's id"
     detail_template = "desk/webhook.html"
-    empty = "No webhook yet. `POST /webhooks` creates one."
+    empty = "No webhook yet. Wallets create them over the API."
+    is_partners_work = True
     csv_columns = (
         *attributes("id", "wallet.name", "owner.name"),
         ("url", lambda webhook: shown_url(webhook.url)),

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from config.admin import charts, dashboard, server_grid
+from config.admin import charts, dashboard, roles, server_grid
 from lockers import reports as lockers
-from lockers.models import LockerTask, ReceiptLine
+from lockers.models import LockerTask, ReceiptLine, ServerReading
 from transfers import audit, counters, reports
 from transfers import operations as transfers
 from transfers.models import Issue, Transfer
@@ -129,6 +129,36 @@ def test_an_installation_without_anything_says_what_to_do(desk: Client) -> None:
     assert [step.is_done for step in shown.context["home"].open_steps] == [False] * 6
     assert b"No transfer is open." in shown.content
     assert b"No transfer in 30 days." in shown.content
+
+
+def test_nothing_is_marked_as_good_that_was_not_asked(desk: Client) -> None:
+    before = tiles(desk.get(reverse("admin:index")))
+    now = timezone.now()
+    for raida in range(25):
+        old = timedelta(hours=1) if raida < 4 else timedelta()
+        ServerReading.objects.create(raida=raida, outcome="answered", answered_at=now - old, latency_ms=20)
+    some_old = tiles(desk.get(reverse("admin:index")))
+    ServerReading.objects.update(outcome="no answer")
+    silent = tiles(desk.get(reverse("admin:index")))
+
+    assert [what for what, (_, css) in before.items() if css == "good"] == ["tasks that need action"]
+    assert before["servers"] == ("not asked", "wait")
+    assert some_old["servers"] == ("21 of 25", "wait")
+    assert silent["servers"] == ("0 of 25", "bad")
+
+
+@pytest.mark.parametrize(("role", "links"), [(roles.VIEWER, 2), (roles.OPERATOR, 4), (roles.ADMINISTRATOR, 6)])
+def test_the_setup_links_to_what_a_role_may_do(db: None, role: str, links: int) -> None:
+    roles.ensure()
+    client, person = Client(), User.objects.create_user("nora", is_staff=True)
+    person.groups.add(Group.objects.get(name=role))
+    client.force_login(person)
+
+    steps = client.get(reverse("admin:index")).context["home"].open_steps
+
+    assert [step.is_done for step in steps] == [False] * 6
+    assert sum(bool(step.url) for step in steps) == links
+    assert all(client.get(step.url).status_code == 200 for step in steps if step.url)
 
 
 def test_the_list_of_what_to_set_up_goes_when_all_is_done(desk: Client, ledger: SimpleNamespace) -> None:

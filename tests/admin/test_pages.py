@@ -2,18 +2,18 @@
 
 import html
 import re
-import shlex
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group, User
 from django.core.checks import run_checks
-from django.core.management import get_commands, load_command_class
 from django.test import Client
 from django.urls import reverse
 
+from config.admin import roles
 from tests.support.admin_lists import LISTS
 from transfers import operations as transfers
 from transfers.ledger import Terms
@@ -46,17 +46,40 @@ def test_the_home_opens_with_nothing_and_with_everything(desk: Client, request: 
     assert b"olivia" in full.content
 
 
-def test_every_command_that_a_page_names_can_be_typed(desk: Client) -> None:
+def test_an_empty_page_names_no_command(desk: Client) -> None:
+    """Back-ticks and shell commands are for people without buttons."""
     pages = [desk.get(reverse("admin:index")), *(desk.get(reverse(f"admin:{name}_changelist")) for name in LISTS)]
-    text = "".join(page.content.decode() for page in pages)
-    named = {html.unescape(command) for command in re.findall(r"manage\.py ([^<`]+)", text)}
 
-    for command in named:
-        name, *arguments = shlex.split(command)
-        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
-        # Ends the test with the parser's words if an argument is unknown or missing.
-        parser.parse_args(arguments)
-    assert {command.split()[0] for command in named} >= {"audit", "create_api_key", "create_wallet", "issue_tokens"}
+    assert [page.request["PATH_INFO"] for page in pages if re.search(rb"`|manage\.py|(GET|POST) /", page.content)] == []
+    texts = [html.unescape(page.content.decode()) for page in pages]
+    assert sum("The guide for partners" in text for text in texts) == 7
+    assert all(f">{label}</a>." in "".join(texts) for label in ("Create a wallet", "Create an API key", "Run the audit"))
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+def test_a_refusal_keeps_the_navigation(db: None, role: str) -> None:
+    roles.ensure()
+    client = Client()
+    person = User.objects.create_user("nora", is_staff=True)
+    person.groups.add(Group.objects.get(name=role))
+    client.force_login(person)
+
+    missing, home = client.get("/admin/nowhere/"), client.get(reverse("admin:index"))
+    denied = client.get(reverse("admin:create-person"))
+
+    links = [page["title"] for page in home.context["around"]]
+    assert (missing.status_code, denied.status_code) == (404, 200 if role == roles.ADMINISTRATOR else 403)
+    for page in (missing, denied):
+        assert [each["title"] for each in page.context["around"]] == links
+        assert len(re.findall(rb'<nav class="around"', page.content)) == 1
+        assert b'id="logout-form"' in page.content
+
+
+def test_a_missing_page_elsewhere_shows_no_navigation(desk: Client) -> None:
+    missing = desk.get("/docs/nowhere/")
+
+    assert missing.status_code == 404
+    assert b'class="around"' not in missing.content
 
 
 def test_a_missing_page_has_a_page_of_the_admin(desk: Client) -> None:

@@ -69,12 +69,17 @@ class ReasonForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class ActionButton:
-    """A button on a page. `url` is None if the action is not possible now; then `because` says why."""
+    """
+    A button on a page. `url` is None if the action is not possible now; then `because` says why.
+
+    `is_allowed` is false if the user's role does not allow it at all: the page names such actions in one line.
+    """
 
     label: str
     url: str | None
     because: str = ""
     is_dangerous: bool = False
+    is_allowed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,9 @@ class AdminAction:
 
     def button(self, user: User, row: Any) -> ActionButton:
         """Return the button that the user sees on the page of the row."""
-        reason = self.why_not(user, row) if self.may(user, row) else "your role does not allow this"
+        if not self.may(user, row):
+            return ActionButton(self.label, None, is_allowed=False)
+        reason = self.why_not(user, row)
         url = None if reason else reverse(f"admin:{self.name}", args=[] if row is None else [row.pk])
         return ActionButton(self.label, url, reason, self.is_dangerous)
 
