@@ -25,7 +25,7 @@ SELECT wallet_id, (at AT TIME ZONE 'UTC')::date, sum(received), sum(sent), sum(i
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("transfers", "0006_action_tokens"),
+        ("transfers", "0008_list_spans"),
         ("wallets", "0010_claim_link_acts"),
     ]
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("transfers", "0006_action_tokens")]
+    dependencies = [("transfers", "0009_reports")]
 
     operations = [
         migrations.AddIndex(
