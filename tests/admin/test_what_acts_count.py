@@ -25,7 +25,7 @@ from tests.transfers.frames import World
 from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
 from wallets.errors import NotPossible
-from wallets.models import ApiKey, BearerToken, OperatorAction, Token
+from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token
 from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db
@@ -142,3 +142,19 @@ def test_so_many_tokens_are_issued_at_once_by_file(lines: int, message: str, mon
 
     assert form.is_valid() is (not message)
     assert form.non_field_errors() == ([message] if message else [])
+
+
+def test_the_duration_that_is_shown_of_an_audit_is_that_of_the_last_one_that_ended(olga: User) -> None:
+    audit = wallet_actions.RunAudit()
+
+    def said() -> list[str]:
+        return [each for each in audit.preview(None, {}, {}) if "took" in each]
+
+    assert (audit.snapshot(None, {}), said()) == ({"last_audit": None}, [])
+    now = timezone.now()
+    for seconds, result in ((75, "sound"), (42, "sound"), (None, "running")):
+        finished = None if seconds is None else now + timedelta(seconds=seconds)
+        run = AuditRun.objects.create(staff=olga, result=result, started_at=now, finished_at=finished)
+        assert audit.snapshot(None, {}) == {"last_audit": run.pk}
+        assert audit.why_not(olga, None) == ("an audit is running" if finished is None else "")
+        assert said() == [f"The last audit took {seconds or 42} s."]

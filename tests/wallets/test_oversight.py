@@ -46,6 +46,30 @@ def test_an_act_is_written_once_for_each_confirmation(operator: Any) -> None:
     ) == [("olga", "revoked_api_key", "api key", "7", "asked by mail", {"a": 1}, {"a": 2}, "r1")]
 
 
+def test_the_actions_on_things_are_the_newest_of_any_of_them() -> None:
+    made = []
+    for number in range(4):
+        staff = get_user_model().objects.create_user(f"olga{number}")
+        operator = operator_log.Operator(staff=staff, confirmation=f"c{number}", reason="asked", request_id="r1")
+        operator_log.begin(operator)
+        concerns = [("wallet", 1)] if number == 1 else []
+        made.append(
+            operator_log.record(
+                operator, OperatorVerb.REVOKED_API_KEY, kind="api key", object_id=1 + number // 2, concerns=concerns
+            )
+        )
+
+    def found(*things: tuple[str, object], limit: int = 10) -> list[int]:
+        return [made.index(each) for each in operator_log.acts_on(things, limit=limit)]
+
+    assert found(("api key", 1)) == [1, 0]
+    assert found(("api key", 2)) == [3, 2]
+    assert found(("wallet", 1)) == [1]
+    assert found(("wallet", 2)) == found() == []
+    assert found(("wallet", 1), ("api key", 2)) == [3, 2, 1]
+    assert found(("wallet", 1), ("api key", 2), limit=2) == [3, 2]
+
+
 @pytest.mark.parametrize(
     "change", ["UPDATE wallets_operatoraction SET reason = ''", "DELETE FROM wallets_operatoraction"]
 )

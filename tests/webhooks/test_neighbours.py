@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from transfers import events
 from trusts import operations as trusts
+from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Wallet
 from wallets.states import EventType
@@ -181,6 +182,40 @@ def test_a_secret_that_was_replaced_signs_for_a_day(alice: Wallet) -> None:
         assert [each.previous_secret for each in deliveries.claim(healthy=1, failing=1)] == [secret]
 
 
+def with_another_manager(alice: Wallet, bob: Wallet) -> Webhook:
+    """A webhook of alice whose owner may send to her only, while another wallet manages her, and the owner another."""
+    carol, dora = (wallets.create_wallet(name=name) for name in ("carol", "dorothy"))
+    for actor, target, kind in (
+        (bob, alice, TrustRequestType.SEND),
+        (carol, alice, TrustRequestType.MANAGE),
+        (bob, dora, TrustRequestType.MANAGE),
+    ):
+        trust = trusts.request_trust(actor=actor, requestee=target.name, request_type=kind)
+        trusts.accept_trust(actor=target, trust_id=trust.id)
+    webhook = a_webhook(alice, owner=bob)
+    a_webhook(alice, owner=carol)
+    return webhook
+
+
+def test_a_webhook_whose_owner_has_not_this_power_over_this_wallet_gets_nothing(alice: Wallet, bob: Wallet) -> None:
+    FanOut.objects.create(id=1, number=0)
+    lost = with_another_manager(alice, bob)
+    held = {a_delivery(webhook).pk: webhook.pk for webhook in Webhook.objects.all()}
+
+    claims = deliveries.claim(healthy=10, failing=10)
+
+    assert [each.delivery_id for each in claims] == [key for key, webhook in held.items() if webhook != lost.pk]
+    wallets.record_events([(alice.pk, EventType.LOGIN, {})])
+    happened = events.events_between(wallet_ids=[alice.pk], after=0, upto=events.settled_number())[-1:]
+    operations._store(happened)
+    made = WebhookDelivery.objects.exclude(pk__in=held)
+    assert [each.webhook_id for each in made] == [each for each in held.values() if each != lost.pk]
+    assert operations.disable_without_control() == 1
+    assert list(Webhook.objects.filter(state="disabled").values_list("pk", "disabled_by")) == [
+        (lost.pk, "control_lost")
+    ]
+
+
 # What is claimed, beside what differs from it in one thing.
 @pytest.mark.parametrize(
     ("of_webhook", "of_delivery", "is_claimed"),
@@ -238,7 +273,7 @@ def test_of_failing_webhooks_and_of_others_as_many_are_claimed_as_there_is_room_
             ) == (set(WebhookDelivery.objects.filter(webhook__failing_since=None).order_by("due_at")[:4]))
     # Leases that ended take no room, and those that run do.
     WebhookDelivery.objects.update(lease_until=None)
-    one = WebhookDelivery.objects.filter(webhook__failing_since=None).order_by("webhook_id", "-due_at")[:3]
+    one = WebhookDelivery.objects.filter(webhook__failing_since=None).order_by("webhook_id", "due_at")[:3]
     WebhookDelivery.objects.filter(pk__in=[each.pk for each in one]).update(lease_until=FAR)
     assert len(deliveries.claim(healthy=100, failing=0)) == 12
     WebhookDelivery.objects.update(lease_until=PAST)
