@@ -13,17 +13,22 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from config.admin.actions import lockers as locker_actions
 from config.admin.actions import people as people_actions
 from config.admin.actions import transfers as transfer_actions
 from config.admin.actions import trusts as trust_actions
 from config.admin.actions import wallets as wallet_actions
 from config.admin.actions.base import AdminAction
 from config.admin.models import Session
+from lockers.models import Coin
+from lockers.states import CoinState
 from tests.admin.running import run
+from tests.lockers.stock import stock
 from tests.transfers import frames
 from tests.transfers.frames import World
 from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
+from wallets import operations as wallets
 from wallets.errors import NotPossible
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token
 from wallets.operator_log import Operator
@@ -158,3 +163,17 @@ def test_the_duration_that_is_shown_of_an_audit_is_that_of_the_last_one_that_end
         assert audit.snapshot(None, {}) == {"last_audit": run.pk}
         assert audit.why_not(olga, None) == ("an audit is running" if finished is None else "")
         assert said() == [f"The last audit took {seconds or 42} s."]
+
+
+@pytest.mark.parametrize(("to_fix", "unchecked"), [(1, 0), (0, 1), (2, 3), (0, 0)])
+def test_coins_to_fix_and_coins_to_check_are_each_a_reason(to_fix: int, unchecked: int, olga: User) -> None:
+    alice = wallets.create_wallet(name="alice")
+    stock(alice, *[0] * to_fix, state=CoinState.FRACKED)
+    Coin.objects.update(checked_at=timezone.now())
+    stock(alice, *[0] * unchecked)
+    stock(wallets.create_wallet(name="bobby"), 0, 0, state=CoinState.FRACKED)
+
+    assert shown(locker_actions.StartFix, alice) == {"coins_to_fix": to_fix, "coins_to_check": unchecked}
+    why = locker_actions.StartFix().why_not(olga, alice)
+    assert why == ("" if to_fix or unchecked else "all servers accept all of its free coins")
+    assert shown(locker_actions.CheckCoins, alice) == {"coins_to_check": to_fix + unchecked}

@@ -127,9 +127,30 @@ def _of_environment() -> Iterator[str]:
             yield f"config/environment.py {name} = {shown(field.default)}{limits}"
 
 
+def _of_settings() -> Iterator[str]:
+    for place in ("config/settings/base.py", "config/celery_settings.py"):
+        for node in ast.parse((ROOT / place).read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            if isinstance(node.value, ast.Dict):
+                parts = [(f"{name}[{ast.unparse(key)}]", value) for key, value in _items(node.value)]
+            else:
+                parts = [(name, node.value)]
+            for part, value in parts:
+                if part != "SPECTACULAR_SETTINGS" and any(_is_literal(each) for each in ast.walk(value)):
+                    yield f"{place} {part} = {ast.unparse(value)}"
+
+
+def _items(node: ast.Dict) -> Iterator[tuple[ast.expr, ast.expr]]:
+    return ((key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None)
+
+
 def numbers() -> list[str]:
     of_modules = (line for path in files("py") for line in _of_module(path))
-    return sorted({*of_modules, *(line for path in files("sql") for line in _of_sql(path)), *_of_environment()})
+    return sorted(
+        {*of_modules, *(line for path in files("sql") for line in _of_sql(path)), *_of_environment(), *_of_settings()}
+    )
 
 
 if __name__ == "__main__":
