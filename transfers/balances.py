@@ -129,6 +129,7 @@ def statement(
     start: datetime | None = None,
     end: datetime | None = None,
     limit: int,
+    offset: int = 0,
     after: Sequence[Any] | None = None,
 ) -> Statement:
     """
@@ -143,6 +144,7 @@ def statement(
         "start": start,
         "end": end,
         "fetch": limit,
+        "offset": offset,
         "after_at": after_at,
         "after_kind": after_kind,
         "after_number": after_number,

@@ -40,6 +40,7 @@ NOT_NAMING = {
     "transmit_code", "code", "receipt_id", "cursor", "id", "since", "task_id", "Idempotency-Key", "search",
     "order_by", "created_at_start_date", "created_at_end_date", "before", "after", "reference", "expires_at",
     "action_token", "created_since", "description", "message", "new_password", "old_password", "recipient_email", "url",
+    "at", "from", "to",
 }  # fmt: skip
 CREATING = {("POST", "/wallets"), ("POST", "/api/v1/wallets")}
 DESCRIPTION = api_description()

@@ -71,7 +71,7 @@ class Described(NamedTuple):
 def sample(name: str, annotation: Any) -> Any:
     """Return an argument, so that every parameter is sent."""
     options = typing.get_args(annotation)
-    if name in {"since", "created_since", "expires_at"}:
+    if name in {"since", "until", "at", "created_since", "expires_at"}:
         return datetime(2026, 1, 1, tzinfo=UTC)
     if name == "metadata":
         return {"shop": "north"}

@@ -207,6 +207,8 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/wallets/{wallet_id}/export"): ("/wallets/{alice}/export", None, (200, 403, 403, 403)),
     ("POST", "/wallets/{wallet_id}/dismiss"): ("/wallets/{alice}/dismiss", {"manager_wallet": "mona"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/pending-transfers"): ("/wallets/{alice}/pending-transfers", None, CONTROLLERS),
+    ("GET", "/wallets/{wallet_id}/balance"): ("/wallets/{alice}/balance", None, CONTROLLERS),
+    ("GET", "/wallets/{wallet_id}/statement"): ("/wallets/{alice}/statement", None, CONTROLLERS),
     ("POST", "/wallets/batch-create-wallet"): (
         "/wallets/batch-create-wallet", form("wallet_name\nsapling\n"), EVERYBODY,
     ),

@@ -3,7 +3,7 @@
 -- The days of the wallet say up to when there are enough lines. The first of them may have been read in part, so its
 -- lines do not count.
 WITH asked AS MATERIALIZED (
-    SELECT start, least(greatest(%(end)s::timestamptz, start), clock.now) AS until,
+    SELECT start, least(greatest(coalesce(%(end)s::timestamptz, 'infinity'), start), clock.now) AS until,
            greatest(%(after_at)s::timestamptz, start) AS page_start
       FROM (SELECT clock_timestamp() AS now) AS clock
      CROSS JOIN LATERAL (
@@ -19,7 +19,7 @@ WITH asked AS MATERIALIZED (
      WHERE wallet_id = %(wallet)s::uuid AND day >= (SELECT (page_start AT TIME ZONE 'UTC')::date FROM asked)
 ), ended AS MATERIALIZED (
     SELECT asked.*, least(until, (SELECT (min(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM counted
-                                   WHERE lines >= %(fetch)s::bigint)) AS page_end
+                                   WHERE lines >= %(fetch)s::bigint + %(offset)s::bigint)) AS page_end
       FROM asked
 ), period AS MATERIALIZED (
     SELECT ended.*, {opening} AS opening, {closing} AS closing, {page_balance} AS page_balance FROM ended
@@ -31,7 +31,7 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM line
      WHERE %(after_at)s::timestamptz IS NULL
         OR (at, kind, number) > (%(after_at)s::timestamptz, %(after_kind)s::integer, %(after_number)s::bigint)
-     ORDER BY at, kind, number LIMIT %(fetch)s::bigint
+     ORDER BY at, kind, number LIMIT %(fetch)s::bigint OFFSET %(offset)s::bigint
 )
 SELECT period.start, period.until, period.opening, period.closing,
        page.at, page.kind, page.number, page.tokens, page.balance, transfer.id, other.id, other.name

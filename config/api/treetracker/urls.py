@@ -6,6 +6,7 @@ from config.api.treetracker.action_token_views import ActionTokenDescriptionView
 from config.api.treetracker.bulk_views import BatchViewSet
 from config.api.treetracker.event_views import EventViewSet
 from config.api.treetracker.session_views import PasswordViewSet, SessionViewSet
+from config.api.treetracker.statement_views import StatementViewSet
 from config.api.treetracker.transfer_views import HistoryViewSet, PendingViewSet, TransferViewSet
 from config.api.treetracker.trust_views import TrustViewSet
 from config.api.treetracker.wallet_views import AuthViewSet, TokenViewSet, WalletViewSet
@@ -33,6 +34,8 @@ urlpatterns = [
     re_path(r"^wallets/batch-create-wallet/?$", BatchViewSet.as_view({"post": "create_wallets"})),
     re_path(r"^wallets/batch-transfer/?$", BatchViewSet.as_view({"post": "transfer"})),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/pending-transfers/?$", PendingViewSet.as_view({"get": "list"})),
+    re_path(r"^wallets/(?P<wallet_id>[^/]+)/balance/?$", StatementViewSet.as_view({"get": "balance"})),
+    re_path(r"^wallets/(?P<wallet_id>[^/]+)/statement/?$", StatementViewSet.as_view({"get": "statement"})),
     re_path(r"^events/?$", EventViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/transactions/?$", HistoryViewSet.as_view({"get": "list"})),
     re_path(r"^auth/?$", AuthViewSet.as_view({"post": "create"})),

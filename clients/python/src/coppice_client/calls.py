@@ -47,6 +47,8 @@ from coppice_client.types import (
     StatementLine,
     Task,
     Token,
+    TokenBalance,
+    TokenLine,
     Transfer,
     TransferState,
     Trust,
@@ -153,6 +155,28 @@ def describe_wallet(
     """Change what is said of a wallet. None leaves a text as it is."""
     body = _given(display_name=display_name, about=about)
     return _write("PATCH", "/wallets", wallet_id, key=idempotency_key, body=body)
+
+
+def token_balance(wallet_id: str, *, at: datetime | None = None) -> Call[TokenBalance]:
+    """How many tokens a wallet held just before a time, or holds now."""
+    return Call(Exchange("GET", _path("/wallets", wallet_id, "/balance"), query=_period(at=at)))
+
+
+def token_statement(
+    wallet_id: str, *, since: datetime | None = None, until: datetime | None = None, page_size: int = 100
+) -> Listing[TokenLine]:
+    """
+    What moved the tokens of a wallet, the oldest first: from `since` on and before `until`, by default all.
+
+    The balance before the first line is its `balance` less its `amount`.
+    """
+    period = _period(**{"from": since, "to": until})
+    return Listing(_path("/wallets", wallet_id, "/statement"), "lines", limit=page_size, **period)
+
+
+def _period(**moments: datetime | None) -> dict[str, str]:
+    """Return query parameters of times with microseconds: a boundary that is cut is another one."""
+    return {name: time_text(each, timespec="microseconds") for name, each in moments.items() if each is not None}
 
 
 def pending_sums(wallet_id: str) -> Call[PendingSums]:

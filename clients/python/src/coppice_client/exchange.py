@@ -299,15 +299,15 @@ def _as_text(value: object) -> str:
     return time_text(value) if isinstance(value, datetime) else str(value)
 
 
-def time_text(moment: datetime) -> str:
+def time_text(moment: datetime, *, timespec: str = "milliseconds") -> str:
     """
-    Return a time in ISO 8601.
+    Return a time in ISO 8601 with milliseconds, or as `datetime.isoformat` writes it with this `timespec`.
 
     :raises ValueError: it has no time zone
     """
     if moment.tzinfo is None:
         raise ValueError("A time needs a time zone")
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 class Following:

@@ -54,6 +54,25 @@ class SingleWallet(WalletWithTokens):
     wallet: str
 
 
+class TokenBalance(TypedDict):
+    """How many tokens a wallet held just before `at`."""
+
+    wallet_id: str
+    at: str
+    balance: int
+
+
+class TokenLine(TypedDict):
+    """What moved tokens into a wallet, or out of it if `amount` is negative. Issued tokens have no transfer."""
+
+    at: str
+    type: Literal["issued", "received", "sent"]
+    amount: int
+    balance: int
+    transfer_id: str | None
+    counterparty: str | None
+
+
 class LoginSession(TypedDict):
     """A login of the caller's wallet that is valid. `is_current`: it is that of the client's bearer token."""
 
