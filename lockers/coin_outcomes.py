@@ -246,6 +246,17 @@ def coins_text(units: int) -> str:
     return f"{format_amount(units)} CloudCoin"
 
 
+def grouped_coins_text(units: int) -> str:
+    """
+    Return the same with thousands separators, for the pages of operators. Messages of the API have none.
+
+    >>> grouped_coins_text(1234 * 10**8 + 5 * 10**7)
+    '1,234.5 CloudCoin'
+    """
+    whole, point, part = format_amount(units).partition(".")
+    return f"{int(whole):,}{point}{part} CloudCoin"
+
+
 def amount_verb(units: int, one: str = "is", many: str = "are") -> str:
     """Return the form of a verb that follows `coins_text(units)`: singular for exactly 1 CloudCoin."""
     return verb(1 if units == UNITS_PER_COIN else 2, one, many)

@@ -65,7 +65,7 @@ def of(task: LockerTask) -> Remaining:
 
 
 def _unknown(coins: int, units: int) -> str:
-    return f"{counted(coins, 'coin')}, worth {coin_outcomes.coins_text(units)}, {verb(coins)} in limbo"
+    return f"{counted(coins, 'coin')}, worth {coin_outcomes.grouped_coins_text(units)}, {verb(coins)} in limbo"
 
 
 def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
@@ -84,7 +84,8 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
             units = task.amount - _units(task, CoinState.LOCKED, CoinState.SENT, CoinState.COUNTERFEIT)
             if units <= 0:
                 return nothing()
-            worth, were, are = coin_outcomes.coins_text(units), amount_verb(units, "was", "were"), amount_verb(units)
+            worth = coin_outcomes.grouped_coins_text(units)
+            were, are = amount_verb(units, "was", "were"), amount_verb(units)
             todo = f"{worth} {were} not stored and {are} back in the wallet: put {worth} again"
             later = LockerTask.objects.filter(
                 wallet_id=task.wallet_id, kind=TaskKind.PUT, amount=task.amount, created_at__gt=task.created_at
@@ -93,7 +94,7 @@ def _left_of(task: LockerTask, unknown: Remaining) -> Remaining:
         case TaskKind.BREAK:
             if not failed or task.amount is None:
                 return nothing()
-            return left(f"1 coin of {coin_outcomes.coins_text(task.amount)} was not broken: break one again")
+            return left(f"1 coin of {coin_outcomes.grouped_coins_text(task.amount)} was not broken: break one again")
         case TaskKind.TAKE:
             if "payment_request" in task.plan:
                 return nothing("the payer's code is not kept: who pays sends it again" if failed else "")

@@ -1,6 +1,6 @@
 """The pages of user accounts, in place of Django's. Django imports this module, and with it all pages."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 
@@ -26,6 +26,7 @@ from config.admin.confirmation import operator_of
 from config.admin.csv_export import attributes
 from config.admin.models import SecondFactor
 from config.admin.templatetags import formats
+from wallets.wording import counted
 
 admin.site.unregister([User, Group])
 
@@ -91,7 +92,7 @@ class PersonPage(base.LedgerPage):
     def detail(self, request: HttpRequest, row: User) -> dict[str, Any]:
         about = second_factor.about(row)
         told = (
-            f"since {about['since']:%Y-%m-%d}, {about['recovery_codes_left']} recovery codes left"
+            f"since {about['since']:%Y-%m-%d}, {counted(cast(int, about['recovery_codes_left']), 'recovery code')} left"
             if about["second_factor"]
             else "none" + (", and the role must have one" if second_factor.is_obligatory(row) else "")
         )

@@ -29,7 +29,7 @@ def _words(values: Any) -> list[tuple[str, str]]:
 def _workers(attempt: int) -> str:
     if attempt < 2:
         return "1" if attempt else "none yet"
-    return f"{attempt}, one after the other"
+    return f"{attempt:,}, one after the other"
 
 
 def _settled(task: LockerTask) -> list[Fact]:
@@ -341,7 +341,7 @@ class CoinPage(base.LedgerPage):
             "facts": [
                 Fact("state", formats.pill(row.state), note=reports.COIN_WORDS[CoinState(row.state)]),
                 Fact("value", formats.denomination(row.denomination)),
-                Fact("serial number", row.serial_number),
+                Fact("serial number", str(row.serial_number)),
                 Fact("wallet", link(row.wallet)),
                 Fact("servers", f"{row.passes} of 25 accept it", note=_servers_needed(row)),
                 Fact(

@@ -92,7 +92,7 @@ def of_server(server: ServerStatus, *, now: datetime) -> Cell:
     name = f"RAIDA {server.raida}"
     if server.is_silent:
         why = (
-            f"silent {server.silences} times in a row"
+            f"silent {server.silences:,} times in a row"
             if server.silences > 1
             else f"silent ({server.outcome or 'to a task'})"
         )

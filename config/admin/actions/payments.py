@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, Values
 from lockers import payment_ledger, payment_requests
-from lockers.coin_outcomes import coins_text
+from lockers.coin_outcomes import grouped_coins_text as coins_text
 from lockers.models import PaymentRequest
 from lockers.operations import payment_requests as operations
 from lockers.states import PAYABLE

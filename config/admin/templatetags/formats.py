@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from lockers.raida.coins import value_of
+from wallets import wording
 
 register = template.Library()
 
@@ -112,9 +113,27 @@ def coins(units: int | None) -> str:
 
 
 @register.filter
+def worth(units: int | None) -> str:
+    """Return an amount in units of 10^-8 coins with its noun."""
+    return f"{coins(units)} {'coin' if units == _UNITS_PER_COIN else 'coins'}"
+
+
+@register.filter
 def number(value: int | None) -> str:
     """Return a number with thousands separators."""
     return "–" if value is None else f"{value:,}"
+
+
+@register.filter
+def grouped(value: object) -> object:
+    """Return an integer with thousands separators, and any other value as it is."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@register.filter
+def counted(value: int, noun: str) -> str:
+    """Return a number with its noun: `"token"`, or `"delivery,deliveries"`."""
+    return wording.counted(value, *noun.split(","))
 
 
 @register.filter
