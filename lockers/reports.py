@@ -272,6 +272,13 @@ def coins_of_task(*, task_id: UUID) -> list[CoinCount]:
     )
 
 
+def coins_as_ended(*, task_id: UUID) -> list[CoinCount]:
+    """Return the coins of a task that has ended, by the state in which it left them."""
+    return _counted(
+        "SELECT state, denomination, count(*) FROM lockers_receiptline WHERE task_id = %(id)s GROUP BY 1, 2", task_id
+    )
+
+
 def coins_of_locker(*, locker_id: UUID) -> list[CoinCount]:
     """Return the coins that were put into a locker, by their present state."""
     return _counted(

@@ -32,6 +32,12 @@ def _workers(attempt: int) -> str:
     return f"{attempt:,}, one after the other"
 
 
+def _title(task: LockerTask) -> str:
+    """Return kind, wallet, amount and tag."""
+    amount = "" if task.amount is None else f": {formats.worth(task.amount)}"
+    return f"{task.kind.capitalize()} of {task.wallet.name}{amount}" + (f", “{task.tag}”" if task.tag else "")
+
+
 def _settled(task: LockerTask) -> list[Fact]:
     if task.settled_by is None or task.settled_at is None:
         return []
@@ -102,7 +108,7 @@ class LockerTaskPage(base.LedgerPage):
     @admin.display(description="progress")
     def bar(self, task: LockerTask) -> SafeString:
         if task.state != TaskState.RUNNING:
-            return format_html("{} %", task.progress)
+            return SafeString("–")
         return format_html(
             '<progress max="100" value="{}" aria-label="progress of the task"></progress> {} %',
             task.progress,
@@ -117,7 +123,7 @@ class LockerTaskPage(base.LedgerPage):
     def detail(self, request: HttpRequest, row: LockerTask) -> dict[str, Any]:
         progress = reports.progress_of([row.pk])[0]
         return {
-            "title": f"{row.kind.capitalize()} of {row.wallet.name}",
+            "title": _title(row),
             "progress": progress,
             "cells": server_grid.of_board(progress.board),
             "advice": retry_plan.advice(row, now=timezone.now()),
@@ -125,6 +131,7 @@ class LockerTaskPage(base.LedgerPage):
                 (attempt, server_grid.of_answers(attempt.answers)) for attempt in reports.attempts_of(task_id=row.pk)
             ],
             "coins": reports.coins_of_task(task_id=row.pk),
+            "coins_then": reports.coins_as_ended(task_id=row.pk),
             "result": reports.result_of(row),
             "legend": server_grid.ANSWER_LEGEND,
             "live_url": reverse("admin:live"),

@@ -35,7 +35,11 @@
       cell.querySelector(".said").textContent = title;
     });
     const done = row.querySelector("[data-when-done]");
-    if (done && task.state !== "running") done.hidden = false;
+    if (task.state === "running") return;
+    // A task that has ended has no progress: "92 %" beside "error" would be neither.
+    const meanwhile = row.querySelector("[data-while-running]");
+    if (meanwhile) meanwhile.hidden = true;
+    if (done) done.hidden = false;
   };
 
   const ask = async () => {
