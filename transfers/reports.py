@@ -84,15 +84,15 @@ def days(*, since: date) -> list[Day]:
 
 
 def latest_transfers(*, wallet_id: UUID, limit: int) -> list[Transfer]:
-    """Return the newest transfers out of or into a wallet, with the names of both sides."""
+    """Return the newest transfers out of or into a wallet, with the names of both sides and of who asked."""
     sides = [
         Transfer.objects.filter(**{side: wallet_id}).order_by("-number").values("number")[:limit]
         for side in ("source_id", "destination_id")
     ]
     return list(
         Transfer.objects.filter(Q(number__in=sides[0]) | Q(number__in=sides[1]))
-        .select_related("source", "destination")
-        .defer("source__password", "destination__password")
+        .select_related("source", "destination", "originator")
+        .defer("source__password", "destination__password", "originator__password")
         .order_by("-number")[:limit]
     )
 

@@ -8,10 +8,11 @@ from uuid import UUID
 from django.db.models import Q
 
 from trusts.models import Trust, TrustChange
-from trusts.states import OPEN, TrustType
+from trusts.states import OPEN, TrustState, TrustType
+from wallets.models import Wallet
 
 # More would make the diagram unreadable.
-NEIGHBOURS_SHOWN: Final = 24
+NEIGHBOURS_SHOWN: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Neighbour:
     name: str
     says: str
     state: str
+    # The wallet that was logged in when the trust was requested.
+    asker: str
     # Whether the given wallet holds the power.
     goes_out: bool
 
@@ -39,19 +42,37 @@ def meaning(trust: Trust) -> str:
 
 
 def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
-    """Return the wallets that share an open trust with this one, the oldest trust first; at most 25, one too many."""
+    """Return the wallets that share an open trust with this one, the oldest trust first; at most 31, one too many."""
     found = (
         Trust.objects.filter(Q(actor_id=wallet_id) | Q(target_id=wallet_id), state__in=OPEN, number__gt=0)
-        .select_related("actor", "target")
-        .only("id", "state", "type", "holder_id", "actor__name", "target__name")
+        .select_related("actor", "target", "originator")
+        .only("id", "state", "type", "holder_id", "actor__name", "target__name", "originator__name")
         .order_by("number")[: NEIGHBOURS_SHOWN + 1]
     )
     result = []
     for trust in found:
         other = trust.target if trust.actor_id == wallet_id else trust.actor
         goes_out = trust.holder_id == wallet_id
-        result.append(Neighbour(trust.pk, other.pk, other.name, meaning(trust), trust.state, goes_out))
+        result.append(
+            Neighbour(trust.pk, other.pk, other.name, meaning(trust), trust.state, trust.originator.name, goes_out)
+        )
     return result
+
+
+def managed_by(*, wallet_id: UUID, limit: int) -> Sequence[Wallet]:
+    """Return the wallets that this one manages now, by name: at most `limit`. Only id and name are loaded."""
+    held = Trust.objects.filter(
+        holder_id=wallet_id, state=TrustState.TRUSTED, type=TrustType.MANAGE, managed_created_at__isnull=False
+    )
+    # Two trusts may give the same power.
+    found = held.order_by("managed_name", "subject_id").values_list("subject_id", "managed_name").distinct()[:limit]
+    return [Wallet(pk=subject_id, name=name or "") for subject_id, name in found]
+
+
+def managers_of(*, wallet_id: UUID) -> Sequence[Wallet]:
+    """Return the wallets that manage this one now, by name. Only id and name are loaded."""
+    held = Trust.objects.filter(subject_id=wallet_id, state=TrustState.TRUSTED, type=TrustType.MANAGE)
+    return list(Wallet.objects.filter(pk__in=held.values("holder_id")).only("id", "name").order_by("name_key"))
 
 
 def changes_of(*, trust_id: UUID) -> Sequence[TrustChange]:

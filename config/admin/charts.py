@@ -87,42 +87,47 @@ class Spoke:
     goes_out: bool
 
 
-_MIDDLE: Final = (300, 150)
-_REACH: Final = (210, 118)
+# The picture has a column of names on each side of the middle, so that names never meet. In its own units.
+_WIDTH: Final = 720
+_EDGE: Final = 236
+_ROW: Final = 22
+_LEAST_HEIGHT: Final = 120
+# Characters that fit into a column, and into the middle.
+_NAME_LENGTH: Final = 32
+_MIDDLE_LENGTH: Final = 16
+_GAP_TO_NAME: Final = 6
 
 
 def around(middle: str, spokes: Sequence[Spoke], *, label: str) -> SafeString:
-    """Return a graph with one name in the centre, the others around it, and an arrow for each spoke."""
+    """Return a graph with one name in the centre, the others in a column on each side, and an arrow for each spoke."""
+    left, right = spokes[: (len(spokes) + 1) // 2], spokes[(len(spokes) + 1) // 2 :]
+    height = max(_ROW * len(left) + _ROW, _LEAST_HEIGHT)
+    half = len(_cut(middle, _MIDDLE_LENGTH)) * 4.5 + 8
     drawn = []
-    for place, spoke in enumerate(spokes):
-        angle = 2 * math.pi * place / len(spokes) - math.pi / 2
-        x, y = _MIDDLE[0] + _REACH[0] * math.cos(angle), _MIDDLE[1] + _REACH[1] * math.sin(angle)
-        near, far = (0.24, 0.8) if spoke.goes_out else (0.8, 0.24)
-        begin, end = (
-            (_MIDDLE[0] + (x - _MIDDLE[0]) * part, _MIDDLE[1] + (y - _MIDDLE[1]) * part) for part in (near, far)
-        )
-        drawn.append(
-            (
-                spoke.says,
-                spoke.css,
-                _path(begin, end),
-                f"{x:.1f}",
-                f"{y + 4:.1f}",
-                _cut(spoke.name),
-            )
-        )
+    for side, column in ((-1, left), (1, right)):
+        name_at = _EDGE if side < 0 else _WIDTH - _EDGE
+        near = (_WIDTH / 2 + side * half, height / 2)
+        for place, spoke in enumerate(column):
+            y = height / 2 + (place - (len(column) - 1) / 2) * _ROW
+            far = (name_at - side * _GAP_TO_NAME, y)
+            begin, end = (near, far) if spoke.goes_out else (far, near)
+            anchor = "end" if side < 0 else "start"
+            name = _cut(spoke.name, _NAME_LENGTH)
+            drawn.append((spoke.says, spoke.css, _path(begin, end), name_at, f"{y + 4:.1f}", anchor, name))
     return format_html(
-        '<svg class="around-picture" role="img" aria-label="{}" viewBox="0 0 600 300">{}'
+        '<svg class="around-picture" role="img" aria-label="{}" viewBox="0 0 {} {}">{}'
         '<text class="middle" x="{}" y="{}" text-anchor="middle">{}</text></svg>',
         label,
+        _WIDTH,
+        height,
         format_html_join(
             "",
-            '<g><title>{}</title><path class="{}" d="{}"></path><text x="{}" y="{}" text-anchor="middle">{}</text></g>',
+            '<g><title>{}</title><path class="{}" d="{}"></path><text x="{}" y="{}" text-anchor="{}">{}</text></g>',
             drawn,
         ),
-        _MIDDLE[0],
-        _MIDDLE[1] + 5,
-        _cut(middle),
+        _WIDTH // 2,
+        f"{height / 2 + 5:.1f}",
+        _cut(middle, _MIDDLE_LENGTH),
     )
 
 
@@ -134,5 +139,7 @@ def _path(begin: tuple[float, float], end: tuple[float, float]) -> str:
     return f"M{begin[0]:.1f} {begin[1]:.1f}L{end[0]:.1f} {end[1]:.1f} {strokes}"
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+def _cut(name: str, length: int) -> str:
+    """Return a name of at most `length` characters. Both ends stay: names of one kind often begin alike."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[: length - half]}…{name[1 - half :]}"

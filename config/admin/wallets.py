@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from config.admin import action_tokens, base, charts
@@ -30,6 +31,7 @@ from wallets.states import AuditResult, OperatorVerb
 _ABOUT_SHOWN: Final = 500
 # The characters of a secret that are stored.
 _STORED: Final = 6
+MANAGED_SHOWN: Final = 50
 
 
 @admin.register(Wallet)
@@ -89,6 +91,9 @@ class WalletPage(base.LedgerPage):
         counts = counters.token_counts([row.pk])[row.pk]
         contents = lockers.contents_of(wallet_list=[row])[0]
         neighbours = trusts.neighbours(wallet_id=row.pk)
+        managed = trusts.managed_by(wallet_id=row.pk, limit=MANAGED_SHOWN + 1)
+        managers = trusts.managers_of(wallet_id=row.pk)
+        held = counters.token_counts([wallet.pk for wallet in managed[:MANAGED_SHOWN]])
         keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])
         for key in keys:
             key.validity = validity(key)  # type: ignore[attr-defined]
@@ -100,7 +105,10 @@ class WalletPage(base.LedgerPage):
             "grades": [(name.replace("_", " "), *each) for name, each in contents.grades.items() if each[0]],
             "checks": coins_overview.checks_of(wallet_id=row.pk),
             "denominations": sorted(contents.denominations.items(), reverse=True),
-            "neighbours": neighbours,
+            "neighbours": neighbours[: trusts.NEIGHBOURS_SHOWN],
+            "neighbours_are_more": len(neighbours) > trusts.NEIGHBOURS_SHOWN,
+            "managed": [(wallet, held[wallet.pk].total) for wallet in managed[:MANAGED_SHOWN]],
+            "managed_are_more": len(managed) > MANAGED_SHOWN,
             "picture": _picture(row, neighbours),
             "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
             "claim_links": action_tokens.latest_of(row.pk, limit=10),
@@ -116,8 +124,9 @@ class WalletPage(base.LedgerPage):
             },
             "facts": [
                 Fact("id", row.pk),
-                *([Fact("display name", row.display_name)] if row.display_name else []),
-                *([_about(row)] if row.about else []),
+                Fact("display name", row.display_name or "–"),
+                _about(row),
+                Fact("managed by", format_html_join(", ", "{}", ((link(each),) for each in managers)) or "no wallet"),
                 # As text: a partner or an import chose the address, and the operator's browser should not ask for it.
                 *(Fact(name, url) for name, url in (("logo", row.logo_url), ("cover", row.cover_url)) if url),
                 Fact(
@@ -133,7 +142,7 @@ class WalletPage(base.LedgerPage):
 
 def _about(wallet: Wallet) -> Fact:
     note = f"the first {_ABOUT_SHOWN:,} of {len(wallet.about):,} characters" if len(wallet.about) > _ABOUT_SHOWN else ""
-    return Fact("about", wallet.about[:_ABOUT_SHOWN] + "…" * bool(note), note=note)
+    return Fact("about", wallet.about[:_ABOUT_SHOWN] + "…" * bool(note) or "–", note=note)
 
 
 def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeString:
@@ -212,9 +221,18 @@ class TokenPage(base.LedgerPage):
                 Fact("holder", link(row.wallet)),
                 Fact("state", "free") if row.transfer_pending_id is None else _reserved(row.transfer_pending_id),
                 Fact("issued", formats.full(row.created_at), note=formats.ago(row.created_at)),
+                _issuer(row),
                 Fact("moved", f"{row.moves:,} times" if row.moves != 1 else "once"),
             ],
         }
+
+
+def _issuer(row: Any) -> Fact:
+    """Return who issued a token; the actions of operators on it and on its issue are loaded."""
+    act = next((each for each in row.operator_actions if each.verb == OperatorVerb.ISSUED_TOKENS), None)
+    if act is None:
+        return Fact("issued by", "not recorded", note="by a command on the server, or an import")
+    return Fact("issued by", link(act, act.staff.get_username()), note=act.reason)
 
 
 def _reserved(reserved_by: Any) -> Fact:
