@@ -182,6 +182,8 @@ def _order_by_index(sort: _Sort) -> list_pages.Order | None:
         return list_pages.Order(by_time=True, groups="waiting", is_descending=True)
     if sort.keys == (SORT_KEYS["created_at"],):
         return list_pages.Order(by_time=True, is_descending=sort.is_descending)
+    if sort.keys == (SORT_KEYS["id"],):
+        return list_pages.Order(by_id=True, is_descending=sort.is_descending)
     if sort.keys == (SORT_KEYS["state"],):
         return list_pages.Order(groups="state", is_descending=sort.is_descending)
     return None
@@ -364,7 +366,9 @@ def transfers_visible_to(
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
     order = _order_by_index(sort) if not is_of_terms_or_others else None
-    if order is None:
+    # Few of them are among the next ones of the primary key.
+    is_rare = has_dates or state not in {None, TransferState.COMPLETED}
+    if order is None or (order.by_id and is_rare):
         return wallet_queries.read_page(full, limit=limit, arguments=arguments)
     return list_pages.read_page(
         list_pages.List(

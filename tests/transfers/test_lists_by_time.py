@@ -1,7 +1,7 @@
 """
-Lists by time, and with dates, are read by number: right whatever the times are.
+Lists by time, with dates and by id are read by an index of each transfer: right whatever the times are.
 
-They are read whole only where the times are in disorder.
+They are read whole only where the times are in disorder, or the ids are those of a few among many.
 """
 
 import random
@@ -40,6 +40,7 @@ def small_margin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(list_pages, "SPAN", 8)
     monkeypatch.setattr(list_counts, "SPAN", 8)
     monkeypatch.setattr(list_pages, "_BY_TIME", OptimisticPage())
+    monkeypatch.setattr(list_pages, "_BY_ID", OptimisticPage())
     list_pages._page.cache_clear()
     yield
     list_pages._page.cache_clear()
@@ -79,6 +80,10 @@ def expected(
             return TransferState.values.index(row.state)
         return -2 if row.state == "completed" else int(row.destination_id in mine) - 1
 
+    if sort_by == "id":
+        rows.sort(key=lambda row: row.pk.int, reverse=is_descending)
+        return [str(row.pk) for row in rows]
+
     def key(row: Transfer) -> tuple[Any, ...]:
         places = (place(row),) if waiting_first or sort_by == "state" else ()
         at = (row.created_at,) if waiting_first or sort_by == "created_at" else ()
@@ -101,6 +106,7 @@ def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], lis
                 counts=True,
             )
         list_pages._BY_TIME._misses.clear()
+        list_pages._BY_ID._misses.clear()
         by_number.append(len(captured) == 1)
         ids += [row["id"] for row in orjson.loads(f"[{page.json}]")]
         assert page.total is not None
@@ -252,3 +258,29 @@ def test_with_too_many_transfers_since_the_checkpoint_the_list_is_read_whole(
     assert list_counts.roll_up()
     ids, by_number, _ = walked(alice, 7, **order)
     assert (ids, all(by_number)) == (whole, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_descending", [False, True])
+def test_each_page_by_id_is_the_model(alice: Caller, carol: Caller, sapling: Wallet, is_descending: bool) -> None:
+    """Of a reader with most of the transfers by the primary key; of one with few, and without kept counts, whole."""
+    trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
+    plant(alice, carol, [DAY] * 100)
+    order = {"sort_by": "id", "is_descending": is_descending}
+    mine = {alice.wallet.pk, sapling.pk}
+    whole = expected(mine, **order)
+
+    ids, by_key, total = walked(alice, 7, **order)
+    assert (ids, any(by_key), total) == (whole, False, len(whole))
+    assert list_counts.roll_up()
+    plant(alice, carol, [DAY] * 60)
+    whole = expected(mine, **order)
+    ids, by_key, total = walked(alice, 7, **order)
+    assert (ids, all(by_key), total) == (whole, True, len(whole))
+    ids, by_key, _ = walked(alice, len(whole) - 1, **order)
+    assert (ids, by_key[0]) == (whole, False)
+    for state in ("completed", "pending"):
+        of_state = {str(pk) for pk in Transfer.objects.filter(state=state).values_list("pk", flat=True)}
+        assert walked(alice, 7, **order, state=state)[0] == [each for each in whole if each in of_state]
+    assert walked(alice, 7, **order, until=DAY)[0] == []
+    assert walked(alice, 7, **order, since=DAY)[0] == whole
