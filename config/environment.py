@@ -145,6 +145,13 @@ class Environment(BaseSettings):
         default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
     )
 
+    request_log_days: int = Field(
+        default=7, ge=0, le=366, description="days for which requests are shown in the admin, today included; 0: none"
+    )
+    request_log_megabytes: int = Field(
+        default=2000, ge=10, le=1_000_000, description="size from which on the oldest of these days are dropped"
+    )
+
     webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
         default=[],
         description="private networks to which webhooks may be sent, also over plain HTTP, comma separated; by default"

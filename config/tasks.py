@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from config.admin import alerts, notices
-from config.ops import audits
+from config.ops import audits, request_log
 from config.ops.redis_status import record_heartbeat
 from wallets import errors
 from wallets import operations as wallets
@@ -26,6 +26,12 @@ def purge_expired() -> None:
     counts = wallets.purge_expired()
     log.info("%d stored responses and %d bearer tokens deleted", counts["answers"], counts["bearer_tokens"])
     log.info("%d alerts deleted", alerts.purge())
+
+
+@shared_task(name="config.tidy_requests")
+def tidy_requests() -> None:
+    """Create the next partitions of the request log, and drop the oldest."""
+    request_log.tidy()
 
 
 # Longer limits than those of other tasks, below the visibility timeout of the broker.

@@ -17,6 +17,7 @@ from config.admin import alert_pages as _alert_pages  # noqa: F401
 from config.admin import base, people, roles, second_factor, sessions
 from config.admin import lockers as _lockers  # noqa: F401
 from config.admin import payments as _payments  # noqa: F401
+from config.admin import requests as _requests  # noqa: F401
 from config.admin import transfers as _transfers  # noqa: F401
 from config.admin import trusts as _trusts  # noqa: F401
 from config.admin import wallets as _wallets  # noqa: F401

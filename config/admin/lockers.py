@@ -15,6 +15,7 @@ from config.admin import base, server_grid
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link
+from config.admin.requests import requests_fact
 from config.admin.templatetags import formats
 from lockers import locker_expiry, reports, retry_plan
 from lockers.locker_expiry import Outcome
@@ -161,6 +162,11 @@ class LockerTaskPage(base.LedgerPage):
                 *_settled(row),
                 *([Fact("seen", formats.full(row.seen_at), note=formats.ago(row.seen_at))] if row.seen_at else []),
                 Fact("workers", _workers(row.attempt)),
+                *(
+                    requests_fact(request, "request", row.request_id, row.created_at, request_id=row.request_id)
+                    if row.request_id
+                    else ()
+                ),
                 Fact("receipt", row.receipt_id),
                 Fact("id", row.pk),
             ],

@@ -1,4 +1,4 @@
-"""The admin's tables: sessions, second factors, recovery codes, alerts and backups."""
+"""The admin's tables: sessions, second factors, recovery codes, alerts, backups and the request log."""
 
 import uuid
 from datetime import datetime
@@ -9,6 +9,9 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+
+from config.ops import request_log
+from wallets.models import ApiKey, Wallet
 
 
 class Session(models.Model):
@@ -189,3 +192,74 @@ class Backup(models.Model):
     def latest(cls) -> datetime | None:
         """Return when the data of the last backup was read, or None without one."""
         return cls.objects.order_by("-made_at").values_list("made_at", flat=True).first()
+
+
+class Request(models.Model):
+    """
+    A request that was answered. `config.ops.request_log` writes and drops the rows.
+
+    The table has a partition for each day, by `id`, which is the time. Foreign keys have no constraints: each would
+    lock the row of a busy wallet for every request.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    method = models.CharField(max_length=7)
+    # The pattern of the path, as in metrics and logs.
+    route = models.CharField(max_length=200)
+    status = models.SmallIntegerField()
+    milliseconds = models.FloatField()
+    client = models.CharField(max_length=45, blank=True)
+    api_key = models.ForeignKey(
+        ApiKey, on_delete=models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.DO_NOTHING, null=True, related_name="+", db_constraint=False, db_index=False
+    )
+    # The operator, of a page of the admin.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    # The name of the error, in `config.api.error_codes`.
+    error = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        # In each index the newest is read first. Requests that were refused or failed are few, and what readers look
+        # for.
+        indexes = [
+            models.Index(fields=["api_key", "id"], condition=Q(api_key__isnull=False), name="request_by_key"),
+            models.Index(fields=["wallet", "id"], condition=Q(wallet__isnull=False), name="request_by_wallet"),
+            models.Index(fields=["route", "id"], name="request_by_route"),
+            models.Index(fields=["request_id"], name="request_by_request_id"),
+            models.Index(fields=["status", "id"], condition=Q(status__gte=300), name="request_by_status"),
+            models.Index(fields=["error", "id"], condition=~Q(error=""), name="request_by_error"),
+            *(
+                models.Index(
+                    fields=["id"], condition=Q(status__gte=first, status__lt=first + 100), name=f"request_{first}"
+                )
+                for first in (300, 400, 500)
+            ),
+            models.Index(
+                fields=["api_key", "id"],
+                condition=Q(api_key__isnull=False, status__gte=400),
+                name="request_refused_by_key",
+            ),
+            models.Index(
+                fields=["wallet", "id"],
+                condition=Q(wallet__isnull=False, status__gte=400),
+                name="request_refused_by_wallet",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"
+
+    @property
+    def at(self) -> datetime:
+        """When it was answered."""
+        return request_log.time_of(self.id)

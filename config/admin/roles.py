@@ -33,6 +33,7 @@ _VIEWS: Final = (
     "webhooks.view_webhook",
     "webhooks.view_webhookdelivery",
     "desk.view_alert",
+    "desk.view_request",
 )
 _ACTS: Final = (
     "wallets.act_create_wallet",

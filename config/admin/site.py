@@ -35,6 +35,7 @@ _AROUND: Final[Sequence[str]] = (
     "desk.alert",
     "wallets.apikey",
     "wallets.bearertoken",
+    "desk.request",
     "wallets.auditrun",
     "wallets.operatoraction",
     "auth.user",

@@ -12,6 +12,7 @@ from config.admin import base
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
+from config.admin.requests import requests_fact
 from config.admin.templatetags import formats
 from transfers import reports
 from transfers.models import Transfer
@@ -148,6 +149,10 @@ class TransferPage(base.LedgerPage):
                 Fact("reserved now", f"{row.reserved_count:,}"),
                 Fact("moved", f"{row.moved_count:,}"),
                 *terms_facts(row),
+                *requests_fact(
+                    request, "requests", "requests of its originator around that time", row.created_at,
+                    wallet=row.originator_id,
+                ),
                 Fact("id", row.pk),
             ],
-        }
+        }  # fmt: skip

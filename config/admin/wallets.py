@@ -15,6 +15,7 @@ from config.admin import action_tokens, base, charts
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url, page_url
+from config.admin.requests import requests_fact
 from config.admin.templatetags import formats
 from lockers import queries as lockers
 from lockers import reports as coins_overview
@@ -136,6 +137,8 @@ class WalletPage(base.LedgerPage):
                     else "none: only a manager can act for it",
                 ),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
+                *requests_fact(request, "refused", "its requests that were refused", wallet=row.pk, status="refused"),
+                *requests_fact(request, "requests", "all its requests", wallet=row.pk),
             ],
         }
 
@@ -309,6 +312,8 @@ class ApiKeyPage(KeyPage):
                 Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
                 Fact("batches", "may send batches" if row.batch_access else "may send no batches"),
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
+                *requests_fact(request, "refused", "its requests that were refused", api_key=row.pk, status="refused"),
+                *requests_fact(request, "requests", "all its requests", api_key=row.pk),
                 Fact("expires", formats.full(row.expires_at) or "never"),
                 Fact("revoked", formats.full(row.revoked_at) or "no"),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
@@ -496,7 +501,11 @@ class OperatorActionPage(base.LedgerPage):
                 ),
                 Fact("why", row.reason or "–"),
                 Fact("when", formats.full(row.created_at), note=formats.ago(row.created_at)),
-                Fact("request", row.request_id or "–"),
+                *(
+                    requests_fact(request, "request", row.request_id, request_id=row.request_id)
+                    if row.request_id
+                    else [Fact("request", "–")]
+                ),
             ],
         }
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 from django.http import HttpRequest, HttpResponse
 
+from config.ops import request_log
 from config.web.addresses import client_address
 
 NAME: Final = "coppice.access"
@@ -53,9 +54,7 @@ def write_request(request: HttpRequest, response: HttpResponse, *, method: str, 
 def write(
     *, request_id: str | None, method: str, route: str, status: int, seconds: float, client: str, **more: Any
 ) -> None:
-    """Write one line, if the log level includes INFO."""
-    if not _log.isEnabledFor(logging.INFO):
-        return
+    """Write one line, if the log level includes INFO, and record it in the request log, if that is on."""
     line = {
         "timestamp": datetime.now(UTC),
         "level": "info",
@@ -69,6 +68,9 @@ def write(
         "client": client,
         **more,
     }
+    request_log.record(line)
+    if not _log.isEnabledFor(logging.INFO):
+        return
     try:
         os.write(_STDERR, orjson.dumps(line, option=_OPTIONS))
     except OSError:

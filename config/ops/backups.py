@@ -42,7 +42,7 @@ from psycopg import pq
 from config.admin.models import Backup
 from config.dev.private_servers import postgres_on_the_machine, version_of, wheel_directory
 from config.environment import ROOT
-from config.ops import audits
+from config.ops import audits, request_log
 from config.postgresql.sessions import Pooled
 from lockers import restore as recovery
 from wallets import errors, images
@@ -174,6 +174,7 @@ def _write(directory: Path) -> Manifest:
         _run(
             program,
             "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={dump}",
+            f"--exclude-table-data={request_log.TABLE}*",
         )  # fmt: skip
     dump.chmod(0o600)
     manifest = Manifest(
@@ -354,7 +355,12 @@ def _counts() -> dict[str, int]:
     """Count the rows of every table, in one statement. The caller has opened a transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = on")
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+        # The request log is not in backups.
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT starts_with(tablename, %s)"
+            " ORDER BY tablename",
+            [request_log.TABLE],
+        )
         tables = [row[0] for row in cursor.fetchall()]
         quote = connection.ops.quote_name
         counts = [f"SELECT {place}, count(*) FROM {quote(table)}" for place, table in enumerate(tables)]  # noqa: S608

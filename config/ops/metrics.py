@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from config.ops import redis_status, request_metrics
+from config.ops import redis_status, request_log, request_metrics
 from config.web.addresses import client_address
 from lockers import reports
 from lockers.models import LockerTask
@@ -108,6 +108,11 @@ def _requests() -> Iterator[Metric]:
         seconds.add_metric([kind.method, kind.route], reached, sum_value=kind.seconds)
     yield count
     yield seconds
+    yield CounterMetricFamily(
+        "coppice_requests_not_recorded",
+        "Requests that are missing in the request log.",
+        value=sum(request_log.lost().values()),
+    )
 
 
 def _broker() -> Iterator[Metric]:

@@ -277,5 +277,7 @@ CLAIM_LINK_HOURS = env.claim_link_hours
 WRONG_CLAIM_CODES_PER_ADDRESS = env.wrong_claim_codes_per_address
 WRONG_CLAIM_CODES = env.wrong_claim_codes
 AUDIT_EVERY_MINUTES = env.audit_every_minutes
+REQUEST_LOG_DAYS = env.request_log_days
+REQUEST_LOG_MEGABYTES = env.request_log_megabytes
 WEBHOOK_ALLOWED_NETWORKS = env.webhook_allowed_networks
 METRICS_TOKEN = env.metrics_token.get_secret_value()

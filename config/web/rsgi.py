@@ -33,7 +33,7 @@ from config.api import error_codes as codes
 from config.api import errors
 from config.api.pools import SIZES, Pool, pool_of
 from config.environment import environment
-from config.ops import access_log, request_metrics
+from config.ops import access_log, request_log, request_metrics
 from config.urls import LARGE_BODIES
 from config.web import bodies, cors
 from config.web.forwarded import Proxies, network, peer_address
@@ -49,6 +49,8 @@ _IN_MEMORY: Final = 1024 * 1024
 _OPENED_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _NOTICE_SECONDS: Final = 0.1
+# For the last rows of the request log.
+_LOG_SECONDS: Final = 1.0
 
 # Headers that may occur once: with two of them it would be unclear which one counts.
 _SINGLE: Final = {
@@ -139,6 +141,7 @@ class Entry:
         self._loop = loop
         self._pools = {pool: Threads(pool, size, self._work) for pool, size in SIZES.items()}
         watch(patience_seconds=self._seconds, bytes_a_second=bodies.BYTES_A_SECOND)
+        request_log.begin()
         exclude_from_garbage_collection()
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -146,6 +149,7 @@ class Entry:
             threads.stop(patience_seconds=_STOP_SECONDS)
         self._notice()
         loop.run_until_complete(asyncio.sleep(0))
+        request_log.end(patience_seconds=_LOG_SECONDS)
 
     async def __rsgi__(self, scope: Scope, connection: bodies.Connection) -> None:
         began = time.monotonic()

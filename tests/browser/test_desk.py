@@ -35,6 +35,7 @@ LISTS = (
     "webhooks/webhook",
     "webhooks/webhookdelivery",
     "desk/alert",
+    "desk/request",
     "auth/user",
 )
 

@@ -1,0 +1,268 @@
+"""The request log: what is recorded, when the database is away, and how old rows leave."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.test import Client
+
+from config.admin.models import Request
+from config.ops import metrics, request_log
+from tests.api.caller import logged_in
+from tests.api.web_server import web_server
+from wallets import operations, redis_servers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TODAY = datetime.now(UTC).date()
+LINE = {"request_id": "one", "method": "GET", "route": "/wallets", "status": 200, "ms": 1.5, "client": "192.0.2.7"}
+
+
+@pytest.fixture(autouse=True)
+def emptied(settings: LazySettings) -> Iterator[None]:
+    """No partition, and no count of lost requests, before and after."""
+
+    def empty() -> None:
+        with connection.cursor() as cursor:
+            for day in days():
+                cursor.execute(f"DROP TABLE desk_request_{day}")
+        redis_servers.client(settings.REDIS_URL).delete(request_log.LOST_KEY)
+
+    empty()
+    yield
+    request_log.end(patience_seconds=60)
+    empty()
+
+
+def days() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relid::text FROM pg_partition_tree('desk_request') WHERE isleaf AND level = 1 ORDER BY 1"
+        )
+        return [name.rpartition("_")[2] for (name,) in cursor.fetchall()]
+
+
+def day(after: int) -> str:
+    return f"{TODAY + timedelta(days=after):%Y%m%d}"
+
+
+def idle_writer(most: int = request_log.QUEUE) -> request_log.Writer:
+    """A writer whose thread sleeps, so that the test writes."""
+    return request_log.Writer(seconds=3600, most=most)
+
+
+def lost_by_metrics() -> str:
+    lines = metrics.exposition().decode().splitlines()
+    line = next(line for line in lines if line.startswith("coppice_requests_not_recorded_total"))
+    return line.partition(" ")[2]
+
+
+def test_a_request_is_recorded_with_the_fields_of_its_log_line_and_nothing_else() -> None:
+    key, plain = operations.create_api_key(name="partner")
+    caller = logged_in("alice", plain)
+    before = datetime.now(UTC)
+    request_log.begin()
+
+    caller.get("/wallets?limit=1&name=secret-in-a-query", x_request_id="asked-for-4711")
+    caller.get("/tokens/secret-in-a-path", x_request_id="\\N\t")
+    Client().post("/auth", {"wallet": "alice", "password": "secret"}, content_type="application/json")
+    request_log.end(patience_seconds=60)
+
+    good, bad, stranger = Request.objects.order_by("id")
+    assert (good.request_id, good.method, good.route, good.status) == ("asked-for-4711", "GET", "/wallets", 200)
+    assert (good.api_key_id, good.wallet_id, good.client, good.error) == (key.pk, caller.wallet.pk, "127.0.0.1", "")
+    assert before < good.at < datetime.now(UTC)
+    assert good.milliseconds > 0
+    assert (bad.route, bad.status >= 400, bad.error != "") == ("/tokens/{token_id}", True, True)
+    assert len(bad.request_id) == 16
+    assert (stranger.status, stranger.error, stranger.api_key_id) == (401, "api_key_missing", None)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(row::text, ' ') FROM desk_request AS row")
+        assert "secret" not in cursor.fetchone()[0]
+    assert days() == [day(0)]
+
+
+def test_without_a_writer_and_switched_off_nothing_is_recorded(settings: LazySettings) -> None:
+    Client().get("/livez")
+    settings.REQUEST_LOG_DAYS = 0
+    request_log.begin()
+    Client().get("/livez")
+    request_log.end(patience_seconds=60)
+
+    assert not Request.objects.exists()
+
+
+def test_a_web_process_writes_its_last_rows_when_it_ends() -> None:
+    with web_server() as address:
+        import httpx  # noqa: PLC0415
+
+        answer = httpx.get(f"http://{address}/wallets", headers={"X-Request-Id": "the-last"})
+        assert answer.status_code == 401
+    row = Request.objects.get(request_id="the-last")
+    assert (row.route, row.status, row.error) == ("/wallets", 401, "api_key_missing")
+
+
+def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:
+    writer = idle_writer(most=3)
+    for _ in range(5):
+        writer.take(LINE)
+    # A reader of the schema keeps the table locked.
+    is_locked, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN; LOCK TABLE desk_request IN ACCESS EXCLUSIVE MODE")
+                is_locked.set()
+                may_go.wait(60)
+                cursor.execute("COMMIT")
+        finally:
+            connection.close()
+
+    request_log.create_partitions([TODAY])
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold)
+        assert is_locked.wait(60)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'; SET statement_timeout = '20s'")
+        writer._looked_at = time.monotonic()
+        writer.write()
+        assert len(writer._entries) == 3
+        writer.take(LINE)
+        may_go.set()
+        held.result(60)
+    connection.close()
+
+    writer.write()
+    writer.stop(patience_seconds=60)
+
+    assert Request.objects.count() == 3
+    assert request_log.lost() == {TODAY: 3}
+    assert lost_by_metrics() == "3.0"
+
+
+def test_rows_of_the_same_moment_and_rows_that_are_sent_again_are_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = idle_writer()
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    for _ in range(3):
+        writer.take(LINE)
+    rows = [writer._row(*entry) for entry in writer._entries]
+    request_log._write(rows[:2])
+    # Its answer was lost, so it is sent again, with one more.
+    request_log._write(rows)
+
+    assert [row.id for row in Request.objects.order_by("id")] == [row[0] for row in rows]
+    assert len({row[0] for row in rows}) == 3
+    writer._entries.clear()
+    writer.stop(patience_seconds=60)
+
+
+def test_a_row_that_cannot_be_stored_is_counted_and_the_next_ones_are_written() -> None:
+    writer = idle_writer()
+    writer.take(LINE | {"status": 10**6})
+    writer.write()
+    writer.take(LINE | {"client": "a\tb\\N\nc" * 20, "request_id": None})
+    writer.write()
+    writer.stop(patience_seconds=60)
+
+    row = Request.objects.get()
+    assert (row.client, row.request_id, row.status) == ("", "", 200)
+    assert request_log.lost() == {TODAY: 1}
+
+
+def test_partitions_are_made_ahead_and_dropped_by_day(settings: LazySettings) -> None:
+    settings.REQUEST_LOG_DAYS = 3
+    request_log.create_partitions(TODAY + timedelta(days=after) for after in (-400, -3, -2, -1))
+
+    assert request_log.tidy()
+    assert days() == [day(after) for after in (-2, -1, 0, 1, 2)]
+    # The end of a day and the begin of the next.
+    begin = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC)
+    for at in (begin, begin - timedelta(microseconds=1)):
+        Request.objects.create(
+            id=request_log.first_id(at), method="GET", route="/", status=200, milliseconds=1, request_id=f"{at:%d}"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM desk_request ORDER BY id")
+        assert [name for (name,) in cursor.fetchall()] == [f"desk_request_{day(-1)}", f"desk_request_{day(0)}"]
+    assert [row.at for row in Request.objects.order_by("-id")] == [begin, begin - timedelta(microseconds=1)]
+
+    settings.REQUEST_LOG_DAYS = 0
+    request_log.tidy()
+    assert days() == []
+
+
+def test_a_log_that_is_too_large_loses_its_oldest_days_and_then_records_no_more(settings: LazySettings) -> None:
+    request_log.tidy()
+    request_log.create_partitions(TODAY + timedelta(days=after) for after in (-2, -1))
+    # Each partition has empty indexes of some pages: the limit is below them.
+    settings.REQUEST_LOG_MEGABYTES = 0
+
+    assert not request_log.tidy()
+    assert days() == [day(after) for after in (0, 1, 2)]
+
+    writer = idle_writer()
+    writer.take(LINE)
+    writer.write()
+    writer.stop(patience_seconds=60)
+    assert not Request.objects.exists()
+    assert request_log.lost() == {TODAY: 1}
+
+
+def test_processes_that_make_a_partition_at_the_same_time_make_one() -> None:
+    begins = threading.Barrier(4)
+
+    def make() -> None:
+        try:
+            connection.ensure_connection()
+            begins.wait(60)
+            request_log.create_partitions([TODAY])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for made in [pool.submit(make) for _ in range(4)]:
+            made.result(60)
+    assert days() == [day(0)]
+
+
+def test_a_list_that_is_read_does_not_hold_up_the_dropping_of_days(settings: LazySettings) -> None:
+    """The drop gives up after half a second, and a later run drops the day."""
+    settings.REQUEST_LOG_DAYS = 1
+    request_log.create_partitions([TODAY - timedelta(days=5)])
+    is_read, may_go = threading.Event(), threading.Event()
+
+    def read() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT count(*) FROM desk_request")
+                is_read.set()
+                may_go.wait(60)
+                cursor.execute("COMMIT")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        assert is_read.wait(60)
+        request_log.tidy()
+        assert day(-5) in days()
+        may_go.set()
+        reading.result(60)
+    request_log.tidy()
+    assert days() == [day(after) for after in (0, 1, 2)]
+
+
+def test_the_line_of_the_access_log_is_the_only_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr(request_log, "record", recorded.append)
+    Client().get("/livez", headers={"X-Request-Id": "once"})
+
+    assert [(line["request_id"], line["route"]) for line in recorded] == [("once", "/livez")]
