@@ -22,7 +22,7 @@ import orjson
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook as Signer
@@ -100,7 +100,8 @@ def claim(channel: NoticeChannel) -> Claim | None:
             return None
         earlier = pending.filter(alert=OuterRef("alert"), number__lt=OuterRef("number"))
         row = (
-            pending.filter(~Exists(earlier), due_at__lte=Now())
+            # The lease too: it is what PostgreSQL compares again when it has the lock.
+            pending.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), ~Exists(earlier), due_at__lte=Now())
             .select_for_update(no_key=True, skip_locked=True, of=("self",))
             .select_related("alert")
             .order_by("due_at", "created_at", "pk")

@@ -31,7 +31,7 @@ WALKED = [
     "ended_payment_request",
     "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
-    "set_fault",
+    "set_fault", "acknowledged_alert",
 ]  # fmt: skip
 
 
@@ -260,6 +260,15 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     expect(done).to_contain_text("Servers 0-12: silent.")
     assert len(Control(state / "raida").state()["faults"]) == 13
     picture(page, "home")
+
+    # An alert.
+    page.goto(desk.home)
+    follow(page, "! tasks that need action", exact=False)
+    press(page, "Acknowledge")
+    confirm(page, "Acknowledge the alert")
+    expect(done).to_contain_text("The alert is acknowledged.")
+    picture(page, "alert")
+    wrong += looked_at(page, "alert")
 
     assert wrong == []
     assert log_of(desk) == WALKED
