@@ -8,6 +8,7 @@ between sending and settling costs its lease, and then the same notice is sent a
 """
 
 import asyncio
+import contextlib
 import logging
 import smtplib
 import ssl
@@ -20,7 +21,7 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
@@ -157,8 +158,12 @@ def message_of(mine: Claim) -> EmailMessage:
 
 def _mail(mine: Claim) -> str:
     """Send a mail. Return what went wrong in one word, or ""."""
+    # After a failed login Django leaves the connection open.
+    server = get_connection()
+    message = message_of(mine)
+    message.connection = server
     try:
-        message_of(mine).send()
+        message.send()
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError):
         return REFUSED
     except smtplib.SMTPAuthenticationError:
@@ -169,6 +174,9 @@ def _mail(mine: Claim) -> str:
         return "timeout"
     except (smtplib.SMTPException, OSError):
         return "connection_failed"
+    finally:
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            server.close()
     return ""
 
 
