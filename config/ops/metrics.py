@@ -26,6 +26,7 @@ from lockers import reports
 from lockers.models import LockerTask
 from transfers import outcome_counts
 from wallets.states import AuditResult
+from webhooks import reports as webhooks
 
 CACHED_SECONDS: Final = 60
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
@@ -204,6 +205,11 @@ def _webhooks() -> Iterator[Metric]:
         "coppice_webhook_deliveries_oldest_seconds", "How long the oldest of these has been due.", value=age
     )
     yield GaugeMetricFamily("coppice_webhooks_failing", "Enabled webhooks whose last delivery failed.", value=failing)
+    yield GaugeMetricFamily(
+        "coppice_webhooks_given_up",
+        "Webhooks that were disabled after five days of failures, in the last seven days.",
+        value=webhooks.trouble().given_up,
+    )
 
 
 def _audits() -> Iterator[Metric]:
@@ -218,6 +224,19 @@ def _audits() -> Iterator[Metric]:
         yield GaugeMetricFamily("coppice_audit_duration_seconds", "Duration of the last audit.", value=row[3])
 
 
+def _alerts() -> Iterator[Metric]:
+    still = GaugeMetricFamily("coppice_alerts_open", "Open alerts of the admin.", labels=["acknowledged"])
+    ((new, seen, unsent, age),) = _rows(_ALERTS)
+    still.add_metric(["no"], new)
+    still.add_metric(["yes"], seen)
+    yield still
+    yield GaugeMetricFamily(
+        "coppice_alert_notices_unsent", "Mails and calls about alerts that failed at least once.", value=unsent
+    )
+    if age is not None:
+        yield GaugeMetricFamily("coppice_backup_age_seconds", "Age of the data of the last backup.", value=age)
+
+
 _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "requests": _requests,
     "broker": _broker,
@@ -226,6 +245,7 @@ _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "servers": _servers,
     "webhooks": _webhooks,
     "audits": _audits,
+    "alerts": _alerts,
 }
 
 # Repeats the predicate of the partial index on open transfers, so that the planner can use it.
@@ -256,6 +276,12 @@ SELECT count(*), count(*) FILTER (WHERE due_at <= now() AND (lease_until IS NULL
            WHERE due_at <= now() AND (lease_until IS NULL OR lease_until < now()))), 0)::float,
        (SELECT count(*) FROM webhooks_webhook WHERE state = 'enabled' AND failing_since IS NOT NULL)
   FROM webhooks_webhookdelivery WHERE state = 'pending'
+"""
+_ALERTS: Final = """
+SELECT count(*) FILTER (WHERE acknowledged_at IS NULL), count(*) FILTER (WHERE acknowledged_at IS NOT NULL),
+       (SELECT count(*) FROM desk_alertnotice WHERE state = 'pending' AND attempt > 0 AND error <> ''),
+       (SELECT extract(epoch FROM now() - max(made_at))::float FROM desk_backup)
+  FROM desk_alert WHERE closed_at IS NULL
 """
 _LAST_AUDIT: Final = """
 SELECT result, findings_count, extract(epoch FROM now() - finished_at)::float,
