@@ -409,6 +409,7 @@ class LedgerPage(_ModelAdmin):
             "title": f"{self.singular} {row}"[:100],
             "opts": self.opts,
             "row": row,
+            "singular": self.singular,
             "buttons": buttons,
             "not_allowed": [button.label for button in buttons if not button.is_allowed],
             **self.detail(request, row),

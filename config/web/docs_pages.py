@@ -47,7 +47,8 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     home = get_script_prefix()
     links = {f"{each}.md": f"{home}docs/{each}/" for each in PAGES} | {"openapi.json": f"{home}openapi.json"}
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    values = {**around(f"docs/{name}/", PAGES[name], home), "body": markdown.page_of(text, links)}
+    body = markdown.page_of(text, links, anchors_of_rows=name == "glossary")
+    values = {**around(f"docs/{name}/", PAGES[name], home), "body": body}
     return _guarded(render_to_string("docs/page.html", values))
 
 

@@ -24,17 +24,22 @@ def html_of(text: str) -> SafeString:
     return SafeString(_focusable(_parser().render(text)))
 
 
-def page_of(text: str, links: Mapping[str, str] = MappingProxyType({})) -> SafeString:
+def page_of(text: str, links: Mapping[str, str] = MappingProxyType({}), *, anchors_of_rows: bool = False) -> SafeString:
     """
     Return a page as HTML. Headings get the anchors that GitHub gives them.
 
-    `links` maps targets of links to those that are written instead.
+    `links` maps targets of links to those that are written instead. With `anchors_of_rows` each row of a table that
+    begins with bold text gets an anchor, too: that of its first cell.
     """
     parser, environment = _parser(), dict[str, Any]()
     tokens = parser.parse(text, environment)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type == "heading_open" and following is not None:
             token.attrSet("id", anchor(following.content))
+    if anchors_of_rows:
+        for row, cell, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            if row.type == "tr_open" and cell.type == "td_open" and inline.content.startswith("**"):
+                row.attrSet("id", anchor(inline.content.replace("*", "")))
     for token in _all(tokens):
         if token.type == "link_open":
             target = str(token.attrGet("href"))

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from config.admin import glossary
 from lockers.raida.coins import value_of
 from wallets import wording
 
@@ -122,6 +123,20 @@ def worth(units: int | None) -> str:
 def number(value: int | None) -> str:
     """Return a number with thousands separators."""
     return "–" if value is None else f"{value:,}"
+
+
+@register.simple_tag
+def what_is(label: object) -> SafeString:
+    """Return a link to the term in the glossary, or nothing if the label is no term."""
+    term = glossary.explained(str(label))
+    if term is None:
+        return SafeString("")
+    return format_html(
+        ' <a class="what-is" href="{}" title="{}" aria-label="What is “{}”?">?</a>',
+        glossary.url_of(term),
+        term.meaning,
+        str(label).lower().replace("_", " "),
+    )
 
 
 @register.filter
