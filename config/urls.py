@@ -54,6 +54,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(rf"^media/(?P<name>{images.NAME})$", media.image),
     path("api/", include("config.api.cloudcoin.urls")),
     path("", include("config.api.webhooks.urls")),
+    path("", include("config.api.keys.urls")),
     # Before `wallet/`.
     URLResolver(AnyCase(v2.PREFIX), _TREETRACKER, namespace=v2.NAMESPACE),
     URLResolver(AnyCase("wallet/"), _TREETRACKER),

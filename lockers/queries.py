@@ -23,10 +23,11 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
 from lockers.states import BETWEEN_WALLETS, HELD, IN_LOCKER, SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
-from wallets import names
+from wallets import names, restrictions
 from wallets import queries as wallets
 from wallets.errors import WalletNotControlled, WalletNotFound
 from wallets.models import Wallet
+from wallets.states import KeyScope
 
 # A transmit code is worth its coins, so its task shows it for a limited time. Decided 2026-11-21: for this long after
 # the first response that shows it, so that a client that lost the response, or a second one that polls, gets it too.
@@ -290,7 +291,15 @@ def final_task(*, actor: Wallet, task_id: UUID, patience: timedelta) -> TaskView
     return dataclasses.replace(view, stored_coins=stored["number"], stored_serial_number=stored["lowest"])
 
 
+def _may_see_codes() -> bool:
+    """Return whether the credential of the request may have the codes of lockers: they are the coins."""
+    restriction = restrictions.current()
+    return restriction is None or KeyScope.COINS_MOVE in restriction.scopes
+
+
 def _code_to_show(task: LockerTask) -> str | None:
+    if not _may_see_codes():
+        return None
     if task.kind != TaskKind.PUT or task.state != TaskState.COMPLETED or task.locker is None:
         return None
     if task.code_shown_at is not None and task.code_shown_at < timezone.now() - CODE_IS_SHOWN:
@@ -300,7 +309,7 @@ def _code_to_show(task: LockerTask) -> str | None:
 
 def _code_used(task: LockerTask, actor: Wallet) -> str | None:
     """Shown only to the actor who sent it, and no longer than a new code: the locker of a peek still has its coins."""
-    if "spelling" not in task.result or task.code is None or task.actor_id != actor.pk:
+    if not _may_see_codes() or "spelling" not in task.result or task.code is None or task.actor_id != actor.pk:
         return None
     if "payment_request" in task.plan:
         # Of a payment without a login the payee is the actor.

@@ -30,6 +30,7 @@ from transfers.states import ActionTokenState
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
+from wallets import restricted_keys
 from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 
@@ -89,6 +90,7 @@ def offer_bundles(
             with attempt():
                 offered = ledger.offer_bundle(terms=terms, ids=list(codes), digests=digests, each=size, wait=wait)
                 if offered:
+                    restricted_keys.spend(*(link.token_count for link in offered))
                     return _created(offered, codes)
                 raise TooFew
     raise errors.TooFewAvailable(size * count)
@@ -118,6 +120,7 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
                     terms=terms, link_id=link_id, digest=wallet_queries.digest(code), token_ids=token_ids
                 )
                 if offered:
+                    restricted_keys.spend(len(token_ids))
                     return _created(offered, codes)[0]
                 _refuse_tokens(actor=actor, sender_id=terms.sender_id, token_ids=token_ids)
                 raise TooFew
@@ -219,6 +222,7 @@ def redeem(*, actor: Wallet, code: str, wallet: str | None = None, email: str = 
             raise errors.SameWallet
         if not ledger.redeem(link_id=link.pk, actor_id=actor.pk, destination_id=target.pk, size=link.token_count):
             raise AssertionError(f"claim link {link.pk} does not hold what it reserved")
+        restricted_keys.spend(link.token_count)
         return queries.transfer_as_created(transfer_id=link.pk)
 
 

@@ -24,7 +24,7 @@ from transfers import counters, errors, ledger, operations
 from transfers.states import TransferState
 from trusts import operations as trust_operations
 from wallets import errors as wallet_errors
-from wallets import names
+from wallets import names, restricted_keys
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
@@ -245,6 +245,7 @@ def _send(
             if ledger.send_batch(
                 actor_id=actor.pk, source_id=source.pk, rows=decided, wait=wait, lifetime=operations.lifetime()
             ):
+                restricted_keys.spend(*(row.size for row in decided if row.state is not TransferState.REQUESTED))
                 return
             raise operations.TooFew
     raise errors.BatchUncovered

@@ -34,7 +34,7 @@ from trusts.controlled_wallets import (
     count_controlled,
     wallet_arguments,
 )
-from wallets import event_sequence
+from wallets import event_sequence, restrictions
 from wallets.queries import JsonPage, OptimisticPage, TokenCount, page_of
 from wallets.sql_files import load
 
@@ -72,9 +72,18 @@ def _rows(*, listed: str, at_once: bool, order: str, more: str = "") -> str:
 
 
 @cache
-def _page(*, at_once: bool, is_first: bool, selection: WalletSelection, has_total: bool, has_more_fields: bool) -> str:
+def _page(
+    *,
+    at_once: bool,
+    is_first: bool,
+    selection: WalletSelection,
+    has_total: bool,
+    has_more_fields: bool,
+    is_restricted: bool,
+) -> str:
     counted = count_controlled(selection)
-    if selection.is_all:
+    # What is kept are all wallets, also those that a restricted key does not reach.
+    if selection.is_all and not is_restricted:
         counted = load("transfers", "parts/kept_controlled", counted=counted)
     total = f"({counted})"
     rows = _rows(
@@ -133,6 +142,7 @@ def wallets_page(
             selection=selection,
             has_total=has_total,
             has_more_fields=has_more_fields,
+            is_restricted=restrictions.current() is not None,
         )
         for at_once in (True, False)
     )

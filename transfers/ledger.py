@@ -36,6 +36,7 @@ from django.db import IntegrityError, connection
 from transfers.errors import ReferenceTaken
 from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, transfer_json
 from transfers.states import ActionTokenState, TransferEvent, TransferState
+from wallets import restrictions
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
 from wallets.models import Wallet
@@ -55,7 +56,11 @@ def _part(name: str) -> str:
     return load("transfers", f"parts/{name}")
 
 
-_DECISION: Final = _part("decision")
+# By whether a transfer waits for its receiver even if it need not: see `restrictions.Restriction.is_pending_only`.
+_DECISION: Final = {
+    is_pending_only: load("transfers", "parts/decision", completed=state)
+    for is_pending_only, state in ((False, TransferState.COMPLETED.value), (True, TransferState.PENDING.value))
+}
 # True if another request with this key is in flight (it holds the lock of the key), or has committed (its result is
 # stored).
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
@@ -173,8 +178,13 @@ def listed_parameters(token_ids: Sequence[UUID]) -> str:
 
 
 @cache
-def _send_statement(*, select: str, count: str, is_keyed: bool, is_termed: bool) -> str:
-    parts = {"decision": _DECISION, "selection": _part(select), "count": _part(count), "announced": ANNOUNCED}
+def _send_statement(*, select: str, count: str, is_keyed: bool, is_termed: bool, is_pending_only: bool) -> str:
+    parts = {
+        "decision": _DECISION[is_pending_only],
+        "selection": _part(select),
+        "count": _part(count),
+        "announced": ANNOUNCED,
+    }
     json = transfer_json(terms=_NEW_TERMS_JSON if is_termed else "")
     parts |= (_KEYED if is_keyed else _UNKEYED) | (_TERMED if is_termed else _TERMLESS)
     return load("transfers", "send", **parts, json=json, created_at_json=CREATED_AT_JSON)
@@ -203,7 +213,13 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
             "expires_at": terms.expires_at,
             "lifetime": request.lifetime,
         }
-    statement = _send_statement(select=select, count=count, is_keyed=request.claim is not None, is_termed=is_termed)
+    statement = _send_statement(
+        select=select,
+        count=count,
+        is_keyed=request.claim is not None,
+        is_termed=is_termed,
+        is_pending_only=_is_pending_only(),
+    )
     with connection.cursor() as cursor:
         try:
             cursor.execute(statement, arguments)
@@ -214,6 +230,11 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
                 raise ReferenceTaken(terms.reference) from error
             raise
         return Decision(*cursor.fetchone())
+
+
+def _is_pending_only() -> bool:
+    restriction = restrictions.current()
+    return restriction is not None and restriction.is_pending_only
 
 
 def complete_reserved(*, transfer_id: UUID, actor_id: UUID, size: int) -> bool:
@@ -414,7 +435,7 @@ def decide_batch(*, actor_id: UUID, source_id: UUID, destinations: Sequence[Wall
         "keys": [each.name_key for each in destinations],
     }
     with connection.cursor() as cursor:
-        cursor.execute(load("transfers", "decide_batch", decision=_DECISION), arguments)
+        cursor.execute(load("transfers", "decide_batch", decision=_DECISION[_is_pending_only()]), arguments)
         return [BatchDecision(*row) for row in cursor.fetchall()]
 
 

@@ -16,6 +16,7 @@ from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
+from wallets import restricted_keys
 from wallets.deadlocks import retry_on_deadlock
 from wallets.models import Wallet
 from wallets.queries import IdempotencyClaim
@@ -77,15 +78,18 @@ def send_bundle(
     :raises transfers.errors.ReferenceTaken: the terms want a unique reference that another transfer has
     :raises transfers.errors.ExpiryPassed: the terms name a time that has passed
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
+    :raises wallets.errors.DomainError: the request's restricted key may not, as by `restricted_keys.spend`
     """
     request = _request(actor, sender, receiver, claim, terms)
-    for wait in (False, True):
-        with attempt():
-            decision = ledger.send_bundle(request=request, size=size, wait=wait)
-            if decision.number is not None:
-                return _sent(request.id, decision)
-            _refuse(decision, sender, receiver)
-            raise TooFew
+    with restricted_keys.transaction_of_limits():
+        for wait in (False, True):
+            with attempt():
+                decision = ledger.send_bundle(request=request, size=size, wait=wait)
+                if decision.number is not None:
+                    _spend(decision.state, size)
+                    return _sent(request.id, decision)
+                _refuse(decision, sender, receiver)
+                raise TooFew
     raise errors.InsufficientTokens
 
 
@@ -116,16 +120,23 @@ def send_tokens(
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
     request = _request(actor, sender, receiver, claim, terms)
-    for _ in range(_ATTEMPTS):
-        with attempt():
-            decision = ledger.send_listed(request=request, token_ids=token_ids)
-            if decision.number is not None:
-                return _sent(request.id, decision)
-            _refuse(decision, sender, receiver)
-            assert decision.source_id is not None
-            _refuse_tokens(wallet_id=decision.source_id, token_ids=token_ids)
-            raise TooFew
+    with restricted_keys.transaction_of_limits():
+        for _ in range(_ATTEMPTS):
+            with attempt():
+                decision = ledger.send_listed(request=request, token_ids=token_ids)
+                if decision.number is not None:
+                    _spend(decision.state, len(token_ids))
+                    return _sent(request.id, decision)
+                _refuse(decision, sender, receiver)
+                assert decision.source_id is not None
+                _refuse_tokens(wallet_id=decision.source_id, token_ids=token_ids)
+                raise TooFew
     raise errors.TokenReserved(token_ids[0])
+
+
+def _spend(state: str | None, *sizes: int) -> None:
+    """Count transfers of a restricted key in this state: requested ones move and reserve nothing."""
+    restricted_keys.spend(*(() if state == TransferState.REQUESTED else sizes))
 
 
 def _request(
@@ -195,6 +206,7 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
         _authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
         if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count):
             raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
+        restricted_keys.spend(transfer.token_count)
         return _closed(transfer, TransferEvent.ACCEPT)
 
 
@@ -300,6 +312,7 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
                 raise errors.InsufficientTokens
         else:
             _fulfill_bundle(transfer, actor)
+        restricted_keys.spend(transfer.token_count)
         return _closed(transfer, TransferEvent.FULFILL)
 
 

@@ -15,6 +15,7 @@ from transfers.queries import rows_of
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
+from wallets import restrictions
 from wallets.sql_files import load
 
 # What v2 adds to a transfer's JSON, as `more` of `transfer_json`.
@@ -82,7 +83,8 @@ def transfers_page(
         "most": offset + limit + 1,
         "offset": offset,
     }
-    may_be_near = wallet_id is None and offset + limit < _NEAR_AT_MOST
+    # The optimistic query takes all transfers of the reader itself for visible.
+    may_be_near = wallet_id is None and offset + limit < _NEAR_AT_MOST and restrictions.current() is None
     statement = _page(is_completed=state is not None, is_of_actor=wallet_id is None)
     if not may_be_near:
         return wallet_queries.read_page(statement, limit=limit, arguments=arguments)
@@ -329,7 +331,10 @@ def transfers_visible_to(
     # Not read by the indexes of one wallet and the number.
     is_of_terms_or_others = not controls or bool(terms)
     has_dates = until is not None or since is not None
-    if sort is _AS_CREATED and not (is_of_terms_or_others or has_dates or counts or shows_token_count):
+    # What `list_pages` keeps about the actor's lists counts all that it manages.
+    is_kept = wallet_id is not None or restrictions.current() is None
+    is_plain = sort is _AS_CREATED and not (is_of_terms_or_others or has_dates or counts or shows_token_count)
+    if is_plain and (is_kept or state in {None, TransferState.COMPLETED}):
         start = after[0] if after else 0
         return transfers_page(
             actor_id=actor_id, wallet_id=wallet_id, limit=limit, offset=offset, after=start, state=state
@@ -365,7 +370,7 @@ def transfers_visible_to(
     )
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
-    order = _order_by_index(sort) if not is_of_terms_or_others else None
+    order = _order_by_index(sort) if is_kept and not is_of_terms_or_others else None
     # Few of them are among the next ones of the primary key.
     is_rare = has_dates or state not in {None, TransferState.COMPLETED}
     if order is None or (order.by_id and is_rare):

@@ -12,7 +12,7 @@ from trusts import errors, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TRANSITIONS, TrustEvent, TrustRequestType, TrustState, TrustType, next_state
 from wallets import errors as wallet_errors
-from wallets import images
+from wallets import images, restrictions
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
@@ -170,6 +170,8 @@ def request_trust(
         _lock_pair(asking.pk, target.pk)
         if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=asking.pk):
             raise errors.RequesterNotControlled
+        if request_type in {TrustRequestType.MANAGE, TrustRequestType.YIELD}:
+            _refuse_restricted()
         if asking.pk == target.pk:
             raise errors.TrustWithOneself
         if not within_management:
@@ -301,7 +303,7 @@ def _ending(trust: Trust, *, actor: Wallet, asked: TrustEvent) -> TrustEvent | N
     side ended the trust. A caller that is itself the trust's actor always deletes it, even if it also manages the
     target: otherwise `decline` would end its `yield` or `receive` without marking it as withdrawn.
     """
-    if actor.pk == trust.actor_id:
+    if actor.pk == trust.actor_id and queries.controls(actor_id=actor.pk, wallet_id=actor.pk):
         return TrustEvent.DELETE
     sides = {TrustEvent.DELETE: trust.actor_id, TrustEvent.DECLINE: trust.target_id}
     for event in sorted(sides, key=lambda each: each is not asked):
@@ -412,8 +414,16 @@ def _recorded(trusts: Sequence[Trust], event_type: EventType) -> list[queries.Tr
     return list(rows.values())
 
 
+def _refuse_restricted() -> None:
+    """Refuse a restricted key where control is given, taken or ended: it would outlast the key."""
+    if restrictions.current() is not None:
+        raise wallet_errors.ControlNeedsSession
+
+
 def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries.TrustRow:
     before = TrustState(trust.state)
+    if trust.type == TrustType.MANAGE:
+        _refuse_restricted()
     if event is TrustEvent.ACCEPT and before is TrustState.TRUSTED:
         # A repetition: the same answer, and no change.
         return queries.trust_row(trust_id=trust.pk)

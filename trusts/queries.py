@@ -10,6 +10,7 @@ from django.db import connection
 from trusts import errors
 from trusts.states import TrustType
 from wallets import queries as wallet_queries
+from wallets import restrictions
 from wallets.audit import FINDINGS_PER_CHECK, Finding
 from wallets.sql_files import load
 
@@ -32,12 +33,16 @@ def _has_power(power: TrustType, *, holder_id: UUID, subject_id: UUID, until_com
 
 
 def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
-    """Return whether the actor is the wallet or manages it."""
+    """Return whether the actor is the wallet or manages it, as far as the credential of the request reaches."""
+    if not restrictions.reaches(actor_id=actor_id, wallet_id=wallet_id):
+        return False
     return actor_id == wallet_id or _has_power(TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id)
 
 
 def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:
     """As `controls`, but locks the trust that gives the control (`FOR SHARE`) until commit."""
+    if not restrictions.reaches(actor_id=actor_id, wallet_id=wallet_id):
+        return False
     return actor_id == wallet_id or _has_power(
         TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id, until_commit=True
     )
@@ -48,8 +53,8 @@ def have_one_manager(one: UUID, other: UUID) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM trusts_power AS one JOIN trusts_power AS other USING (holder_id, power)"
-            " WHERE power = 'manage' AND one.subject_id = %s AND other.subject_id = %s)",
-            [one, other],
+            " WHERE power = 'manage' AND one.subject_id = %(one)s AND other.subject_id = %(other)s)",
+            {"one": one, "other": other},
         )
         return bool(cursor.fetchone()[0])
 

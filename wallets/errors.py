@@ -86,6 +86,51 @@ class SessionNotFound(DomainError):
         super().__init__("There is no such session")
 
 
+class RestrictedKeyNotFound(DomainError):
+    """The wallet has no restricted key of this id."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such key")
+
+
+class RestrictedKeyEnded(DomainError):
+    """The restricted key of the request has ended while the request was processed."""
+
+    headers = {"WWW-Authenticate": 'Bearer realm="coppice"'}
+
+    def __init__(self) -> None:
+        super().__init__("The key has ended")
+
+
+class TooManyRestrictedKeys(DomainError):
+    """The wallet has as many valid restricted keys as it may have."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(f"A wallet has at most {maximum} valid keys")
+
+
+class KeyLimitExceeded(DomainError):
+    """A transfer, or the transfers of the day, are above a limit of the restricted key."""
+
+
+class ControlNeedsSession(DomainError):
+    """A restricted key tried to give, take or end control of a wallet, which needs a session of the owner."""
+
+    def __init__(self) -> None:
+        super().__init__("A restricted key cannot change who manages a wallet; log in with the password")
+
+
+class InvalidNetwork(DomainError):
+    """A text is neither an address nor a network in CIDR notation."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text[:50]} is neither an address nor a network, such as 203.0.113.0/24")
+
+
+class ContradictoryKey(DomainError):
+    """The terms of a new restricted key contradict each other; the sentence says how."""
+
+
 class InvalidCredentials(DomainError):
     """The password is wrong, or the wallet has none. Callers cannot tell which."""
 

@@ -12,10 +12,10 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Func, Q
+from django.db.models import F, Func, Q
 from django.db.models.functions import Now
 
-from wallets.states import AuditResult, EventType, OperatorVerb, OriginMeans
+from wallets.states import AuditResult, EventType, KeyScope, OperatorVerb, OriginMeans
 
 LONGEST_ABOUT: Final = 10_000
 
@@ -155,6 +155,50 @@ class BearerToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class RestrictedKey(models.Model):
+    """
+    A credential that a wallet makes for a program: some scopes, on some wallets, from some networks. Stored as a
+    SHA-256 digest.
+
+    It stands in place of a bearer token of the wallet, and reaches those of `wallet_ids` that the wallet controls now:
+    see `wallets.restrictions`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="restricted_keys")
+    name = models.CharField(max_length=64)
+    # The first characters: see `wallets.restricted_keys`.
+    prefix = models.CharField(max_length=16)
+    digest = models.BinaryField(max_length=32, unique=True)
+    scopes = ArrayField(models.CharField(max_length=24, choices=KeyScope))
+    # Wallets are never deleted.
+    wallet_ids = ArrayField(models.UUIDField())
+    # Addresses and networks in CIDR notation; none: all.
+    networks = ArrayField(models.CharField(max_length=43), default=list, blank=True)
+    tokens_per_transfer = models.IntegerField(null=True, blank=True)
+    # Those that were moved or reserved on the day `spent_on` (UTC) are `spent`.
+    tokens_per_day = models.IntegerField(null=True, blank=True)
+    spent_on = models.DateField(null=True, blank=True)
+    spent = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(scopes=[]) & ~Q(wallet_ids=[]), name="key_has_scopes_and_wallets"),
+            models.CheckConstraint(
+                condition=(Q(tokens_per_transfer=None) | Q(tokens_per_transfer__gt=0))
+                & (Q(tokens_per_day=None) | Q(tokens_per_day__gte=F("spent"))),
+                name="key_within_its_limits",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
 
 
 class KnownOrigin(models.Model):

@@ -399,9 +399,15 @@ def end_api_key(*, api_key_id: UUID, after: timedelta) -> None:
     )
 
 
-def touch_last_used(*, api_key_id: UUID | None, bearer_token_id: UUID | None) -> None:
+def touch_last_used(
+    *, api_key_id: UUID | None, bearer_token_id: UUID | None = None, restricted_key_id: UUID | None = None
+) -> None:
     """Set `last_used_at` of the credentials to now. Skips rows that are locked by another transaction."""
-    for table, row_id in (("wallets_apikey", api_key_id), ("wallets_bearertoken", bearer_token_id)):
+    for table, row_id in (
+        ("wallets_apikey", api_key_id),
+        ("wallets_bearertoken", bearer_token_id),
+        ("wallets_restrictedkey", restricted_key_id),
+    ):
         if row_id is None:
             continue
         with connection.cursor() as cursor:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from wallets import errors, names
+from wallets import errors, names, restrictions
 from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
 from wallets.sql_files import load
 
@@ -234,6 +234,8 @@ class Credentials:
     holds_key: bool | None
     # True at most once an hour: the caller must call `operations.touch_last_used`.
     use_is_stale: bool
+    # The terms of a restricted key in place of the bearer token. The caller checks its networks, and imposes it.
+    restriction: restrictions.Restriction | None = None
 
     @property
     def are_valid(self) -> bool:
@@ -243,42 +245,66 @@ class Credentials:
 
 # What requests read of their caller; other columns are loaded when they are read.
 _WALLET_FIELDS: Final = ["id", "name"]
-_LOOK_UP_CREDENTIALS: Final = load("wallets", "credentials", answer_columns="", answer_join="")
+# A bearer token, or a restricted key in its place: neither costs the look-up of the other anything.
+_BEARER: Final = {
+    "bearers": "wallets_bearertoken",
+    "is_valid": "bearer.revoked_at IS NULL AND bearer.expires_at > now()",
+    "key_columns": "",
+}
+_RESTRICTED: Final = {
+    "bearers": "wallets_restrictedkey",
+    "is_valid": "bearer.ended_at IS NULL AND coalesce(bearer.expires_at > now(), true)",
+    "key_columns": ", bearer.scopes, bearer.wallet_ids, bearer.networks, bearer.tokens_per_transfer,"
+    " bearer.tokens_per_day",
+}
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
 # The look-up takes the lock too; if the first request commits in between, the unique key of the row decides.
-_LOOK_UP_CREDENTIALS_AND_ANSWER: Final = load(
-    "wallets",
-    "credentials",
-    answer_columns=", answer.fingerprint, answer.status, answer.body, answer.result_id, "
+_ANSWER: Final = {
+    "answer_columns": ", answer.fingerprint, answer.status, answer.body, answer.result_id, "
     + HOLDS_KEY.format(wallet="wallet.id"),
-    answer_join="LEFT JOIN wallets_idempotentanswer AS answer ON answer.wallet_id = wallet.id AND answer.key = %(key)s",
-)
+    "answer_join": "LEFT JOIN wallets_idempotentanswer AS answer"
+    " ON answer.wallet_id = wallet.id AND answer.key = %(key)s",
+}
+_NO_ANSWER: Final = {"answer_columns": "", "answer_join": ""}
+# By whether a restricted key, and whether an idempotency key was sent.
+_LOOK_UP_CREDENTIALS: Final = {
+    (is_restricted, is_keyed): load("wallets", "credentials", **bearer, **answer)
+    for is_restricted, bearer in ((False, _BEARER), (True, _RESTRICTED))
+    for is_keyed, answer in ((False, _NO_ANSWER), (True, _ANSWER))
+}
 
 
-def credentials(*, api_key: str, bearer: str, idempotency_key: str | None = None) -> Credentials:
+def credentials(
+    *, api_key: str, bearer: str, idempotency_key: str | None = None, is_restricted: bool = False
+) -> Credentials:
     """
-    Look up all credentials of a request in one statement.
+    Look up all credentials of a request in one statement. `is_restricted`: `bearer` has the form of a restricted key.
 
     With an idempotency key, the caller's open transaction holds the lock of the key afterwards, unless another request
     holds it.
     """
     arguments: dict[str, Any] = {"api_key": digest(api_key), "bearer": digest(bearer)}
-    statement = _LOOK_UP_CREDENTIALS
     if idempotency_key is not None:
         arguments["key"] = idempotency_key
-        statement = _LOOK_UP_CREDENTIALS_AND_ANSWER
     with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
+        cursor.execute(_LOOK_UP_CREDENTIALS[is_restricted, idempotency_key is not None], arguments)
         row: Sequence[Any] = cursor.fetchone()
-    stored: Sequence[Any] = row[7:] if idempotency_key is not None else (None, None, None, None, None)
+    stored: Sequence[Any] = row[-5:] if idempotency_key is not None else (None, None, None, None, None)
+    restriction = None
+    if is_restricted and row[4] is not None:
+        scopes, wallet_ids, networks, *limits = row[7:12]
+        restriction = restrictions.Restriction(
+            row[4], row[5], frozenset(scopes), frozenset(wallet_ids), tuple(networks), *limits
+        )
     return Credentials(
         api_key_id=row[0],
         api_key_is_revoked=row[1],
         api_key_may_batch=row[2],
         use_is_stale=row[3],
-        bearer_token_id=row[4],
+        restriction=restriction,
+        bearer_token_id=None if is_restricted else row[4],
         wallet=None if row[5] is None else Wallet.from_db("default", _WALLET_FIELDS, row[5:7]),
         answer=None if stored[0] is None else StoredAnswer(bytes(stored[0]), *stored[1:4]),
         holds_key=stored[4],

@@ -33,6 +33,27 @@ class EventType(models.TextChoices):
     PAYMENT_REQUEST_CANCELLED = "payment_request.cancelled"
     PAYMENT_REQUEST_EXPIRED = "payment_request.expired"
     WEBHOOK_DISABLED = "webhook.disabled"
+    KEY_CREATED = "key.created"
+    KEY_ENDED = "key.ended"
+
+
+class KeyScope(models.TextChoices):
+    """What a restricted key may do. `config.api.key_scopes` says which operations each allows."""
+
+    WALLETS_READ = "wallets:read"
+    TOKENS_READ = "tokens:read"
+    TRANSFERS_READ = "transfers:read"
+    TRANSFERS_WRITE = "transfers:write"
+    # Transfers that never complete without a further decision.
+    TRANSFERS_PENDING_ONLY = "transfers:pending-only"
+    TRUSTS_READ = "trusts:read"
+    # Trusts that let tokens be sent, never those that give control of a wallet.
+    TRUSTS_WRITE = "trusts:write"
+    EVENTS_READ = "events:read"
+    WEBHOOKS_WRITE = "webhooks:write"
+    COINS_READ = "coins:read"
+    COINS_MOVE = "coins:move"
+    LOCKERS_PEEK = "lockers:peek"
 
 
 class OriginMeans(models.TextChoices):

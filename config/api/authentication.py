@@ -1,6 +1,7 @@
 """Authentication: the API key and the bearer token of a request, looked up in one statement or cached."""
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from config.api import cached_credentials, errors, idempotency
 from config.api import error_codes as codes
 from config.api.negotiation import NEGOTIATION
 from config.api.treetracker import v2
-from wallets import queries
+from config.web.addresses import client_address
+from wallets import queries, restricted_keys, restrictions
 from wallets.models import Wallet
 
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,2048})", re.IGNORECASE | re.ASCII)
@@ -84,8 +86,16 @@ def _look_up(request: Request) -> tuple[str, queries.Credentials]:
         guard.use(found)
     else:
         found = queries.credentials(
-            api_key=api_key, bearer=bearer, idempotency_key=idempotency.key_of(request._request)
+            api_key=api_key,
+            bearer=bearer,
+            idempotency_key=idempotency.key_of(request._request),
+            is_restricted=restricted_keys.is_key(bearer),
         )
+        terms = found.restriction
+        if terms is not None and not restricted_keys.is_from(client_address(request._request), terms.networks):
+            # As if the key were unknown.
+            found = replace(found, wallet=None, restriction=None, answer=None, use_is_stale=False)
+        # Restricted keys are not: each request looks its key up.
         cached_credentials.remember(sent, found)
     # Read by `config.api.views` and `config.api.idempotency`, and by views that need `api_key_may_batch`.
     request._request.credentials = found  # type: ignore[attr-defined]
@@ -127,7 +137,7 @@ def bearer_token_id(request: Request) -> UUID:
 
 class BearerAuthentication(BaseAuthentication):
     """
-    `request.user` is the wallet, `request.auth` the id of the bearer token.
+    `request.user` is the wallet, `request.auth` the id of the bearer token, or None for a restricted key.
 
     Treetracker paths also require an API key, which is checked first.
     """
@@ -140,6 +150,8 @@ class BearerAuthentication(BaseAuthentication):
         if found.wallet is None:
             is_missing = not request.META.get("HTTP_AUTHORIZATION")
             raise errors.bearer_refused(request.path_info, is_v2=v2.is_v2(request), is_missing=is_missing)
+        if found.restriction is not None:
+            restrictions.impose(found.restriction)
         return found.wallet, found.bearer_token_id
 
     def authenticate_header(self, request: Request) -> str:

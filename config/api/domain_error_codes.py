@@ -5,6 +5,7 @@ from typing import Final
 
 from config.api.cloudcoin import error_codes as cloudcoin
 from config.api.error_codes import ErrorCode, Where, code
+from config.api.keys import error_codes as keys
 from config.api.treetracker import error_codes as treetracker
 from config.api.webhooks import error_codes as webhooks
 from transfers import errors as transfers
@@ -17,6 +18,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
     **treetracker.BY_CLASS,
     **cloudcoin.BY_CLASS,
     **webhooks.BY_CLASS,
+    **keys.BY_CLASS,
     # --- of operators' actions and commands
     wallets.InvalidPassword: code(
         "password_invalid",

@@ -271,6 +271,14 @@ BEARER_TOKEN_INVALID: Final = code(
     "Log in again with POST /auth, and repeat the request with the new token.",
     locker_status=401,
 )
+KEY_SCOPE_MISSING: Final = code(
+    "key_scope_missing",
+    403,
+    "The restricted key has no scope for the operation",
+    "The request has a restricted key in place of a bearer token, and the key has none of the scopes that allow the"
+    " operation; or no scope does.",
+    "Use a key with the scope that the message names, or log in.",
+)
 BATCH_ACCESS_DENIED: Final = code(
     "batch_access_denied",
     403,

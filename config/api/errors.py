@@ -49,7 +49,7 @@ _READ_ONLY: Final = "25006"
 READ_ONLY_RETRY_AFTER_SECONDS: Final = "10"
 CHALLENGE: Final = 'Bearer realm="coppice"'
 _PROBLEM_PATH: Final = re.compile(
-    r"(?:/wallet(?:/v2)?)?/(auth/(password|sessions|token)|webhooks|api/v1/payment-requests)(/|\Z)"
+    r"(?:/wallet(?:/v2)?)?/(auth/(password|sessions|token)|keys|webhooks|api/v1/payment-requests)(/|\Z)"
 )
 
 

@@ -8,7 +8,8 @@ transaction) and never with `durable=True`. A view does no network I/O before th
 `transaction.on_commit`. Images are stored before the transaction (`ApiViewSet.prepared_by_forms`), and `request.undo`
 is set to what deletes them after a rollback. A view whose effect must not be wrapped sets `idempotent = False`.
 
-* Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days.
+* Key: 1 to 255 visible ASCII characters, scoped to the caller's wallet, kept for 7 days. Those sent with a restricted
+  key are apart: it gets no answer that another credential of the wallet got, and these none of its answers.
 * The authenticating statement also looks up and claims the key, so a first request costs one more statement (storing
   the answer) and a request without the header none.
 * An action in `stores_own_answer` passes a `claim` to its operation, which stores the key and the id of its result in
@@ -58,9 +59,9 @@ def key_of(request: HttpRequest) -> str | None:
     return getattr(request, "idempotency_key", None)
 
 
-def read_key(request: HttpRequest) -> str | None:
+def read_key(request: HttpRequest, *, restricted_key: str = "") -> str | None:
     """
-    Read the header; None without it.
+    Read the header; None without it. The result is stored: that of a restricted key is apart from all others.
 
     :raises Invalid: the key is empty, longer than 255 characters, or not visible ASCII
     """
@@ -71,6 +72,8 @@ def read_key(request: HttpRequest) -> str | None:
         raise errors.Invalid(
             '"Idempotency-Key" must be 1 to 255 visible ASCII characters', code=codes.IDEMPOTENCY_KEY_INVALID
         )
+    if restricted_key:
+        return "restricted:" + sha256(f"{restricted_key}\n{key}".encode()).hexdigest()
     return str(key)
 
 

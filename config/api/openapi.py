@@ -27,13 +27,14 @@ from typing import Any, Final, TypeVar
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from config.api import error_codes as codes
-from config.api import errors
+from config.api import errors, key_scopes
 from config.api.error_schemas import component_of
 from config.api.json_schemas import Named, OneOf, named_in, plain, schema_like, schema_of
 from config.api.treetracker import v2
 from config.api.validation import Field, Guid, Number, Shape, Text
 from lockers.errors import LockersOff
 from wallets.errors import DomainError, KeyInUse
+from wallets.states import KeyScope
 
 F = TypeVar("F", bound=Callable[..., Any])
 Refusal = DomainError | errors.RequestRefused
@@ -96,6 +97,7 @@ _ABOUT_PATHS: Final = {
     "payment_id": "The id of the payment.",
     "receipt_id": "The id of the receipt: 32 hexadecimal digits.",
     "webhook_id": "The id of the webhook.",
+    "key_id": "The id of the key.",
     "delivery_id": "The id of the delivery.",
 }
 _FILE: Final = {"type": "string", "format": "binary"}
@@ -123,6 +125,8 @@ _NO_BEARER_OF_V2: Final = [
     errors.bearer_refused("/", is_v2=True),
     errors.bearer_refused("/", is_v2=True, is_missing=True),
 ]
+# One example for all: each operation names its scopes in words.
+_NO_SCOPE: Final = key_scopes.refusal((KeyScope.TRANSFERS_READ,))
 _TOO_MANY: Final = errors.RequestRefused(codes.TOO_MANY_REQUESTS, "Too many requests, try again later")
 _ALWAYS: Final = [
     errors.RequestRefused(codes.MALFORMED_REQUEST, "Malformed request"),
@@ -140,6 +144,7 @@ CALLED: Final[dict[str, str]] = {
     _NO_JSON.message: "NotJson",
     **{each.message: "ApiKeyRefused" for each in _NO_API_KEY},
     **{each.message: "BearerRefused" for each in (errors.bearer_refused("/"), *_NO_BEARER_OF_V2)},
+    _NO_SCOPE.message: "KeyRefused",
     "Cannot GET /nowhere": "UnknownPath",
     '"x" is not allowed': "UnknownField",
     "This Idempotency-Key was used for another request": "KeyUsedOtherwise",
@@ -313,8 +318,16 @@ class Description:
             return "/api/v1/payment-requests" if self.access is Access.BEARER else "/webhooks"
         return "/api/" if self.access is Access.BEARER else "/"
 
+    @property
+    def _scopes(self) -> str:
+        allowing = key_scopes.OPERATIONS.get(self.operation)
+        if allowing is None:
+            return ""
+        scopes = " or ".join(f"`{scope.value}`" for scope in allowing)
+        return f"A restricted key needs the scope {scopes}." if scopes else "No restricted key may do this."
+
     def _text(self, action: Callable[..., Any]) -> str:
-        told = [cleandoc(action.__doc__ or ""), self.about, f"Credentials: {self.access.value}"]
+        told = [cleandoc(action.__doc__ or ""), self.about, self._scopes, f"Credentials: {self.access.value}"]
         refused = sorted({(_status(each), _message(each), self._retold(each, action)) for each in self.refusals})
         if refused:
             told.append("Errors:\n\n" + "\n".join(f"* {status} `{text}`{later}" for status, text, later in refused))
@@ -351,7 +364,12 @@ class Description:
             *(
                 []
                 if self.access in {Access.API_KEY, Access.NONE}
-                else [errors.bearer_refused(self._path), *(_NO_BEARER_OF_V2 if self._has_v2 else []), _TOO_MANY]
+                else [
+                    errors.bearer_refused(self._path),
+                    *(_NO_BEARER_OF_V2 if self._has_v2 else []),
+                    _NO_SCOPE,
+                    _TOO_MANY,
+                ]
             ),
             *([*_UNREADABLE, _NO_JSON] if self.takes.body is not None else []),
             *(_KEY_USED if self.takes.takes_key else []),

@@ -18,7 +18,7 @@ from config.api.openapi import CALLED, COMPONENTS, register, whole
 from config.api.webhooks.serializers import MESSAGE
 
 # Possible wherever another error of the same status is, so they are not part of a response's name.
-_UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "UnknownPath", "UnknownField"}
+_UNDERSTOOD: Final = {"MalformedRequest", "BearerRefused", "KeyRefused", "UnknownPath", "UnknownField"}
 _HEADER_NAMES: Final = {"ErrorCode": "Error-Code", "ErrorLink": "Link"}
 ERROR_HEADERS: Final[Mapping[str, Any]] = {
     "ErrorCode": {
@@ -115,7 +115,7 @@ def with_webhooks(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 def with_servers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Name the one server of paths that are not served below `/wallet` (a hook of drf-spectacular)."""
     for path, operations in result["paths"].items():
-        if path.startswith(("/api/", "/webhooks")):
+        if path.startswith(("/api/", "/webhooks", "/keys")):
             for operation in operations.values():
                 operation["servers"] = result["servers"][:1]
     return result

@@ -13,11 +13,12 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import authentication, cached_credentials, idempotency, limits, parsers
+from config.api import authentication, cached_credentials, idempotency, key_scopes, limits, parsers
 from config.api.negotiation import Negotiation
 from config.api.treetracker import v2
 from config.api.validation import Shape
-from wallets import operations, queries
+from trusts import restricted_sql
+from wallets import operations, queries, restricted_keys, restrictions
 from wallets.errors import DomainError, KeyInUse
 
 log = logging.getLogger("coppice.api")
@@ -31,7 +32,11 @@ class _AlreadyAnswered(Exception):
 def _note_use(found: queries.Credentials) -> None:
     """Update the time of last use. A database error is logged only: the request has its answer already."""
     try:
-        operations.touch_last_used(api_key_id=found.api_key_id, bearer_token_id=found.bearer_token_id)
+        operations.touch_last_used(
+            api_key_id=found.api_key_id,
+            bearer_token_id=found.bearer_token_id,
+            restricted_key_id=None if found.restriction is None else found.restriction.key_id,
+        )
     except (DatabaseError, InterfaceError) as error:
         log.debug("use_not_noted", extra={"error": type(error).__name__})
 
@@ -80,7 +85,9 @@ class ApiViewSet(viewsets.ViewSet):
         if request.method == "OPTIONS":
             return
         if self.idempotent:
-            request._request.idempotency_key = idempotency.read_key(request._request)  # type: ignore[attr-defined]
+            request._request.idempotency_key = idempotency.read_key(  # type: ignore[attr-defined]
+                request._request, restricted_key=getattr(request._request, "restricted_key", "")
+            )
         begins_task = self.action in self.begins_tasks
         is_keyed = idempotency.key_of(request._request) is not None
         if begins_task and not is_keyed:
@@ -90,6 +97,8 @@ class ApiViewSet(viewsets.ViewSet):
         if found is not None:
             if not getattr(request._request, "is_prepared", False):
                 limits.count(request._request, found, is_task=begins_task, is_inquiry=self.action in self.inquiries)
+            # Before a stored answer is read.
+            key_scopes.check(getattr(getattr(self, self.action), "operation", ""))
             stored = idempotency.answer_stored(request, found, self.rebuild_answer, self.content_type_of_answer)
             if stored is not None:
                 raise _AlreadyAnswered(stored)
@@ -108,6 +117,8 @@ class ApiViewSet(viewsets.ViewSet):
         if action not in self.takes_cached_credentials or (
             request.META.get("QUERY_STRING") and "wallet" in request.GET
         ):
+            return None
+        if hasattr(request, "restricted_key"):
             return None
         if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
             return None
@@ -142,6 +153,14 @@ class ApiViewSet(viewsets.ViewSet):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        bearer = authentication.bearer_of(request)
+        if not restricted_keys.is_key(bearer):
+            return self._dispatch_any(request, *args, **kwargs)
+        request.restricted_key = bearer  # type: ignore[attr-defined]
+        with restrictions.may_be_imposed(), connection.execute_wrapper(restricted_sql.narrowed):
+            return self._dispatch_any(request, *args, **kwargs)
+
+    def _dispatch_any(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         is_keyed = "HTTP_IDEMPOTENCY_KEY" in request.META and request.method in idempotency.METHODS
         action = self.action_map.get(str(request.method).lower())
         if self.idempotent and is_keyed and action not in self.stores_own_answer:

@@ -202,7 +202,7 @@ SPECTACULAR_SETTINGS = {
         " *caller*. The caller *controls* a wallet if it is that wallet or manages it: by an accepted `manage` or"
         " `yield` trust relationship, or because it created the wallet.\n\n"
         "POST, PATCH and DELETE take an `Idempotency-Key`, except where an operation does not list it. All paths"
-        " outside `/api/` and `/webhooks` are also served below `/wallet/`.\n\n"
+        " outside `/api/`, `/webhooks` and `/keys` are also served below `/wallet/`.\n\n"
         "Below `/wallet/v2/` the same paths answer as the later version of the public service: `limit` is optional, and"
         " `offset` takes the place of `start`; `POST /wallets`, `POST /trust_relationships` and `POST"
         " /wallets/batch-create-wallet` answer 201; a missing or invalid bearer token is 401; a name that is taken, a"
@@ -220,6 +220,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "trusts", "description": "Let a wallet send without asking, or control another."},
         {"name": "events", "description": "What happened to wallets, in order."},
         {"name": "webhooks", "description": "Have events sent to a URL, signed."},
+        {"name": "keys", "description": "Credentials for programs: some scopes, on some wallets."},
         {"name": "coins", "description": "Coins in wallets: balances, imports, transfers, checks and repairs."},
         {"name": "exports", "description": "Coins in files for their owners."},
         {"name": "lockers", "description": "Coins in lockers on 25 servers. Each put, peek and take is a task."},

@@ -11,4 +11,4 @@ from wallets.models import Wallet
 def start(*, actor: Wallet) -> Started:
     """Start to ask all servers for a sign of life."""
     with transaction.atomic(savepoint=False):
-        return Started(new_task.open_task(TaskKind.ECHO, wallet=actor, actor=actor))
+        return Started(new_task.open_task(TaskKind.ECHO, wallet=new_task.controlled_wallet(actor, None), actor=actor))

@@ -45,16 +45,18 @@ class Started:
     files: Sequence[coin_import.FileOutcome] = ()
 
 
-def controlled_wallet(actor: Wallet, name: str) -> Wallet:
+def controlled_wallet(actor: Wallet, name: str | None) -> Wallet:
     """
-    Return the named wallet; the actor's control of it is locked until the transaction ends.
+    Return the named wallet, or the actor's own; the actor's control of it is locked until the transaction ends.
+
+    A restricted key need not reach the wallet of its maker, which is refused like that of another.
 
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: the actor neither is nor manages it
     """
-    wallet = queries.wallet_named(actor=actor, name=name)
+    wallet = actor if name is None else queries.wallet_named(actor=actor, name=name)
     if not trusts.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise queries.not_controlled(name)
+        raise queries.not_controlled(name or wallet.name)
     return wallet
 
 
@@ -146,7 +148,7 @@ def open_with_code(
         task_id = task_id or uuid4()
         return open_task(
             kind,
-            wallet=actor if name is None else controlled_wallet(actor, name),
+            wallet=controlled_wallet(actor, name),
             actor=actor,
             id=task_id,
             tag=tag,

@@ -43,7 +43,7 @@ def create(
     :raises PaymentExpiryPassed: `expires_at` is not in the future
     """
     with transaction.atomic(savepoint=False):
-        wallet = actor if name is None else new_task.controlled_wallet(actor, name)
+        wallet = new_task.controlled_wallet(actor, name)
         request = PaymentRequest.objects.create(
             wallet=wallet,
             actor=actor,
@@ -112,7 +112,7 @@ def pay(
     with transaction.atomic(savepoint=False):
         if has_typed_password:
             wallets.hold_password(actor)
-        giver = actor if name is None else new_task.controlled_wallet(actor, name)
+        giver = new_task.controlled_wallet(actor, name)
         request = payment_ledger.lock_one(request_id)
         if (first := payment_ledger.begun(request, payment_id)) is not None:
             return _shown(first.pk)
@@ -163,6 +163,9 @@ def pay_with_code(
     wrong_code_limits.refuse_guesser(wallet_id=None if actor is None else actor.pk, address=asked_from)
     payment_id = payment_id or uuid4()
     with transaction.atomic(savepoint=False):
+        if actor is not None:
+            # The payment is one of the actor's wallet.
+            new_task.controlled_wallet(actor, None)
         request = payment_ledger.lock_one(request_id)
         if (first := payment_ledger.begun(request, payment_id)) is not None:
             return _shown(first.pk)

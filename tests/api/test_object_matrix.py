@@ -109,7 +109,7 @@ def test_everybody_may_do_the_same_below_the_address_of_the_later_version(world:
     wrong = []
     for endpoint, (asked, body, _) in TABLE.items():
         method, path = endpoint
-        if path.startswith(("/api/", "/webhooks")):
+        if path.startswith(("/api/", "/webhooks", "/keys")):
             continue
         here = "/wallet/v2" + asked.format(**{name: str(value) for name, value in world.ids.items()})
         headers = {"content_type": FORM} if isinstance(body, bytes) else {}

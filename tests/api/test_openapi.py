@@ -122,6 +122,11 @@ OPERATIONS: Final = {
     "exports.get": "GET /api/v1/exports/{export_id}",
     "exports.list": "GET /api/v1/exports",
     "exports.recall": "POST /api/v1/exports/{export_id}/recall",
+    "keys.create": "POST /keys",
+    "keys.end": "DELETE /keys/{key_id}",
+    "keys.get": "GET /keys/{key_id}",
+    "keys.list": "GET /keys",
+    "keys.rename": "PATCH /keys/{key_id}",
     "lockers.code": "POST /api/v1/lockers/{locker_id}/code",
     "lockers.list": "GET /api/v1/lockers",
     "lockers.peek": "POST /api/v1/locker/peek",
@@ -273,7 +278,7 @@ def test_parameters_tags_and_credentials_have_words(document: Any) -> None:
 def test_the_servers_are_those_at_which_the_paths_are_served(document: Any, alice: Caller) -> None:
     assert [each["url"] for each in document["servers"]] == ["/", "/wallet", "/wallet/v2"]
     for name, operation in operations(document):
-        assert ("servers" in operation) == ("/api/" in name or " /webhooks" in name), name
+        assert ("servers" in operation) == ("/api/" in name or " /webhooks" in name or " /keys" in name), name
         assert operation.get("servers", document["servers"][:1]) == document["servers"][:1]
     for server in document["servers"]:
         assert alice.get(f"{server['url'].rstrip('/')}/wallets?limit=1").status_code == 200
@@ -290,7 +295,13 @@ def test_a_component_without_words_for_a_field_is_refused() -> None:
 def test_what_endpoints_share_is_named_after_what_it_says(document: Any) -> None:
     names = list(document["components"]["responses"])
 
-    assert {"BearerRefused", "KeyInUse", "TransferNotFound", "LockerExportNotFound", "InvalidTransferId"} <= set(names)
+    assert {
+        "BearerRefusedOrKeyRefused",
+        "KeyInUse",
+        "TransferNotFound",
+        "LockerExportNotFound",
+        "InvalidTransferId",
+    } <= set(names)
     assert [name for name in names if not name.isalpha()] == []
 
 
@@ -353,7 +364,7 @@ def test_each_status_of_the_later_version_is_described(document: Any) -> None:
         responses = described[f"{method} {path}"]["responses"]
         if action.__qualname__ in v2.CREATES:
             assert {"200", "201"} <= set(responses), path
-        for refusal in action.refusals if not path.startswith(("/api/", "/webhooks")) else ():
+        for refusal in action.refusals if not path.startswith(("/api/", "/webhooks", "/keys")) else ():
             if isinstance(refusal, DomainError):
                 before = errors.status_of(refusal)
                 assert before is not None

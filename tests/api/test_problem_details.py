@@ -119,7 +119,7 @@ def test_the_description_of_an_action_has_its_errors_as_problems(
 
     refused = {key: each for key, each in responses.items() if key[0] >= 400}
     assert {media_type for _, media_type in refused} == {"application/problem+json"}
-    assert {status for status, _ in refused} == {400, 401, 404, 409, 413, 415, 422, 429, 500, 503}
+    assert {status for status, _ in refused} == {400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503}
     assert all(each.response == PROBLEM.reference for each in refused.values())
     assert all(each.value["status"] == status for (status, _), said in refused.items() for each in said.examples)
     [found] = [each.value for each in refused[404, "application/problem+json"].examples]

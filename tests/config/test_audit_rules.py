@@ -77,6 +77,8 @@ BREAKING = {
     "trust_withdrawn_fits_state": {"state": "'trusted'", "withdrawn": "true"},
     "trust_knows_the_managed": {"type": "'manage'", "managed_created_at": "NULL"},
     "wallet_has_a_name": {"name": "''"},
+    "key_has_scopes_and_wallets": {"scopes": "'{}'"},
+    "key_within_its_limits": {"tokens_per_transfer": "0", "tokens_per_day": "NULL"},
     "webhook_is_disabled_by_something": {
         "state": "'enabled'",
         "disabled_by": "'gone'",

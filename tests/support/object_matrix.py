@@ -25,6 +25,7 @@ from tests.ports import silent_ports
 from transfers import action_tokens, ledger
 from transfers import operations as transfers
 from trusts import operations as trusts
+from trusts import restricted_keys
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
@@ -97,6 +98,7 @@ def build() -> World:
             "requested": requested.id,
             "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
             "link": link.id,
+            "key": restricted_keys.create(actor=alice.wallet, name="program", scopes=["tokens:read"]).row.pk,
             **webhook_of(alice.wallet),
             **coins_of(alice.wallet),
             **payments_of(alice.wallet, rita.wallet),
@@ -280,6 +282,14 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/webhooks/{webhook_id}/deliveries/{delivery_id}/resend"): (
         "/webhooks/{webhook}/deliveries/{delivery}/resend", {}, (202, 202, 404, 404),
     ),
+    # Keys are those of the wallet that made them; its managers make their own.
+    ("GET", "/keys"): ("/keys", None, EVERYBODY),
+    ("POST", "/keys"): (
+        "/keys", {"name": "x", "scopes": ["tokens:read"], "wallets": ["alice"]}, (201, 201, 403, 403),
+    ),
+    ("GET", "/keys/{key_id}"): ("/keys/{key}", None, (200, 404, 404, 404)),
+    ("PATCH", "/keys/{key_id}"): ("/keys/{key}", {"name": "another"}, (200, 404, 404, 404)),
+    ("DELETE", "/keys/{key_id}"): ("/keys/{key}", None, (200, 404, 404, 404)),
     ("POST", "/api/v1/locker"): ("/api/v1/locker", {"name": "alice", "amount": 1}, CONTROLLERS),
     ("GET", "/api/v1/lockers"): ("/api/v1/lockers", None, EVERYBODY),
     ("POST", "/api/v1/lockers/{locker_id}/code"): ("/api/v1/lockers/{locker}/code", None, HIDDEN),

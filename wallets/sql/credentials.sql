@@ -4,10 +4,9 @@ SELECT api_key.id,
        coalesce(api_key.batch_access, false),
        coalesce(api_key.last_used_at < now() - interval '1 hour', api_key.id IS NOT NULL, false)
            OR coalesce(bearer.last_used_at < now() - interval '1 hour', bearer.id IS NOT NULL, false),
-       bearer.id, wallet.id, wallet.name{answer_columns}
+       bearer.id, wallet.id, wallet.name{key_columns}{answer_columns}
   FROM (SELECT 1) AS one
   LEFT JOIN wallets_apikey AS api_key ON api_key.digest = %(api_key)s
-  LEFT JOIN wallets_bearertoken AS bearer
-         ON bearer.digest = %(bearer)s AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
+  LEFT JOIN {bearers} AS bearer ON bearer.digest = %(bearer)s AND {is_valid}
   LEFT JOIN wallets_wallet AS wallet ON wallet.id = bearer.wallet_id
 {answer_join}

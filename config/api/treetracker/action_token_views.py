@@ -7,7 +7,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import claim_limits, parsers
+from config.api import claim_limits, key_scopes, parsers
 from config.api import error_codes as codes
 from config.api.authentication import Anonymous, caller
 from config.api.errors import Invalid, RequestRefused
@@ -29,7 +29,14 @@ _NO_WALLET = wallet_errors.WalletNotFound("Could not find entity by wallet name:
 _INVALID_NAME = wallet_errors.InvalidWalletName("invalid wallet name:no body")
 _NOT_YOURS = wallet_errors.WalletNotControlled("Wallet does not belong to the logged in wallet")
 _TOO_MANY = RequestRefused(codes.TOO_MANY_WRONG_CLAIM_CODES, claim_limits.TOO_MANY)
-_CANNOT_BE_MADE = [_NO_WALLET, _INVALID_NAME, _NOT_YOURS, errors.ExpiryPassed(), errors.TooFewAvailable(2)]
+_CANNOT_BE_MADE = [
+    _NO_WALLET,
+    _INVALID_NAME,
+    _NOT_YOURS,
+    errors.ExpiryPassed(),
+    errors.TooFewAvailable(2),
+    *key_scopes.LIMITS,
+]
 _describe = partial(describe, tag="claim links")
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "pdf": "application/pdf"}
 
@@ -176,6 +183,7 @@ class ActionTokenViewSet(ApiViewSet):
         answers=transfer_serializers.CLAIMED,
         takes=Takes(body=serializers.REDEEMED, examples={"Request": {"action_token": "3q2-7wAAAAAAAAAAAAAAAAAA"}}),
         refusals=[
+            *key_scopes.LIMITS,
             errors.ActionTokenNotVerified(),
             errors.ActionTokenExpired(),
             errors.ActionTokenCancelled(),

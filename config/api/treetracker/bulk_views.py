@@ -4,6 +4,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import error_codes as codes
+from config.api import key_scopes
 from config.api.authentication import caller, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Refusal, Takes, describe
@@ -85,6 +86,7 @@ class BatchViewSet(ApiViewSet):
             wallet_errors.InvalidWalletName("invalid wallet name:no body"),
             errors.RowsRefused({2: errors.NeitherWalletControlled()}),
             errors.RowsRefused({2: errors.SameWallet()}),
+            *key_scopes.LIMITS,
         ],
         tag="transfers",
     )

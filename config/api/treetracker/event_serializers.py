@@ -12,7 +12,7 @@ from config.api.treetracker.trust_serializers import TRUST_REQUEST_TYPE
 from config.api.validation import Field, Moment, Text
 from lockers.states import PaymentRequestState
 from transfers.events import EventRow
-from wallets.states import EventType
+from wallets.states import EventType, KeyScope
 
 FILTERS: Final[Mapping[str, Field]] = {"since": Moment(required=False), "wallet": Text(required=False)}
 EVENT_TYPE: Final = Named(
@@ -44,6 +44,8 @@ EVENT_TYPE: Final = Named(
         EventType.PAYMENT_REQUEST_CANCELLED: "A payment request was cancelled.",
         EventType.PAYMENT_REQUEST_EXPIRED: "A payment request expired before it was paid in full.",
         EventType.WEBHOOK_DISABLED: "A webhook of the wallet was disabled, and not at its own request.",
+        EventType.KEY_CREATED: "A restricted key of the wallet was created.",
+        EventType.KEY_ENDED: "A restricted key of the wallet was ended. One that expires has no event.",
     },
 )
 PAYMENT_REQUEST_STATE: Final = Named(
@@ -90,6 +92,9 @@ EVENT_PAYLOAD: Final = Named(
         "lineType": Sometimes(LINE_TYPE),
         "webhookId": Sometimes("2b7c1f0a-5d6e-4f7a-9b8c-0d1e2f3a4b5c"),
         "disabledBy": Sometimes("failures"),
+        "keyId": Sometimes("7d0c8f1a-3b5e-4f60-9a2d-6c1e8b4f2a90"),
+        "keyName": Sometimes("the shop"),
+        "keyScopes": Sometimes([KeyScope.TRANSFERS_WRITE.value]),
         "parentWallet": Sometimes(Nullable("cd004dcc-7974-4c35-8719-cf8f4e18d1df")),
         "childWallet": Sometimes("sapling"),
         "wallet": Sometimes("alice"),
@@ -131,6 +136,9 @@ EVENT_PAYLOAD: Final = Named(
         "lineType": "The type of the line in the statement of the wallet.",
         "webhookId": "The id of the webhook.",
         "disabledBy": "Why it was disabled, as in the webhook itself.",
+        "keyId": "The id of the restricted key, which is not secret.",
+        "keyName": "Its name.",
+        "keyScopes": "Its scopes.",
         "parentWallet": "The id of the wallet that created the other; null if an operator did.",
         "childWallet": "The name of the wallet that was created.",
         "wallet": "The name of the wallet that logged in.",

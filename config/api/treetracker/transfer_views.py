@@ -10,7 +10,7 @@ from uuid import UUID
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api import idempotency, pagination, parsers
+from config.api import idempotency, key_scopes, pagination, parsers
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import LATER_PAGE, NOTHING, Takes, describe
@@ -134,6 +134,7 @@ class TransferViewSet(ApiViewSet):
             errors.ReferenceTaken("order 1007"),
             errors.ExpiryPassed(),
             *_NOT_FREE,
+            *key_scopes.LIMITS,
             Invalid('"bundle" is required'),
             Invalid('"tokens[1]" contains a duplicate value'),
         ],
@@ -231,6 +232,7 @@ class TransferViewSet(ApiViewSet):
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("accept"),
             errors.TransferNotPending(),
+            *key_scopes.LIMITS,
         ],
     )
     def accept(self, request: Request, transfer_id: str) -> Response:
@@ -265,6 +267,7 @@ class TransferViewSet(ApiViewSet):
             errors.TooManyTokens(2),
             errors.ChosenTokenElsewhere(_NOBODY),
             *_NOT_FREE,
+            *key_scopes.LIMITS,
             Invalid('"implicit" is required'),
         ],
     )

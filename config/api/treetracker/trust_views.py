@@ -141,6 +141,7 @@ class TrustViewSet(ApiViewSet):
             errors.TrustWithOneself(),
             errors.TrustWithinManagement("The requesting wallet already manages the target wallet"),
             errors.RequesterNotControlled(),
+            wallet_errors.ControlNeedsSession(),
             errors.ManagementCircle(),
             wallet_errors.WalletNotFound("Could not find entity by wallet name: nobody"),
             wallet_errors.InvalidWalletName("invalid wallet name:no body"),
@@ -189,6 +190,7 @@ class TrustViewSet(ApiViewSet):
         takes=Takes(body=NOTHING, examples={"Request": {}}, path=trust_serializers.TRUST_PATH),
         refusals=[
             errors.TrustNotAnswerable("accept"),
+            wallet_errors.ControlNeedsSession(),
             errors.TrustAlreadyExists(),
             errors.ManagementCircle(),
             errors.ConsentWithdrawn("yield"),
@@ -210,7 +212,7 @@ class TrustViewSet(ApiViewSet):
         "trusts.decline",
         "Decline a trust relationship",
         takes=Takes(body=NOTHING, examples={"Request": {}}, path=trust_serializers.TRUST_PATH),
-        refusals=[errors.TrustNotAnswerable("decline")],
+        refusals=[errors.TrustNotAnswerable("decline"), wallet_errors.ControlNeedsSession()],
     )
     def decline(self, request: Request, trust_relationship_id: str) -> Response:
         """
@@ -225,7 +227,7 @@ class TrustViewSet(ApiViewSet):
         "trusts.cancel",
         "Cancel a trust relationship",
         takes=Takes(is_idempotent=True, path=trust_serializers.TRUST_PATH),
-        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable()],
+        refusals=[errors.TrustNotFound(_NOBODY), errors.TrustNotCancellable(), wallet_errors.ControlNeedsSession()],
     )
     def destroy(self, request: Request, trust_relationship_id: str) -> Response:
         """

@@ -296,8 +296,9 @@ class TokenViewSet(ApiViewSet):
         wallet_id = caller(request).pk
         if "wallet" in page.values:
             wallet_id = queries.wallet_in_query(page.values["wallet"]).pk
-            if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet_id):
-                raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
+        # A restricted key need not reach the wallet that made it.
+        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet_id):
+            raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
         rows = queries.tokens_page(
             wallet_id=wallet_id,
             limit=page.limit,

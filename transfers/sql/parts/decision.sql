@@ -9,7 +9,7 @@ decision AS MATERIALIZED (
                 WHEN source_id = destination_id THEN 'same'
                 WHEN source_id = actor_id OR held.over_source THEN
                     CASE WHEN destination_id = actor_id OR held.over_destination OR held.shared
-                         THEN 'completed' ELSE 'pending' END
+                         THEN '{completed}' ELSE 'pending' END
                 WHEN destination_id = actor_id OR held.over_destination THEN 'requested'
                 ELSE 'foreign' END AS state
       FROM parties CROSS JOIN LATERAL (

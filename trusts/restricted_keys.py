@@ -1,0 +1,86 @@
+"""Making restricted keys, which takes control of each of their wallets."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection, transaction
+from django.views.decorators.debug import sensitive_variables
+
+from trusts import queries
+from wallets import errors, operations, restricted_keys
+from wallets import queries as wallet_queries
+from wallets.models import RestrictedKey, Wallet
+from wallets.states import EventType, KeyScope
+
+
+class MadeKey(NamedTuple):
+    """A new key, and its text, which is not stored."""
+
+    row: RestrictedKey
+    secret: str
+
+
+@sensitive_variables("secret", "made")
+def create(
+    *,
+    actor: Wallet,
+    name: str,
+    scopes: Sequence[str],
+    wallets: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    expires_at: datetime | None = None,
+    tokens_per_transfer: int | None = None,
+    tokens_per_day: int | None = None,
+) -> MadeKey:
+    """
+    Make a key of the actor's wallet for these wallets, by name or id; none: the actor's alone.
+
+    :raises InvalidWalletName: a text can never be a name
+    :raises WalletNotFound: no such wallet
+    :raises WalletNotControlled: the actor does not control one of them
+    :raises InvalidNetwork: a network is not in CIDR notation
+    :raises ContradictoryKey: two terms exclude each other, or the expiry has passed
+    :raises TooManyRestrictedKeys: the wallet has as many valid keys as it may have
+    """
+    parsed = list(dict.fromkeys(restricted_keys.parsed_network(each) for each in networks))
+    reached = [wallet_queries.wallet_by_name_or_id(each) for each in wallets] or [actor]
+    wallet_ids = list(dict.fromkeys(each.pk for each in reached))
+    has_limit = tokens_per_transfer is not None or tokens_per_day is not None
+    _refuse_contradictions(frozenset(scopes), has_limit=has_limit, reaches_own=actor.pk in wallet_ids)
+    secret = restricted_keys.new_key()
+    with transaction.atomic(savepoint=False):
+        with connection.cursor() as cursor:
+            # Of two requests the second counts the key of the first.
+            cursor.execute("SELECT 1 FROM wallets_wallet WHERE id = %s FOR NO KEY UPDATE", [actor.pk])
+            cursor.execute("SELECT coalesce(%s::timestamptz <= clock_timestamp(), false)", [expires_at])
+            if cursor.fetchone()[0]:
+                raise errors.ContradictoryKey("The expiry of a key is in the future")
+        for wallet_id in wallet_ids:
+            if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
+                raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
+        if restricted_keys.count_valid(actor) >= restricted_keys.PER_WALLET:
+            raise errors.TooManyRestrictedKeys(restricted_keys.PER_WALLET)
+        row = RestrictedKey.objects.create(
+            wallet=actor,
+            name=name,
+            prefix=restricted_keys.shown_part(secret),
+            digest=wallet_queries.digest(secret),
+            scopes=[scope for scope in KeyScope.values if scope in scopes],
+            wallet_ids=wallet_ids,
+            networks=parsed,
+            tokens_per_transfer=tokens_per_transfer,
+            tokens_per_day=tokens_per_day,
+            expires_at=expires_at,
+        )
+        operations.record_events([(actor.pk, EventType.KEY_CREATED, restricted_keys.event_payload(row))])
+    return MadeKey(row, secret)
+
+
+def _refuse_contradictions(scopes: frozenset[str], *, has_limit: bool, reaches_own: bool) -> None:
+    if {KeyScope.TRANSFERS_WRITE, KeyScope.TRANSFERS_PENDING_ONLY} <= scopes:
+        raise errors.ContradictoryKey("A key has transfers:write or transfers:pending-only, not both")
+    if has_limit and KeyScope.COINS_MOVE in scopes:
+        raise errors.ContradictoryKey("A key with coins:move has no limits: they count tokens, not coins")
+    if KeyScope.LOCKERS_PEEK in scopes and not reaches_own:
+        raise errors.ContradictoryKey("A key with lockers:peek reaches the wallet that makes it, which looks")

@@ -1,0 +1,71 @@
+"""
+What the restricted key of the current request may do, as far as rules of the domain decide it.
+
+The request acts in the name of the wallet that made the key. Every rule that asks what this wallet controls also asks
+`reaches`, and SQL is narrowed by `trusts.restricted_sql`: control is that of the wallet now, within the key's wallets.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from wallets.states import KeyScope
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """The terms of a restricted key. `maker_id` is the wallet that made it."""
+
+    key_id: UUID
+    maker_id: UUID
+    scopes: frozenset[str]
+    wallet_ids: frozenset[UUID]
+    networks: tuple[str, ...]
+    tokens_per_transfer: int | None
+    tokens_per_day: int | None
+
+    @property
+    def is_pending_only(self) -> bool:
+        """Whether transfers that it makes wait for a further decision."""
+        return KeyScope.TRANSFERS_WRITE not in self.scopes
+
+
+class _Request:
+    """The current request, which gets a restriction when its credentials have been looked up."""
+
+    restriction: Restriction | None = None
+
+
+_request: Final = ContextVar[_Request | None]("restricted_request", default=None)
+
+
+@contextmanager
+def may_be_imposed() -> Iterator[None]:
+    """Let `impose` restrict the rest of the block."""
+    token = _request.set(_Request())
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def impose(restriction: Restriction) -> None:
+    """Restrict the rest of the block of `may_be_imposed`. Outside of one it is an error: nothing would restrict."""
+    request = _request.get()
+    assert request is not None, "a restricted key outside of a request that it restricts"
+    request.restriction = restriction
+
+
+def current() -> Restriction | None:
+    """Return the restriction of the current request, or None if its credential has none."""
+    request = _request.get()
+    return None if request is None else request.restriction
+
+
+def reaches(*, actor_id: UUID, wallet_id: UUID) -> bool:
+    """Return whether the credential of the current request lets the actor control the wallet, if it does otherwise."""
+    restriction = current()
+    return restriction is None or restriction.maker_id != actor_id or wallet_id in restriction.wallet_ids
