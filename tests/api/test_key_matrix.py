@@ -11,12 +11,11 @@ import pytest
 from django.urls import get_resolver
 
 from config.api import key_scopes
-from tests.api.caller import Caller
 from tests.api.endpoints import endpoints
 from tests.api.test_object_matrix import OTHERWISE, as_if_nothing_had_happened, expected
 from tests.support.databases import shared_rows
 from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida
-from trusts import restricted_keys
+from tests.support.restricted_keys import with_key
 from trusts.models import Trust
 from wallets.states import KeyScope
 
@@ -30,22 +29,15 @@ ALL: Final = [scope for scope in KeyScope if scope is not KeyScope.TRANSFERS_PEN
 NO_PEEKS: Final = [scope for scope in ALL if scope is not KeyScope.LOCKERS_PEEK]
 
 
-def with_key(caller: Caller, *, scopes: list[KeyScope], wallets: list[str]) -> Caller:
-    """Return the same program with a restricted key of its wallet in place of the bearer token."""
-    assert caller.wallet is not None
-    made = restricted_keys.create(actor=caller.wallet, name="program", scopes=scopes, wallets=wallets)
-    return Caller(caller.api_key, made.secret, caller.wallet)
-
-
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
     with shared_rows(django_db_blocker):
         world = build()
         owner, manager = world.callers["owner"], world.callers["manager"]
         for scope in KeyScope:
-            world.callers[scope] = with_key(owner, scopes=[scope], wallets=["alice"])
-        world.callers["manager without alice"] = with_key(manager, scopes=ALL, wallets=["mona"])
-        world.callers["manager for alice"] = with_key(manager, scopes=NO_PEEKS, wallets=["alice"])
+            world.callers[scope] = with_key(owner, scope, wallets=["alice"])
+        world.callers["manager without alice"] = with_key(manager, *ALL, wallets=["mona"])
+        world.callers["manager for alice"] = with_key(manager, *NO_PEEKS, wallets=["alice"])
         yield world
 
 

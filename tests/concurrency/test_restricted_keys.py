@@ -1,0 +1,119 @@
+"""Transfers of one restricted key at once: together they stay within its limit of a day, and none outlives the key."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from tests.concurrency.races import PATIENCE_SECONDS, assert_sound, kinds, locked
+from tests.support.restricted_keys import acting_by
+from transfers import operations
+from transfers.models import Transfer
+from trusts import restricted_keys as making
+from wallets import restricted_keys
+from wallets.models import RestrictedKey, Token, Wallet
+from wallets.states import KeyScope
+
+_HOLD = "SELECT FROM wallets_restrictedkey WHERE id = %s FOR NO KEY UPDATE"
+_WAITING = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%%wallets_restrictedkey%%'
+"""
+
+
+def key_of(wallet: Wallet, **terms: Any) -> RestrictedKey:
+    return making.create(actor=wallet, name="program", scopes=[KeyScope.TRANSFERS_WRITE], **terms).row
+
+
+def meet_at(key: RestrictedKey, contestants: list[Callable[[], Any]]) -> list[Any]:
+    """Run all, and let them go on when each waits for the row of the key."""
+
+    def run(contestant: Callable[[], Any]) -> Any:
+        try:
+            return contestant()
+        except Exception as error:  # noqa: BLE001 - judged by the test
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(contestants)) as pool:
+        with locked(_HOLD, [key.pk]):
+            running = [pool.submit(run, each) for each in contestants]
+            end = time.monotonic() + PATIENCE_SECONDS
+            waiting = 0
+            while waiting < len(contestants):
+                assert time.monotonic() < end, f"{waiting} wait for the key"
+                with connection.cursor() as cursor:
+                    cursor.execute(_WAITING)
+                    (waiting,) = cursor.fetchone()
+        return [each.result(timeout=PATIENCE_SECONDS) for each in running]
+
+
+@pytest.mark.parametrize("is_locked", [True, False], ids=["locked", "control"])
+def test_two_transfers_at_once_stay_within_the_limit_of_the_day(
+    stocked: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch, is_locked: bool
+) -> None:
+    key = key_of(stocked, tokens_per_day=10)
+    if not is_locked:
+        unlocked = restricted_keys._SPEND[True].replace("FOR NO KEY UPDATE", "")
+        monkeypatch.setitem(restricted_keys._SPEND, True, unlocked)
+
+    def send() -> Any:
+        with acting_by(key):
+            return operations.send_bundle(actor=stocked, sender=stocked.name, receiver=bob.name, size=6)
+
+    outcomes = kinds(meet_at(key, [send, send]))
+
+    assert outcomes == ({"pending": 1, "KeyLimitExceeded": 1} if is_locked else {"pending": 2})
+    assert Transfer.objects.count() == (1 if is_locked else 2)
+    assert Token.objects.exclude(transfer_pending_id=None).count() == (6 if is_locked else 12)
+    key.refresh_from_db()
+    assert key.spent == 6
+    assert_sound()
+
+
+@pytest.mark.parametrize("terms", [{"tokens_per_day": 10}, {}], ids=["limited", "unlimited"])
+def test_a_transfer_that_waits_for_the_end_of_its_key_is_refused(
+    stocked: Wallet, bob: Wallet, terms: dict[str, Any]
+) -> None:
+    key = key_of(stocked, **terms)
+
+    def send() -> Any:
+        with acting_by(key):
+            return operations.send_bundle(actor=stocked, sender=stocked.name, receiver=bob.name, size=6)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def run() -> Any:
+            try:
+                return send()
+            except Exception as error:  # noqa: BLE001 - judged by the test
+                return error
+            finally:
+                connections.close_all()
+
+        # The end of the key is decided, and not yet committed, when the transfer comes.
+        connection.set_autocommit(False)
+        try:
+            restricted_keys.end(key_id=key.pk, wallet=stocked)
+            sending = pool.submit(run)
+            end = time.monotonic() + PATIENCE_SECONDS
+            waiting = 0
+            while not waiting:
+                assert time.monotonic() < end
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_stat_clear_snapshot()")
+                    cursor.execute(_WAITING)
+                    (waiting,) = cursor.fetchone()
+            connection.commit()
+        finally:
+            connection.set_autocommit(True)
+        outcome = sending.result(timeout=PATIENCE_SECONDS)
+
+    assert kinds([outcome]) == {"RestrictedKeyEnded": 1}
+    assert Transfer.objects.count() == 0
+    assert Token.objects.exclude(transfer_pending_id=None).count() == 0
+    assert_sound()
