@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("desk", "0001_initial"),
+        ("desk", "0002_find"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
