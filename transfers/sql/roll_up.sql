@@ -1,5 +1,5 @@
--- Adds all transfers that completed at once, up to the settled number, and all differences to the counters and to the days of
--- wallets.
+-- Adds all transfers that completed at once, up to the settled number, and all differences to the counters and to the
+-- days of wallets.
 WITH moved AS (
     SELECT number, source_id, destination_id, moved_count, created_at, closed_at FROM transfers_transfer
      WHERE number > (SELECT coalesce(max(number), 0) FROM transfers_tallymark) AND number <= %(settled)s

@@ -1,6 +1,6 @@
--- Counts the tokens that a valid restricted key moves or reserves: one row, whether its limit of the day (UTC) allows them,
--- and those of the day before them; no row if the key has ended. Its row is locked: of two transfers the second counts
--- what the first has spent, and its end waits for both.
+-- Counts the tokens that a valid restricted key moves or reserves: one row, whether its limit of the day (UTC) allows
+-- them, and those of the day before them; no row if the key has ended. Its row is locked: of two transfers the second
+-- counts what the first has spent, and its end waits for both.
 WITH held AS MATERIALIZED (
     SELECT id, tokens_per_day, (clock_timestamp() AT TIME ZONE 'UTC')::date AS day,
            CASE WHEN spent_on = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN spent ELSE 0 END AS spent

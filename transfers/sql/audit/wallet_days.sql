@@ -6,8 +6,8 @@ WITH {all_lines}, truth AS (
       FROM (SELECT wallet_id, day, received, sent, issued, lines, first_number, last_number FROM transfers_walletday
              UNION ALL
             SELECT wallet_id, (at AT TIME ZONE 'UTC')::date, CASE WHEN is_issue THEN 0 ELSE greatest(tokens, 0) END,
-                   CASE WHEN is_issue THEN 0 ELSE greatest(-tokens, 0) END, CASE WHEN is_issue THEN tokens ELSE 0 END, 1,
-                   NULL, NULL
+                   CASE WHEN is_issue THEN 0 ELSE greatest(-tokens, 0) END, CASE WHEN is_issue THEN tokens ELSE 0 END,
+                   1, NULL, NULL
               FROM transfers_tallydelta WHERE at IS NOT NULL AND tokens <> 0) AS known
      GROUP BY wallet_id, day
 )
