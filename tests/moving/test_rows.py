@@ -7,6 +7,8 @@ both files: the test writes the one that is missing, and fails. Then read the di
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +17,7 @@ import pytest
 from django.db import connection
 
 from config.treetracker_import import importing
+from config.treetracker_import.progress import Display
 from tests.moving.conftest import imported
 from tests.moving.planted import PLANTS
 from tests.moving.service import NAMES, Service, a_salt, an_id, hashed
@@ -192,14 +195,32 @@ def change_much(peer: Service) -> None:
 
 
 @pytest.mark.django_db
+def noted_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None, int]]:
+    """Note each step that ends: its name, its total, and how many it has counted."""
+    step, found = Display.step, list[tuple[str, int | None, int]]()
+
+    @contextmanager
+    def noted(display: Display, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        counted: list[int] = []
+        with step(display, name, total) as advance:
+            yield lambda number: (counted.append(number), advance(number))[1]
+        found.append((name, total, sum(counted)))
+
+    monkeypatch.setattr(Display, "step", noted)
+    return found
+
+
 def test_each_row_that_is_imported_is_as_listed(peer: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = iter(("first", "second", "third"))
     monkeypatch.setattr(importing.secrets, "token_hex", lambda _: next(runs))
     for plant in PLANTS:
         plant(peer)
     plant_closed(peer)
+    steps = noted_steps(monkeypatch)
     imported(peer)
     compare("first_import")
+    # Each step counts up to its total.
+    assert [(name, total) for name, total, done in steps if total is not None and total != done] == []
 
     change_much(peer)
     path = tmp_path / "decisions.json"
@@ -210,7 +231,10 @@ def test_each_row_that_is_imported_is_as_listed(peer: Service, tmp_path: Path, m
         {"kind": "trust_conflict", "action": "here"},
     ]
     path.write_text(json.dumps({"format": 1, "decisions": decided}))
+    steps.clear()
     imported(peer, decisions=path)
     compare("second_import")
+    assert [name for name, total, done in steps if name.startswith("write ") and total != done] == []
+    assert {"write transfers", "write tokens", "write history"} <= {name for name, *_ in steps}
     imported(peer)
     compare("second_import")

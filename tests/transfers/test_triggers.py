@@ -81,3 +81,39 @@ def test_a_transfer_is_written_with_the_counts_of_its_state_alone(
             written(transfer, is_new=is_new, **row)
 
     written(transfer, is_new=is_new, state=state, **RIGHT[state])
+
+
+MOVEMENTS: Final = [
+    # number, whether it has a transfer, and a source, and whether it may be
+    (0, False, False, True),
+    (1, True, True, True),
+    (2, True, True, True),
+    (0, True, False, False),
+    (0, False, True, False),
+    (0, True, True, False),
+    (1, False, True, False),
+    (1, True, False, False),
+    (1, False, False, False),
+    (-1, True, True, False),
+    (-1, False, False, False),
+]
+
+
+def test_a_movement_is_an_issue_or_has_a_transfer_and_a_source(alice: Caller, bob: Caller) -> None:
+    for number, has_transfer, has_source, may_be in MOVEMENTS:
+        source = alice.wallet.pk if has_source else None
+        values = [number, 1 if has_transfer else None, source, bob.wallet.pk]
+        point = transaction.savepoint()
+        refused = ""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO transfers_movement"
+                    " (id, token_id, number, transfer_number, source_id, destination_id, processed_at)"
+                    " VALUES (nextval('transfers_arrival'), gen_random_uuid(), %s, %s, %s, %s, now())",
+                    values,
+                )
+        except IntegrityError as error:
+            refused = str(error)
+        transaction.savepoint_rollback(point)
+        assert ("a movement is an issue, or belongs to a transfer" in refused) == (not may_be), (values, refused)

@@ -1,0 +1,144 @@
+"""What the end of a payment's task makes of the payment and of its request; and what is known of an expired locker."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from lockers import locker_expiry, payment_ledger
+from lockers.locker_expiry import Outcome
+from lockers.models import Locker, LockerTask, Payment, PaymentRequest
+from lockers.raida.coins import UNITS_PER_COIN as COIN
+from lockers.states import CoinState, LockerState, PaymentMode, PaymentRequestState, PaymentState, TaskKind
+from tests.support.row_locks import recorded
+from wallets import operations as wallets
+from wallets.models import Event, Wallet
+
+CLOSED = (PaymentRequestState.PAID, PaymentRequestState.CANCELLED, PaymentRequestState.EXPIRED)
+
+
+@pytest.fixture
+def alice(db: None) -> Wallet:
+    return wallets.create_wallet(name="alice")
+
+
+def a_request(alice: Wallet, state: PaymentRequestState = PaymentRequestState.OPEN, *, paid: int = 0) -> PaymentRequest:
+    return PaymentRequest.objects.create(
+        wallet=alice, actor=alice, amount=10 * COIN, paid=paid * COIN, mode=PaymentMode.PARTIAL, state=state,
+        description="seedlings", closed_at=timezone.now() if state in CLOSED else None,
+    )  # fmt: skip
+
+
+def a_payment(request: PaymentRequest, **fields: Any) -> Payment:
+    now = timezone.now()
+    task = LockerTask.objects.create(
+        kind=TaskKind.TAKE, wallet=request.wallet, actor=request.wallet, state="error", step="done", message="Ended.",
+        receipt_id=secrets.token_hex(16), deadline=now, finished_at=now,
+    )  # fmt: skip
+    if fields.get("state") in (PaymentState.CREDITED, PaymentState.FAILED):
+        fields["settled_at"] = now
+    return Payment.objects.create(request=request, task=task, **fields)
+
+
+# State and paid of the request; units and lateness of the payment; units that the task has brought, and those that it
+# may still bring: state and paid of the request after it, state and lateness of the payment, and the event.
+CREDITS = [
+    ("open", 0, 0, False, 10, 0, "paid", 10, "credited", False, "paid"),
+    ("open", 0, 0, False, 12, 0, "paid", 12, "credited", False, "paid"),
+    ("open", 0, 0, False, 9, 0, "partly_paid", 9, "credited", False, "partly_paid"),
+    ("open", 0, 0, False, 3, 2, "partly_paid", 3, "pending", False, "partly_paid"),
+    ("open", 0, 0, False, 0, 5, "open", 0, "pending", False, ""),
+    ("open", 0, 0, False, 0, 0, "open", 0, "failed", False, ""),
+    ("partly_paid", 4, 4, False, 10, 0, "paid", 10, "credited", False, "paid"),
+    ("partly_paid", 4, 4, False, 5, 0, "partly_paid", 5, "credited", False, "partly_paid"),
+    ("partly_paid", 4, 4, False, 4, 0, "partly_paid", 4, "credited", False, ""),
+    ("paid", 10, 0, False, 3, 0, "paid", 13, "credited", True, "paid_late"),
+    ("cancelled", 0, 0, False, 3, 0, "cancelled", 3, "credited", True, "paid_late"),
+    ("expired", 2, 2, False, 5, 1, "expired", 5, "pending", True, "paid_late"),
+    # What came late stays so when nothing more comes, and is not late for what had come before.
+    ("expired", 2, 2, True, 2, 0, "expired", 2, "credited", True, ""),
+    ("expired", 2, 2, False, 2, 0, "expired", 2, "credited", False, ""),
+    ("cancelled", 2, 2, True, 3, 0, "cancelled", 3, "credited", True, "paid_late"),
+]
+
+
+@pytest.mark.parametrize("case", CREDITS)
+def test_what_a_task_brought_is_credited(case: Any, alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, paid, had, was_late, units, unknown, then, total, of_payment, is_late, event = case
+    request, other = a_request(alice, PaymentRequestState(state), paid=paid), a_request(alice)
+    payment = a_payment(request, units=had * COIN, expected=7 * COIN, is_late=was_late)
+    beside = [a_payment(each, expected=7 * COIN) for each in (request, other)]
+    before = Event.objects.count()
+    monkeypatch.setattr(payment_ledger, "_brought", lambda _: (units * COIN, unknown * COIN))
+
+    payment_ledger.settle(task_ids=[payment.task_id])
+
+    for row in (request, payment, other, *beside):
+        row.refresh_from_db()
+    assert (request.state, request.paid) == (then, total * COIN)
+    assert (request.closed_at is None) == (then in ("open", "partly_paid"))
+    told = (payment.state, payment.units, payment.expected, payment.is_late, payment.settled_at is None)
+    assert told == (of_payment, units * COIN, unknown * COIN, is_late, of_payment == "pending")
+    assert {(each.state, each.units, each.expected) for each in beside} == {("pending", 0, 7 * COIN)}
+    assert (other.state, other.paid) == ("open", 0)
+    found = [(each.type, each.payload["paid"], each.payload["paymentAmount"]) for each in Event.objects.all()[before:]]
+    assert found == ([(f"payment_request.{event}", total, units - had)] if event else [])
+
+
+def test_requests_are_locked_in_the_order_of_their_ids_and_expire_when_their_time_has_passed(alice: Wallet) -> None:
+    soon, past = timezone.now() + timedelta(hours=1), datetime(2020, 1, 1, tzinfo=UTC)
+    rows = {}
+    for state in PaymentRequestState:
+        for expires_at in (None, soon, past):
+            request = a_request(alice, state, paid=10 if state == "paid" else 3 if state == "partly_paid" else 0)
+            PaymentRequest.objects.filter(pk=request.pk).update(expires_at=expires_at)
+            rows[request.pk] = (state, expires_at)
+
+    with recorded() as locks:
+        payment_ledger.lock(rows, may_expire=False)
+    assert locks == {"lockers_paymentrequest by id ASC: NO KEY UPDATE"}
+    assert {each.pk: each.state for each in PaymentRequest.objects.all()} == {key: row[0] for key, row in rows.items()}
+    found = payment_ledger.lock(rows)
+
+    assert [each.pk for each in found] == sorted(rows)
+    assert {each.pk: each.state for each in PaymentRequest.objects.all()} == {
+        key: "expired" if state in ("open", "partly_paid") and at == past else state
+        for key, (state, at) in rows.items()
+    }
+
+
+# Coins of a locker that was put 10, by state; what came back; what is taken and not known, and what it is called.
+EXPIRIES: list[tuple[dict[CoinState, int], int, int, int, Outcome]] = [
+    *(({state: 3}, 0, 0, 3, Outcome.UNKNOWN) for state in ("locked", "limbo", "bank", "fracked")),
+    *(({state: 3}, 0, 0, 0, Outcome.NOTHING_STORED) for state in ("counterfeit", "errored", "missed", "exported")),
+    ({CoinState.SENT: 10}, 10, 0, 0, Outcome.TAKEN_BACK),
+    ({CoinState.SENT: 10}, 4, 6, 0, Outcome.PARTLY_TAKEN_BACK),
+    ({CoinState.SENT: 10}, 0, 10, 0, Outcome.TAKEN),
+    ({CoinState.SENT: 4, CoinState.LOCKED: 6}, 4, 0, 6, Outcome.UNKNOWN),
+    ({CoinState.SENT: 4, CoinState.LOCKED: 3, CoinState.LIMBO: 2, CoinState.BANK: 1}, 1, 3, 6, Outcome.UNKNOWN),
+    ({CoinState.SENT: 2}, 5, 0, 0, Outcome.TAKEN_BACK),
+    ({}, 0, 0, 0, Outcome.NOTHING_STORED),
+]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("case", EXPIRIES)
+def test_what_is_known_of_a_locker_that_has_expired(case: Any) -> None:
+    units, returned, taken, unknown, outcome = case
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    for now, has_expired in ((at, True), (at + timedelta(days=1), True), (at - timedelta(seconds=1), False)):
+        locker = Locker(
+            id=uuid4(), expires_at=at, changed_at=at, returned=returned, returned_at=at, take_back_at=at,
+            state=LockerState.FILLED,
+        )  # fmt: skip
+        found = locker_expiry._expiry(locker, {CoinState(key): value for key, value in units.items()}, now)
+        assert (found.returned, found.taken, found.unknown) == (returned, taken, unknown)
+        assert found.outcome == (Outcome.OPEN if unknown and not has_expired else outcome)
+        assert (found.expires_at, found.returned_at, found.next_at, found.was_taken_in_time) == (at, at, at, True)
+    locker.changed_at = at + timedelta(seconds=1)
+    assert not locker_expiry._expiry(locker, {}, at).was_taken_in_time
+    locker.state = LockerState.FILLING
+    assert locker_expiry._expiry(locker, {}, at).outcome == Outcome.UNKNOWN
