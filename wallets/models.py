@@ -307,6 +307,7 @@ class OperatorAction(models.Model):
             ("act_set_password", "Can set the passwords of wallets"),
             ("act_revoke_bearer_tokens", "Can revoke all bearer tokens of a wallet"),
             ("act_revoke_bearer_token", "Can revoke a bearer token"),
+            ("act_end_restricted_key", "Can end restricted keys of wallets"),
             ("act_create_api_key", "Can create API keys"),
             ("act_rotate_api_key", "Can rotate API keys"),
             ("act_revoke_api_key", "Can revoke API keys"),

@@ -94,6 +94,11 @@ def _valid(wallet: Wallet) -> QuerySet[RestrictedKey]:
     return RestrictedKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), wallet=wallet, ended_at=None)
 
 
+def is_valid(row: RestrictedKey) -> bool:
+    """Return whether a key that exists is valid now."""
+    return _valid(row.wallet).filter(pk=row.pk).exists()
+
+
 def count_valid(wallet: Wallet) -> int:
     """Return how many keys of the wallet are valid."""
     return _valid(wallet).count()

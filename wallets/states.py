@@ -73,6 +73,7 @@ class OperatorVerb(models.TextChoices):
     ROTATED_API_KEY = "rotated_api_key", "rotated an API key"
     REVOKED_API_KEY = "revoked_api_key", "revoked an API key"
     REVOKED_BEARER_TOKENS = "revoked_bearer_tokens", "revoked bearer tokens"
+    ENDED_RESTRICTED_KEY = "ended_restricted_key", "ended a restricted key"
     ENDED_TRUST = "ended_trust", "ended a trust"
     CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
     # Shorter than its label: the column has 24 characters.

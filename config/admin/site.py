@@ -35,6 +35,7 @@ _AROUND: Final[Sequence[str]] = (
     "desk.alert",
     "wallets.apikey",
     "wallets.bearertoken",
+    "wallets.restrictedkey",
     "desk.request",
     "wallets.auditrun",
     "wallets.operatoraction",

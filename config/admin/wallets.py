@@ -26,7 +26,7 @@ from transfers.models import ActionToken, Transfer
 from trusts import reports as trusts
 from trusts.models import Trust
 from wallets import names, reports
-from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
+from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
 _ABOUT_SHOWN: Final = 500
@@ -98,6 +98,7 @@ class WalletPage(base.LedgerPage):
         keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])
         for key in keys:
             key.validity = validity(key)  # type: ignore[attr-defined]
+        newest_keys = row.restricted_keys.defer("digest").order_by("-created_at", "pk")[:10]
         here = f"?wallet={row.pk}"
         return {
             "title": row.name,
@@ -114,6 +115,7 @@ class WalletPage(base.LedgerPage):
             "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
             "claim_links": action_tokens.latest_of(row.pk, limit=10),
             "keys": keys,
+            "restricted_keys": [(key, state_of_key(key)) for key in newest_keys],
             "links": {
                 "tokens": list_url(Token) + here,
                 "transfers": list_url(Transfer) + here,
@@ -122,6 +124,7 @@ class WalletPage(base.LedgerPage):
                 "coins": list_url(Coin) + here,
                 "tasks": list_url(LockerTask) + here,
                 "keys": list_url(BearerToken) + here,
+                "restricted_keys": list_url(RestrictedKey) + here,
             },
             "facts": [
                 Fact("id", row.pk),
@@ -370,6 +373,93 @@ class BearerTokenPage(KeyPage):
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
                 Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),
                 Fact("revoked", formats.full(row.revoked_at) or "no"),
+                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
+                Fact("id", row.pk),
+            ],
+        }
+
+
+class EndedFilter(base.StateFilter):
+    """Valid, expired or ended restricted keys."""
+
+    title = "state"
+    parameter_name = "state"
+    values = (("valid", "valid"), ("expired", "expired"), ("ended", "ended"))
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        now = timezone.now()
+        if value == "ended":
+            return queryset.exclude(ended_at=None)
+        if value == "expired":
+            return queryset.filter(ended_at=None, expires_at__lte=now)
+        return queryset.filter(Q(expires_at=None) | Q(expires_at__gt=now), ended_at=None)
+
+
+def state_of_key(row: RestrictedKey) -> str:
+    """Return `valid`, `expired` or `ended`."""
+    if row.ended_at is not None:
+        return "ended"
+    return "expired" if row.expires_at is not None and row.expires_at <= timezone.now() else "valid"
+
+
+@admin.register(RestrictedKey)
+class RestrictedKeyPage(base.LedgerPage):
+    """Restricted keys, which wallets make for programs. The secret is not stored, only its first characters."""
+
+    list_display = ("called_by", "begins", "holder", "may", "state", "used", "ends", "made")
+    list_filter = (base.WalletFilter, EndedFilter)
+    ordering = ("-created_at", "pk")
+    search_help_text = "a part of the name, or how the key begins"
+    empty = "No restricted key yet. A wallet makes one with `POST /keys`."
+    csv_columns = (
+        *attributes("name"),
+        ("begins with", lambda key: key.prefix),
+        *attributes("wallet.name"),
+        ("scopes", lambda key: " ".join(key.scopes)),
+        ("networks", lambda key: " ".join(key.networks)),
+        ("state", state_of_key),
+        *attributes("tokens_per_transfer", "tokens_per_day", "last_used_at", "expires_at", "ended_at", "created_at"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("wallet").defer("digest", "wallet__password")
+
+    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(Q(name__icontains=term) | Q(prefix__startswith=term[:11]))
+
+    called_by = base.column("name", lambda row: row.name)
+    begins = base.column("begins with", lambda row: f"{row.prefix}…")
+    holder = base.column("wallet", lambda row: link(row.wallet))
+    may = base.column("scopes", lambda row: ", ".join(row.scopes))
+    state = base.column("state", lambda row: formats.pill(state_of_key(row)))
+    used = base.column("last used", lambda row: formats.moment(row.last_used_at))
+    ends = base.column("expires", lambda row: formats.moment(row.expires_at))
+    made = base.column("created", lambda row: formats.moment(row.created_at))
+
+    def detail(self, request: HttpRequest, row: RestrictedKey) -> dict[str, Any]:
+        reached = Wallet.objects.only("name").filter(pk__in=row.wallet_ids).order_by("name_key")
+        limits = [
+            *([f"{row.tokens_per_transfer:,} in one transfer"] if row.tokens_per_transfer else []),
+            *([f"{row.tokens_per_day:,} in a day"] if row.tokens_per_day else []),
+        ]
+        spent = f"{row.spent:,} on {row.spent_on:%Y-%m-%d} (UTC)" if row.spent_on else "nothing is counted"
+        return {
+            "title": f"Restricted key {row.name} of {row.wallet.name}",
+            "facts": [
+                Fact("state", formats.pill(state_of_key(row))),
+                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
+                Fact("wallet", link(row.wallet), note="which made it"),
+                Fact("scopes", ", ".join(row.scopes)),
+                Fact(
+                    "reaches",
+                    format_html_join(", ", "{}", ((link(wallet),) for wallet in reached)),
+                    note="as long as the wallet that made it controls them",
+                ),
+                Fact("networks", ", ".join(row.networks) or "all"),
+                Fact("most tokens", ", ".join(limits) or "no limit", note=spent if row.tokens_per_day else ""),
+                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
+                Fact("expires", formats.full(row.expires_at) or "never"),
+                Fact("ended", formats.full(row.ended_at) or "no"),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("id", row.pk),
             ],

@@ -21,6 +21,7 @@ from transfers import action_tokens
 from transfers import operations as transfers
 from transfers.models import ActionToken
 from trusts import operations as trusts
+from trusts import restricted_keys
 from wallets import operations as wallets
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
@@ -124,6 +125,9 @@ def furnish(staff: User) -> SimpleNamespace:
     bob = wallets.create_wallet(name="bobby", password="battery staple")
     key, _ = wallets.create_api_key(name="partner")
     wallets.authenticate(name_or_id="alice", password="correct horse")
+    restricted_key = restricted_keys.create(
+        actor=alice, name="the shop", scopes=["transfers:write", "tokens:read"], tokens_per_day=500
+    ).row
     transfers.issue_tokens(wallet=alice, count=20)
     sapling = trusts.open_managed_wallet(actor=alice, name="sapling")
     made = {
@@ -195,7 +199,8 @@ def furnish(staff: User) -> SimpleNamespace:
         opened_at=now, seen_at=now, noticed_at=now,
     )  # fmt: skip
     return SimpleNamespace(
-        alice=alice, bob=bob, sapling=sapling, key=key, transfers=made, trust=trust, locker=locker, running=running,
+        alice=alice, bob=bob, sapling=sapling, key=key, restricted_key=restricted_key, transfers=made,
+        trust=trust, locker=locker, running=running,
         failed=failed, coins=coins, webhook=webhook, delivery=delivery, audit=audit, action=action,
         payment_request=asked[0], alert=alert,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from tests.support.local_network import LocalNetwork, listening
 from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
 from wallets import errors
-from wallets.models import ApiKey, BearerToken, OperatorAction, Wallet
+from wallets.models import ApiKey, BearerToken, OperatorAction, RestrictedKey, Wallet
 from wallets.operator_log import Operator
 from webhooks.models import Webhook, WebhookDelivery
 
@@ -46,6 +46,7 @@ def rows_of(staff: User) -> dict[Any, Any]:
         Wallet: ledger.alice,
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.get(),
+        RestrictedKey: ledger.restricted_key,
         LockerTask: ledger.failed,
         Transfer: Transfer.objects.get(pk=ledger.transfers["pending"].id),
         ActionToken: a_link_of(ledger.alice),

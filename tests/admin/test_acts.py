@@ -34,7 +34,7 @@ from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
-from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token, Wallet
+from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
 from webhooks.models import Webhook, WebhookDelivery
 
 pytestmark = pytest.mark.django_db
@@ -372,6 +372,7 @@ def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
         Wallet: ledger.alice,
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
+        RestrictedKey: ledger.restricted_key,
         LockerTask: ledger.failed,
         PaymentRequest: ledger.payment_request,
         Webhook: ledger.webhook,
@@ -563,6 +564,7 @@ MAY = {
     "set-password": {roles.OPERATOR, roles.ADMINISTRATOR},
     "revoke-bearer-tokens": {roles.OPERATOR, roles.ADMINISTRATOR},
     "revoke-bearer-token": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "end-restricted-key": {roles.OPERATOR, roles.ADMINISTRATOR},
     "end-trust": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-action-token": {roles.OPERATOR, roles.ADMINISTRATOR},
@@ -601,6 +603,7 @@ def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> No
         Wallet: ledger.alice,
         ApiKey: ledger.key,
         BearerToken: BearerToken.objects.first(),
+        RestrictedKey: ledger.restricted_key,
         LockerTask: ledger.running,
         PaymentRequest: ledger.payment_request,
         Webhook: ledger.webhook,

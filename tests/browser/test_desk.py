@@ -23,6 +23,7 @@ LISTS = (
     "wallets/token",
     "wallets/apikey",
     "wallets/bearertoken",
+    "wallets/restrictedkey",
     "wallets/auditrun",
     "wallets/operatoraction",
     "trusts/trust",

@@ -27,8 +27,8 @@ __all__ = ["signed_in", "tab", "watched"]
 # What the log holds after the walk.
 WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
-    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
-    "ended_payment_request",
+    "set_password", "ended_restricted_key", "created_api_key", "rotated_api_key", "revoked_api_key",
+    "ended_trust", "cancelled_transfer", "ended_payment_request",
     "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault", "acknowledged_alert",
@@ -145,6 +145,9 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     go(page, desk, alice, "Set a new password")
     confirm(page, "Set a new password")
     assert secret(page, "Password")
+    go(page, desk, f"wallets/restrictedkey/{ledger.restricted_key.pk}/change/", "End")
+    confirm(page, "End the key")
+    expect(done).to_contain_text("The key the shop of alice has ended.")
 
     # Keys.
     go(page, desk, "wallets/apikey/", "Create an API key")

@@ -5,6 +5,7 @@ LISTS = [
     "wallets_token",
     "wallets_apikey",
     "wallets_bearertoken",
+    "wallets_restrictedkey",
     "wallets_auditrun",
     "wallets_operatoraction",
     "trusts_trust",

@@ -797,6 +797,7 @@ MODULES_OF_ACTS: Final = (
 )
 ELSEWHERE: Final = {
     "config.admin.actions.lockers": "tests/lockers/test_action_frames.py",
+    "config.admin.actions.keys": "tests/admin/test_restricted_keys.py",
     "config.admin.actions.people": "tests/admin/test_people_frames.py",
     "config.admin.actions.payments": "tests/admin/test_payment_requests.py",
     "config.admin.actions.webhooks": "tests/admin/test_webhook_pages.py",

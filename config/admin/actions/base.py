@@ -30,6 +30,7 @@ from wallets.states import OperatorVerb
 WALLET: Final = "wallet"
 API_KEY: Final = "API key"
 BEARER_TOKEN: Final = "bearer token"  # noqa: S105 - a kind of subject
+RESTRICTED_KEY: Final = "restricted key"
 TRUST: Final = "trust"
 TRANSFER: Final = "transfer"
 ACTION_TOKEN: Final = "claim link"  # noqa: S105 - a kind of subject

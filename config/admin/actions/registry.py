@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path
 
 from config.admin.actions import alerts, lockers, payments, people, transfers, trusts, wallets, webhooks
+from config.admin.actions import keys, lockers, payments, people, transfers, trusts, wallets, webhooks
 from config.admin.actions.base import ActionButton, AdminAction
 from config.admin.confirmation import Confirmation, operator_of
 
@@ -22,6 +23,7 @@ ALL: Final[Sequence[AdminAction]] = (
     lockers.StartFix(),
     lockers.CheckCoins(),
     wallets.RevokeBearerToken(),
+    keys.EndRestrictedKey(),
     wallets.CreateApiKey(),
     wallets.RotateApiKey(),
     wallets.RevokeApiKey(),
