@@ -31,10 +31,10 @@ _RANDOM: Final = 32
 _CHECKED: Final = 6
 # What is stored and shown: the prefix and four of the random characters; 166 random bits remain.
 _SHOWN: Final = len(PREFIX) + 4
+_LOCK: Final = "FOR NO KEY UPDATE"
+_WITHIN_LIMIT: Final = load("wallets", "spend")
 # By whether the key has a limit of the day. Without one, its transfers do not wait for each other.
-_SPEND: Final = {
-    has_limit: load("wallets", "spend", lock=lock) for has_limit, lock in ((True, "NO KEY UPDATE"), (False, "SHARE"))
-}
+_SPEND: Final = {True: _WITHIN_LIMIT, False: _WITHIN_LIMIT.replace(_LOCK, "FOR SHARE")}
 
 
 @sensitive_variables()

@@ -153,8 +153,8 @@ class Client:
         with Client("https://trees.example.org", api_key=key, token=token) as client:
             transfer = client.send(2, sender="alice", receiver="bob")
 
-    `token` is a bearer token of `login`; the API key is not needed for lockers and coins. `timeout` is in seconds, for
-    each attempt to connect, to send and to read. A client may be used by several threads.
+    `token` is a bearer token of `login`, or a restricted key; the API key is not needed for lockers and coins.
+    `timeout` is in seconds, for each attempt to connect, to send and to read. A client may be used by several threads.
 
     :raises ValueError: a value cannot be sent
     """
@@ -258,6 +258,11 @@ class Client:
     accept_trust = _One(calls.accept_trust)
     decline_trust = _One(calls.decline_trust)
     end_trust = _One(calls.end_trust)
+    keys = _Many(calls.keys)
+    key = _One(calls.key)
+    create_key = _One(calls.create_key)
+    rename_key = _One(calls.rename_key)
+    end_key = _One(calls.end_key)
     events = _Many(calls.events)
     follow_events = _Many(calls.follow_events)
     webhooks = _Many(calls.webhooks)
@@ -412,6 +417,11 @@ class AsyncClient:
     accept_trust = _AsyncOne(calls.accept_trust)
     decline_trust = _AsyncOne(calls.decline_trust)
     end_trust = _AsyncOne(calls.end_trust)
+    keys = _AsyncMany(calls.keys)
+    key = _AsyncOne(calls.key)
+    create_key = _AsyncOne(calls.create_key)
+    rename_key = _AsyncOne(calls.rename_key)
+    end_key = _AsyncOne(calls.end_key)
     events = _AsyncMany(calls.events)
     follow_events = _AsyncMany(calls.follow_events)
     webhooks = _AsyncMany(calls.webhooks)

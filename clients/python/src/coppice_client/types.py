@@ -266,6 +266,45 @@ class Webhook(TypedDict):
     changed_at: str
 
 
+KeyScope = Literal[
+    "wallets:read",
+    "tokens:read",
+    "transfers:read",
+    "transfers:write",
+    "transfers:pending-only",
+    "trusts:read",
+    "trusts:write",
+    "events:read",
+    "webhooks:write",
+    "coins:read",
+    "coins:move",
+    "lockers:peek",
+]
+
+
+class RestrictedKey(TypedDict):
+    """A key of a program, without its secret. `wallets` are ids."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[KeyScope]
+    wallets: list[str]
+    networks: list[str]
+    tokens_per_transfer: int | None
+    tokens_per_day: int | None
+    created_at: str
+    last_used_at: str | None
+    expires_at: str | None
+    ended_at: str | None
+
+
+class NewRestrictedKey(RestrictedKey):
+    """A new key with its secret, which no later answer has."""
+
+    key: str
+
+
 class WebhookWithSecret(Webhook):
     """A webhook with its new secret, which no later answer has."""
 
