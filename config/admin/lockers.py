@@ -163,7 +163,7 @@ class LockerTaskPage(base.LedgerPage):
                 *([Fact("seen", formats.full(row.seen_at), note=formats.ago(row.seen_at))] if row.seen_at else []),
                 Fact("workers", _workers(row.attempt)),
                 *(
-                    requests_fact(request, "request", row.request_id, row.created_at, request_id=row.request_id)
+                    requests_fact(request, "request", row.request_id, row.created_at, q=row.request_id)
                     if row.request_id
                     else ()
                 ),

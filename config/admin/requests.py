@@ -29,7 +29,7 @@ from wallets import names
 from wallets.models import ApiKey, Wallet
 
 _LIST_SECONDS: Final = 5
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d))?)?(?: ?(?:Z|UTC))?", re.ASCII)
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)?[T ]?(?:(?<!\d)(\d\d:\d\d)(?::(\d\d))?)?(?: ?(?:Z|UTC))?", re.ASCII)
 # Those that are answered. A search for another one would read all rows.
 _BELOW_300: Final = frozenset({200, 201, 202, 204, 206})
 # How far around a time the requests are that a link shows.
@@ -37,11 +37,12 @@ _AROUND: Final = timedelta(minutes=1)
 
 
 def moment_in(text: str) -> tuple[datetime, datetime] | None:
-    """Return begin and end of the day, minute or second (UTC) that a text names, or None."""
+    """Return begin and end of the day, minute or second (UTC) that a text names, or None. Without a day it is today."""
     found = _TIME.fullmatch(text.strip())
-    if found is None:
+    if found is None or not (found[1] or found[2]):
         return None
-    day, minute, second = found.groups()
+    day, minute, second = found.groups(default="")
+    day = day or datetime.now(UTC).date().isoformat()
     try:
         begin = datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}").replace(tzinfo=UTC)
         length = timedelta(seconds=1) if second else timedelta(minutes=1) if minute else timedelta(days=1)
@@ -53,7 +54,7 @@ def moment_in(text: str) -> tuple[datetime, datetime] | None:
 class KeyFilter(base.Typed):
     title = "API key"
     parameter_name = "api_key"
-    hint = "name, id or beginning"
+    hint = "name or id"
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         key_id = names.parse_uuid(value)
@@ -102,19 +103,10 @@ class ErrorFilter(base.Typed):
         return queryset.filter(error=value).exclude(error="")
 
 
-class RequestIdFilter(base.Typed):
-    title = "request id"
-    parameter_name = "request_id"
-    hint = "the whole id"
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(request_id=value)
-
-
 class SinceFilter(base.Typed):
     title = "from"
     parameter_name = "since"
-    hint = "2026-01-31 10:00"
+    hint = "10:00 or a day"
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         found = moment_in(value)
@@ -126,7 +118,7 @@ class UntilFilter(base.Typed):
 
     title = "to"
     parameter_name = "until"
-    hint = "2026-01-31 10:15"
+    hint = "10:15 or a day"
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         found = moment_in(value)
@@ -161,7 +153,7 @@ class RequestPage(base.LedgerPage):
     list_display = ("when", "what", "answer", "code", "took", "key", "caller", "client")
     numbers = ("took",)
     list_filter = (
-        SinceFilter, UntilFilter, KeyFilter, base.WalletFilter, RouteFilter, StatusFilter, ErrorFilter, RequestIdFilter,
+        SinceFilter, UntilFilter, KeyFilter, base.WalletFilter, RouteFilter, StatusFilter, ErrorFilter,
     )  # fmt: skip
     ordering = ("-id",)
     search_help_text = "a request id"
@@ -280,6 +272,6 @@ def requests_fact(
     if not request.user.has_perm("desk.view_request") or not kept or (at is not None and at < datetime.now(UTC) - kept):
         return
     asked = {name: str(value) for name, value in filters.items() if value}
-    if at is not None and "request_id" not in asked:
+    if at is not None and "q" not in asked:
         asked |= {"since": f"{at - _AROUND:%Y-%m-%d %H:%M:%S}", "until": f"{at + _AROUND:%Y-%m-%d %H:%M:%S}"}
     yield Fact(label, words, f"{list_url(Request)}?{urlencode(asked)}")

@@ -305,7 +305,7 @@ class ApiKeyPage(KeyPage):
     )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(Q(name__icontains=term) | _begins(term) | (self.with_id(term) or Q()))
+        return queryset.filter(Q(name__icontains=term) | (self.with_id(term) or _begins(term)))
 
     def detail(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
         return {
@@ -352,7 +352,7 @@ class BearerTokenPage(KeyPage):
         )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(_begins(term.rpartition(".")[2]) | (self.with_id(term) or Q()))
+        return queryset.filter(self.with_id(term) or _begins(term.rpartition(".")[2]))
 
     begins = base.column("secret part", lambda row: f"{row.prefix}…")
     holder = base.column("wallet", lambda row: link(row.wallet))
@@ -592,7 +592,7 @@ class OperatorActionPage(base.LedgerPage):
                 Fact("why", row.reason or "–"),
                 Fact("when", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 *(
-                    requests_fact(request, "request", row.request_id, request_id=row.request_id)
+                    requests_fact(request, "request", row.request_id, q=row.request_id)
                     if row.request_id
                     else [Fact("request", "–")]
                 ),

@@ -18,6 +18,8 @@ from config.ops import request_log
 from config.web.addresses import client_address
 
 NAME: Final = "coppice.access"
+# The route of a request that reached no view.
+NO_ROUTE: Final = "other"
 _STDERR: Final = 2
 _OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 _log: Final = logging.getLogger(NAME)
@@ -68,7 +70,9 @@ def write(
         "client": client,
         **more,
     }
-    request_log.record(line)
+    # Otherwise it is a static file: a page of the admin has some.
+    if route != NO_ROUTE or status >= 400:
+        request_log.record(line)
     if not _log.isEnabledFor(logging.INFO):
         return
     try:

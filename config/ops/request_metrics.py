@@ -25,13 +25,12 @@ from django.http import HttpRequest, HttpResponse
 
 from config.api.treetracker import v2
 from config.ops import access_log, redis_status
+from config.ops.access_log import NO_ROUTE
 
 KEY: Final = "coppice:traffic"
 FLUSH_SECONDS: Final = 1.0
 # Upper bounds in seconds. The last bucket has none.
 BUCKETS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# The route of a request that reached no view.
-NO_ROUTE: Final = "other"
 # Counted apart from 500: seed 001 prescribes 500 for a code without a locker, which clients may send at will.
 REFUSED_BY_500: Final = "500-refused"
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})

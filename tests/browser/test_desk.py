@@ -103,6 +103,32 @@ def test_each_list_and_the_page_of_a_row_are_in_order(desk: Desk, watched: Watch
     assert_clean(watched, desk)
 
 
+def test_a_key_leads_to_the_search_which_is_in_order(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{desk.home}wallets/token/")
+    page.keyboard.press("/")
+    page.keyboard.type("a/b")
+    expect(page.get_by_label("Search everything")).to_have_value("a/b")
+    page.get_by_label("Search everything").fill("lic")
+    page.keyboard.press("Enter")
+    # "alice" is the only name with it.
+    expect(page.get_by_role("heading", name="Wallet alice", exact=True)).to_be_visible()
+
+    page.goto(f"{desk.home}find/?q=a&all=1")
+    expect(page.get_by_role("heading", name="Results for “a”")).to_be_visible()
+    wrong = looked_at(page, "search")
+    page.goto(f"{desk.home}find/")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.get_by_label("Search everything").fill("7KQ4-M2XW-9TRD-HB6P")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("This is a transmit code.")
+    assert page.url == f"{desk.home}find/"
+    wrong += looked_at(page, "search for a secret")
+
+    assert wrong == []
+    assert_clean(watched, desk)
+
+
 def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Watched) -> None:
     page = watched.page
     page.goto(f"{desk.home}transfers/transfer/")

@@ -70,6 +70,7 @@ def test_a_request_is_recorded_with_the_fields_of_its_log_line_and_nothing_else(
 
     caller.get("/wallets?limit=1&name=secret-in-a-query", x_request_id="asked-for-4711")
     caller.get("/tokens/secret-in-a-path", x_request_id="\\N\t")
+    Client().get("/static/admin/css/base.css").close()
     Client().post("/auth", {"wallet": "alice", "password": "secret"}, content_type="application/json")
     request_log.end(patience_seconds=60)
 
