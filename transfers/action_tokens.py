@@ -80,12 +80,13 @@ def offer_bundles(
     :raises wallets.errors.WalletNotFound: no such sender
     :raises wallets.errors.WalletNotControlled: the actor does not control the sender
     :raises transfers.errors.ExpiryPassed: the expiry is not in the future
+    :raises transfers.errors.LinkNeedsApproval: the sender demands an approval for such a transfer
     :raises transfers.errors.TooFewAvailable: the sender has fewer free tokens
     """
     codes = {uuid4(): _new_code() for _ in range(count)}
     digests = [wallet_queries.digest(code) for code in codes.values()]
     with transaction.atomic(savepoint=False):
-        terms = _terms(actor, sender, wish or Wish())
+        terms = _terms(actor, sender, wish or Wish(), size=size)
         for wait in (False, True):
             with attempt():
                 offered = ledger.offer_bundle(terms=terms, ids=list(codes), digests=digests, each=size, wait=wait)
@@ -106,6 +107,7 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
     :raises wallets.errors.WalletNotControlled: the actor does not control the sender, or the wallet of a token
     :raises wallets.errors.TokenNotFound: no such token
     :raises transfers.errors.ExpiryPassed: the expiry is not in the future
+    :raises transfers.errors.LinkNeedsApproval: the sender demands an approval for such a transfer
     :raises transfers.errors.TokensOutsideSender: tokens are in other wallets
     :raises transfers.errors.TokensCommitted: other links reserve tokens
     :raises transfers.errors.TokensNotTransferable: transfers reserve tokens
@@ -113,7 +115,7 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
     codes = {uuid4(): _new_code()}
     [(link_id, code)] = codes.items()
     with transaction.atomic(savepoint=False):
-        terms = _terms(actor, sender, wish or Wish())
+        terms = _terms(actor, sender, wish or Wish(), size=len(token_ids))
         for _ in range(_ATTEMPTS):
             with attempt():
                 offered = ledger.offer_listed(
@@ -144,10 +146,17 @@ def _new_code() -> str:
     return code
 
 
-def _terms(actor: Wallet, sender: str | None, wish: Wish) -> ledger.LinkTerms:
-    """Resolve the sender, and lock what lets the actor act for it until the transaction ends."""
+def _terms(actor: Wallet, sender: str | None, wish: Wish, *, size: int) -> ledger.LinkTerms:
+    """
+    Resolve the sender, and lock what lets the actor act for it until the transaction ends.
+
+    `size` are the tokens of one link. The receiver of each is one to which the sender may never have sent.
+    """
     wallet = actor if sender is None else wallet_queries.wallet_by_name_or_id(sender)
     _authorise(actor, wallet.pk)
+    demand = queries.demand_of(wallet_id=wallet.pk)
+    if demand.new_receivers or (demand.above is not None and size > demand.above):
+        raise errors.LinkNeedsApproval
     if wish.expires_at is not None and wish.expires_at <= queries.now():
         raise errors.ExpiryPassed
     return ledger.LinkTerms(

@@ -31,6 +31,7 @@ CHECKS: Final = {
     "a transfer that says so has terms, between its wallets, and no other": "terms_of_transfers",
     "an open transfer is closed soon after it expired": "overdue",
     "a claim link is closed soon after it expired": "overdue_links",
+    "a transfer that needs an approval moves nothing before another credential gave it": "approvals",
     "the tallies agree with the tokens of each wallet": "counters",
     "the days of wallets agree with the transfers and issues": "wallet_days",
     "the counts of lists agree with the transfers and trusts": "list_counts",

@@ -68,12 +68,19 @@ class _Undone(Exception):
 
 
 @retry_on_deadlock
-def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_amount: int | None = None) -> None:
+def transfer_batch(
+    *,
+    actor: Wallet,
+    sender: str,
+    rows: Sequence[Row],
+    default_amount: int | None = None,
+    credential_id: UUID | None = None,
+) -> None:
     """
     Transfer a bundle from `sender` to the wallet of each row: at once, pending or requested, as a single send would.
 
     `sender` and the rows name wallets by name or id. A row without an amount takes the default one; an amount of 0
-    transfers nothing.
+    transfers nothing. `credential_id` is the credential with which the actor asks.
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
@@ -88,7 +95,7 @@ def transfer_batch(*, actor: Wallet, sender: str, rows: Sequence[Row], default_a
             problems.setdefault(row.line, errors.RowInvalid(message, column=errors.AMOUNT_COLUMN))
     with transaction.atomic(savepoint=False):
         source = _sender(sender)
-        _send(actor=actor, source=source, rows=rows, default_amount=default_amount, problems=problems)
+        _send(who=_Sender(actor, source, credential_id), rows=rows, default_amount=default_amount, problems=problems)
 
 
 @retry_on_deadlock
@@ -99,6 +106,7 @@ def create_batch(
     sender: str | None = None,
     default_amount: int | None = None,
     is_dry_run: bool = False,
+    credential_id: UUID | None = None,
 ) -> Created:
     """
     Create the wallets of the rows that do not exist, managed by the actor, and transfer a bundle from `sender` to each
@@ -155,7 +163,8 @@ def create_batch(
         ]
         if source is not None and paid:
             targets = [wallet_queries.WalletReference(id=wallets[row.line].id) for row in paid]
-            _send(actor=actor, source=source, rows=paid, default_amount=default_amount, problems={}, targets=targets)
+            who = _Sender(actor, source, credential_id)
+            _send(who=who, rows=paid, default_amount=default_amount, problems={}, targets=targets)
         if is_dry_run:
             raise _Undone
     return Created(
@@ -202,10 +211,17 @@ def _not_found(text: str) -> wallet_errors.WalletNotFound:
     return wallet_errors.WalletNotFound(f"Could not find wallet by {kind}: {text}")
 
 
+class _Sender(NamedTuple):
+    """Who sends a batch: the wallet that is logged in, the wallet whose tokens they are, the credential."""
+
+    actor: Wallet
+    source: Wallet
+    credential_id: UUID | None
+
+
 def _send(
     *,
-    actor: Wallet,
-    source: Wallet,
+    who: _Sender,
     rows: Sequence[Row],
     default_amount: int | None,
     problems: dict[int, wallet_errors.DomainError],
@@ -213,7 +229,9 @@ def _send(
 ) -> None:
     if targets is None:
         targets = [_reference(row, problems) for row in rows]
-    decisions = ledger.decide_batch(actor_id=actor.pk, source_id=source.pk, destinations=targets)
+    sizes = [_size(row, default_amount) or 0 for row in rows]
+    actor, source, credential_id = who
+    decisions = ledger.decide_batch(actor_id=actor.pk, source_id=source.pk, destinations=targets, sizes=sizes)
     decided = []
     for row, decision in zip(rows, decisions, strict=True):
         if row.line in problems:
@@ -230,7 +248,9 @@ def _send(
             assert decision.state is not None
             if size:
                 state = TransferState(decision.state)
-                decided.append(ledger.BatchRow(uuid4(), decision.destination_id, size, state, row.reference))
+                decided.append(
+                    ledger.BatchRow(uuid4(), decision.destination_id, size, state, decision.approval_of, row.reference)
+                )
     _refuse_duplicates(rows, decisions, problems)
     if problems:
         raise errors.RowsRefused(problems)
@@ -243,7 +263,12 @@ def _send(
     for wait in (False, True):
         with operations.attempt():
             if ledger.send_batch(
-                actor_id=actor.pk, source_id=source.pk, rows=decided, wait=wait, lifetime=operations.lifetime()
+                actor_id=actor.pk,
+                source_id=source.pk,
+                rows=decided,
+                wait=wait,
+                lifetime=operations.lifetime(),
+                credential_id=credential_id,
             ):
                 restricted_keys.spend(*(row.size for row in decided if row.state is not TransferState.REQUESTED))
                 return

@@ -87,6 +87,41 @@ class TransferNotOpen(DomainError):
         super().__init__("The transfer state is not pending and requested")
 
 
+class ApprovalAwaited(DomainError):
+    """The transfer awaits the approval of the sender's side, and cannot be accepted before."""
+
+    def __init__(self) -> None:
+        super().__init__("The transfer awaits the approval of its sender")
+
+
+class ApprovalNotAwaited(DomainError):
+    """Only a transfer that awaits an approval can be approved or refused."""
+
+    def __init__(self) -> None:
+        super().__init__("The transfer does not await an approval")
+
+
+class SameCredential(DomainError):
+    """What one credential asked for is approved with another one."""
+
+    def __init__(self) -> None:
+        super().__init__("The approval needs another login than the one that asked for it")
+
+
+class AskerWithoutControl(DomainError):
+    """The wallet that made the transfer no longer controls its sender."""
+
+    def __init__(self) -> None:
+        super().__init__("The wallet that made this transfer no longer controls its sender")
+
+
+class LinkNeedsApproval(DomainError):
+    """The sender demands an approval for such a transfer, and claim links cannot await one."""
+
+    def __init__(self) -> None:
+        super().__init__("The sender wallet demands an approval for this, which a claim link cannot await")
+
+
 class NotYoursToDecide(DomainError):
     """The caller does not control the side that may decide."""
 

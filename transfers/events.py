@@ -1,9 +1,10 @@
 """
 Reading events of wallets, oldest first, without gaps or repetitions.
 
-The creation of a transfer is read from the transfer: `transfer_completed` if it completed at once, otherwise
-`transfer_requested`. All other events are rows of `wallets_event`, which are rare in comparison. Both are numbered by
-one sequence, and both are read up to the high-water mark of `wallets.event_sequence`.
+The creation of a transfer is read from the transfer: `transfer_completed` if it completed at once,
+`transfer_approval_requested` if its own side had to approve it first, otherwise `transfer_requested`. All other events
+are rows of `wallets_event`, which are rare in comparison. Both are numbered by one sequence, and both are read up to
+the high-water mark of `wallets.event_sequence`.
 
 Decided 2026-11-21. Storing an event for each party of each transfer would make reading simpler, but 28 % fewer
 transfers a second completed (508 instead of 708 pairs, one client, synchronous_commit off, medians of 5, two cores
@@ -21,7 +22,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
-from transfers.queries import STATE_AS_CREATED, event_payload
+from transfers.queries import AWAITED_AS_CREATED, STATE_AS_CREATED, event_payload
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import event_sequence
@@ -95,7 +96,7 @@ def _page(*, has_since: bool) -> str:
         "events_page",
         heads=heads,
         reaches=reaches,
-        payload=event_payload(state="first.state"),
+        payload=event_payload(state="first.state", awaits=AWAITED_AS_CREATED),
         state_as_created=STATE_AS_CREATED,
         parties=", ".join(f"({i}, {s.party})" for i, s in enumerate(_STREAMS)),
     )
@@ -103,6 +104,7 @@ def _page(*, has_since: bool) -> str:
 
 _PAYLOAD_ORDER: Final = (
     "transferId", "walletSender", "walletReceiver", "bundle", "tokenTransferred", "transferState", "claim",
+    "awaitingApproval", "above", "newReceivers",
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
     "taskId", "taskState", "lockerId", "amount", "amountFailed", "amountUnknown", "amountLeft", "settledBy", "balance",
@@ -178,7 +180,7 @@ def events_between(*, wallet_ids: Sequence[UUID], after: int, upto: int) -> list
 _BETWEEN: Final = load(
     "transfers",
     "events_between",
-    payload=event_payload(state="first.state"),
+    payload=event_payload(state="first.state", awaits=AWAITED_AS_CREATED),
     state_as_created=STATE_AS_CREATED,
 )
 

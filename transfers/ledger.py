@@ -129,6 +129,7 @@ class Request(NamedTuple):
     A request to move tokens. `id` becomes that of the transfer; with a `claim` its idempotency key is stored too.
 
     After the `lifetime` a transfer expires that stays open and whose terms name no time; None: it never does.
+    `credential_id` is the credential with which the actor asks: if the source demands an approval, another gives it.
     """
 
     id: UUID
@@ -138,6 +139,7 @@ class Request(NamedTuple):
     claim: IdempotencyClaim | None = None
     terms: Terms | None = None
     lifetime: timedelta | None = None
+    credential_id: UUID | None = None
 
 
 def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
@@ -199,6 +201,7 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
         "source_key": request.source.name_key,
         "destination_id": request.destination.id,
         "destination_key": request.destination.name_key,
+        "credential": request.credential_id,
     }
     if request.claim is not None:
         arguments |= {"key": request.claim.key, "fingerprint": request.claim.fingerprint}
@@ -237,37 +240,58 @@ def _is_pending_only() -> bool:
     return restriction is not None and restriction.is_pending_only
 
 
-def complete_reserved(*, transfer_id: UUID, actor_id: UUID, size: int) -> bool:
+def complete_reserved(*, transfer_id: UUID, actor_id: UUID, size: int, event: TransferEvent) -> bool:
     """
-    Move the tokens that a pending transfer reserved and close it, by `accept`.
+    Move the tokens that a pending transfer reserved and close it, by `accept` or `approve`.
 
     The caller has locked the transfer row and decided on it. Returns False if the reserved tokens are not `size`, which
     should never happen.
     """
-    return _complete("select_reserved", transfer_id, actor_id, TransferEvent.ACCEPT, {"size": size})
+    return _complete("select_reserved", transfer_id, actor_id, event, {"size": size})
 
 
-def complete_listed(*, transfer_id: UUID, actor_id: UUID, token_ids: Sequence[UUID]) -> bool:
+class Fulfillment(NamedTuple):
     """
-    Move exactly these tokens for a requested transfer and close it, by `fulfill`.
+    A requested transfer that is being fulfilled, which the caller has locked and decided on.
 
-    The caller has locked the transfer row and decided on it. Returns False, with nothing changed, if some of them are
-    not free in the source.
+    If `awaits_approval`, its tokens are reserved until another credential than `credential_id` approves it; otherwise
+    they move.
     """
-    arguments: dict[str, Any] = {"size": len(token_ids), "tokens": list(token_ids)}
-    return _complete("select_listed", transfer_id, actor_id, TransferEvent.FULFILL, arguments)
+
+    transfer_id: UUID
+    actor_id: UUID
+    credential_id: UUID | None
+    awaits_approval: bool
 
 
-def complete_bundle(*, transfer_id: UUID, actor_id: UUID, size: int, wait: bool) -> bool:
+def fulfill_listed(*, fulfillment: Fulfillment, token_ids: Sequence[UUID]) -> bool:
     """
-    Move `size` tokens that the ledger selects for a requested transfer and close it, by `fulfill`.
+    Move exactly these tokens for a requested transfer and close it, or reserve them.
 
-    The caller has locked the transfer row and decided on it. Returns False, with nothing changed, if the source has too
-    few free tokens; without `wait`, other transactions may hold them only for the moment.
+    Returns False, with nothing changed, if some of them are not free in the source.
     """
-    arguments: dict[str, Any] = {"size": size, "shuffle_key": _shuffle_key()}
+    return _fulfill("select_listed", fulfillment, {"size": len(token_ids), "tokens": list(token_ids)})
+
+
+def fulfill_bundle(*, fulfillment: Fulfillment, size: int, wait: bool) -> bool:
+    """
+    Move `size` tokens that the ledger selects for a requested transfer and close it, or reserve them.
+
+    Returns False, with nothing changed, if the source has too few free tokens; without `wait`, other transactions may
+    hold them only for the moment.
+    """
     select = "select_waiting" if wait else "select_available"
-    return _complete(select, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
+    return _fulfill(select, fulfillment, {"size": size, "shuffle_key": _shuffle_key()})
+
+
+def _fulfill(select: str, fulfillment: Fulfillment, arguments: dict[str, Any]) -> bool:
+    transfer_id, actor_id, credential_id, awaits_approval = fulfillment
+    if not awaits_approval:
+        return _complete(select, transfer_id, actor_id, TransferEvent.FULFILL, arguments)
+    arguments |= {"id": transfer_id, "actor": actor_id, "credential": credential_id}
+    with connection.cursor() as cursor:
+        cursor.execute(load("transfers", "hold", selection=_part(select)), arguments)
+        return cursor.fetchone() is not None
 
 
 def _complete(select: str, transfer_id: UUID, actor_id: UUID, event: TransferEvent, arguments: dict[str, Any]) -> bool:
@@ -416,15 +440,18 @@ def refresh_statistics() -> None:
 
 
 class BatchDecision(NamedTuple):
-    """What the actor may do with one row of a batch. Both are None if there is no such destination."""
+    """What the actor may do with one row of a batch. All are None if there is no such destination."""
 
     destination_id: UUID | None
     state: str | None  # a TransferState, 'same' or 'foreign'
+    approval_of: str | None  # an ApprovalOf if it is pending because its own side must approve it
 
 
-def decide_batch(*, actor_id: UUID, source_id: UUID, destinations: Sequence[WalletReference]) -> list[BatchDecision]:
+def decide_batch(
+    *, actor_id: UUID, source_id: UUID, destinations: Sequence[WalletReference], sizes: Sequence[int]
+) -> list[BatchDecision]:
     """
-    Decide what the actor may do with each of many bundles from one source, in their order.
+    Decide what the actor may do with each of many bundles from one source, in their order; `sizes` are their tokens.
 
     The caller has opened a transaction: the trusts that give the right are locked until it ends.
     """
@@ -433,6 +460,7 @@ def decide_batch(*, actor_id: UUID, source_id: UUID, destinations: Sequence[Wall
         "source": source_id,
         "ids": [each.id for each in destinations],
         "keys": [each.name_key for each in destinations],
+        "sizes": list(sizes),
     }
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "decide_batch", decision=_DECISION[_is_pending_only()]), arguments)
@@ -446,11 +474,18 @@ class BatchRow(NamedTuple):
     destination_id: UUID
     size: int
     state: TransferState
+    approval_of: str | None = None
     reference: str = ""
 
 
 def send_batch(
-    *, actor_id: UUID, source_id: UUID, rows: Sequence[BatchRow], wait: bool, lifetime: timedelta | None = None
+    *,
+    actor_id: UUID,
+    source_id: UUID,
+    rows: Sequence[BatchRow],
+    wait: bool,
+    lifetime: timedelta | None = None,
+    credential_id: UUID | None = None,
 ) -> bool:
     """
     Write the transfers of a batch, each with the tokens that it moves or reserves, or none of them.
@@ -468,6 +503,8 @@ def send_batch(
         "destinations": [row.destination_id for row in rows],
         "sizes": [row.size for row in rows],
         "states": [row.state.value for row in rows],
+        "approvals": [row.approval_of for row in rows],
+        "credential": credential_id,
         "size": sum(row.size for row in rows),
         "selects": rows[0].state is not TransferState.REQUESTED,
         "shuffle_key": _shuffle_key(),

@@ -13,8 +13,9 @@ from typing import Final
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
-from transfers.states import ActionTokenState, TransferEvent, TransferState
+from transfers.states import ActionTokenState, ApprovalOf, TransferEvent, TransferState
 from wallets.models import Token, Wallet
 
 LONGEST_REFERENCE: Final = 255
@@ -71,6 +72,31 @@ class Transfer(models.Model):
         null=True,
         blank=True,
     )
+    # What the source's side must approve, the wallet that asked for it and the id of its credential; then the wallet
+    # that approved it, and the id of that credential. Credentials are deleted some time after their end. All NULL,
+    # which takes no space, for a transfer that needs no approval.
+    approval_of = models.CharField(max_length=7, choices=ApprovalOf, null=True, blank=True)  # noqa: DJ001
+    approval_asked_by = models.ForeignKey(
+        Wallet,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        null=True,
+        blank=True,
+    )
+    approval_asked_with = models.UUIDField(null=True, blank=True)
+    approved_by = models.ForeignKey(
+        Wallet,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        null=True,
+        blank=True,
+    )
+    approved_with = models.UUIDField(null=True, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         # The rules of a row are checked by a function: each statement would parse CHECK constraints again.
@@ -124,6 +150,44 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether its own side must approve it before anything else becomes of it."""
+        return self.state == TransferState.PENDING and self.approval_of is not None and self.approved_at is None
+
+
+class KnownReceiver(models.Model):
+    """
+    A wallet to which another has sent, which demands an approval for transfers to those to which it never sent.
+
+    Filled when the demand begins, and by approvals: a transfer to any other wallet is one.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    receiver = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["wallet", "receiver"], name="known_receiver_once")]
+
+    def __str__(self) -> str:
+        return f"{self.wallet_id} {self.receiver_id}"
+
+
+class ApprovalChange(models.Model):
+    """A change of what a wallet demands, which one credential asked for and another one must confirm."""
+
+    wallet = models.OneToOneField(Wallet, on_delete=models.PROTECT, related_name="+", primary_key=True)
+    above = models.IntegerField(null=True, blank=True)
+    new_receivers = models.BooleanField()
+    asked_by = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    asked_with = models.UUIDField(null=True, blank=True)
+    asked_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.wallet_id)
 
 
 class TransferTerms(models.Model):

@@ -64,11 +64,14 @@ def send_bundle(
     size: int,
     claim: IdempotencyClaim | None = None,
     terms: ledger.Terms | None = None,
+    credential_id: UUID | None = None,
 ) -> queries.TransferRow:
     """
     Transfer `size` tokens of the ledger's choice: at once, or pending, or requested, as control and trust allow.
 
     `sender` and `receiver` are names or ids. With a claim the idempotency key is stored with the effect.
+    `credential_id` is the credential with which the actor asks: if the sender demands an approval, the transfer is
+    pending until another gives it (`transfers.approvals`).
 
     :raises wallets.errors.KeyInUse: a request with the key of the claim is in flight, or has only just completed
     :raises wallets.errors.InvalidWalletName: a text can never be a name
@@ -80,7 +83,7 @@ def send_bundle(
     :raises transfers.errors.InsufficientTokens: the sender has fewer free tokens
     :raises wallets.errors.DomainError: the request's restricted key may not, as by `restricted_keys.spend`
     """
-    request = _request(actor, sender, receiver, claim, terms)
+    request = _request(actor, sender, receiver, claim, terms)._replace(credential_id=credential_id)
     with restricted_keys.transaction_of_limits():
         for wait in (False, True):
             with attempt():
@@ -102,11 +105,14 @@ def send_tokens(
     token_ids: Sequence[UUID],
     claim: IdempotencyClaim | None = None,
     terms: ledger.Terms | None = None,
+    credential_id: UUID | None = None,
 ) -> queries.TransferRow:
     """
     Transfer exactly these tokens: at once, or pending, or requested, as control and trust allow.
 
     `sender` and `receiver` are names or ids. With a claim the idempotency key is stored with the effect.
+    `credential_id` is the credential with which the actor asks: if the sender demands an approval, the transfer is
+    pending until another gives it (`transfers.approvals`).
 
     :raises wallets.errors.KeyInUse: a request with the key of the claim is in flight, or has only just completed
     :raises wallets.errors.InvalidWalletName: a text can never be a name
@@ -119,7 +125,7 @@ def send_tokens(
     :raises transfers.errors.TokenElsewhere: a token is not in the sender
     :raises transfers.errors.TokenReserved: a token is reserved by another transfer
     """
-    request = _request(actor, sender, receiver, claim, terms)
+    request = _request(actor, sender, receiver, claim, terms)._replace(credential_id=credential_id)
     with restricted_keys.transaction_of_limits():
         for _ in range(_ATTEMPTS):
             with attempt():
@@ -201,13 +207,19 @@ def accept(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     :raises transfers.errors.NotYoursToDecide: the actor does not control the destination
     """
     with transaction.atomic(savepoint=False):
-        transfer = _lock(transfer_id)
-        _next_state(transfer, TransferEvent.ACCEPT)
-        _authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
-        if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count):
-            raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
+        transfer = lock(transfer_id)
+        state_after(transfer, TransferEvent.ACCEPT)
+        authorise(transfer, actor, TransferEvent.ACCEPT, verb="accept")
+        complete_reserved(transfer, actor=actor, event=TransferEvent.ACCEPT)
         restricted_keys.spend(transfer.token_count)
-        return _closed(transfer, TransferEvent.ACCEPT)
+        return closed(transfer, TransferEvent.ACCEPT)
+
+
+def complete_reserved(transfer: Transfer, *, actor: Wallet, event: TransferEvent) -> None:
+    """Move the tokens that a pending transfer reserved. The caller has locked the transfer and decided on it."""
+    size = transfer.token_count
+    if not ledger.complete_reserved(transfer_id=transfer.pk, actor_id=actor.pk, size=size, event=event):
+        raise AssertionError(f"transfer {transfer.pk} does not hold what it reserved")
 
 
 @retry_on_deadlock
@@ -219,7 +231,7 @@ def decline(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     :raises transfers.errors.TransferNotOpen: it is closed
     :raises transfers.errors.NotYoursToDecide: the actor does not control the side that was asked
     """
-    return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DECLINE, verb="decline")
+    return cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DECLINE, verb="decline")
 
 
 @retry_on_deadlock
@@ -231,16 +243,23 @@ def delete(*, actor: Wallet, transfer_id: UUID) -> queries.TransferRow:
     :raises transfers.errors.TransferNotOpen: it is closed
     :raises transfers.errors.NotYoursToDecide: the actor does not control the side that asked
     """
-    return _cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DELETE, verb="cancel")
+    return cancel(actor=actor, transfer_id=transfer_id, event=TransferEvent.DELETE, verb="cancel")
 
 
-def _cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str) -> queries.TransferRow:
+def cancel(*, actor: Wallet, transfer_id: UUID, event: TransferEvent, verb: str) -> queries.TransferRow:
+    """
+    Cancel a transfer by an event that moves no token, for the side to which the event belongs.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    :raises transfers.errors.NotYoursToDecide: the actor does not control that side
+    :raises wallets.errors.DomainError: the state of the transfer does not allow the event
+    """
     with transaction.atomic(savepoint=False):
-        transfer = _lock(transfer_id)
-        after = _next_state(transfer, event)
-        _authorise(transfer, actor, event, verb=verb)
+        transfer = lock(transfer_id)
+        after = state_after(transfer, event)
+        authorise(transfer, actor, event, verb=verb)
         ledger.release(transfer_id=transfer.pk, actor_id=actor.pk, event=event, state=after)
-        return _closed(transfer, event)
+        return closed(transfer, event)
 
 
 @retry_on_deadlock
@@ -281,12 +300,19 @@ def expire_due() -> int:
 
 
 @retry_on_deadlock
-def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | None = None) -> queries.TransferRow:
+def fulfill(
+    *,
+    actor: Wallet,
+    transfer_id: UUID,
+    token_ids: Sequence[UUID] | None = None,
+    credential_id: UUID | None = None,
+) -> queries.TransferRow:
     """
     Move the tokens that a requested transfer asks for out of its source, which the actor controls.
 
     `token_ids` selects the tokens of a requested bundle; without it the ledger does. If tokens are missing, nothing
-    moves and the transfer stays requested.
+    moves and the transfer stays requested. `credential_id` is the credential with which the actor asks: if the source
+    demands an approval, the transfer becomes pending, with its tokens reserved, until another gives it.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.NotYoursToDecide: the actor does not control the source
@@ -300,20 +326,25 @@ def fulfill(*, actor: Wallet, transfer_id: UUID, token_ids: Sequence[UUID] | Non
     :raises transfers.errors.TokenReserved: a chosen token is reserved by another transfer
     """
     with transaction.atomic(savepoint=False):
-        transfer = _lock(transfer_id)
-        _authorise(transfer, actor, TransferEvent.FULFILL, verb="fulfill")
-        _next_state(transfer, TransferEvent.FULFILL)
+        transfer = lock(transfer_id)
+        authorise(transfer, actor, TransferEvent.FULFILL, verb="fulfill")
+        state_after(transfer, TransferEvent.FULFILL)
         asked = transfer.parameters.get("tokens")
+        fulfillment = ledger.Fulfillment(
+            transfer.pk, actor.pk, credential_id, queries.needs_approval(transfer_id=transfer.pk)
+        )
         if token_ids is not None:
-            _fulfill_with(transfer, actor, token_ids, were_named=asked is not None)
+            _fulfill_with(transfer, fulfillment, token_ids, were_named=asked is not None)
         elif asked is not None:
             named = [UUID(token_id) for token_id in asked]
-            if not ledger.complete_listed(transfer_id=transfer.pk, actor_id=actor.pk, token_ids=named):
+            if not ledger.fulfill_listed(fulfillment=fulfillment, token_ids=named):
                 raise errors.InsufficientTokens
         else:
-            _fulfill_bundle(transfer, actor)
+            _fulfill_bundle(transfer, fulfillment)
         restricted_keys.spend(transfer.token_count)
-        return _closed(transfer, TransferEvent.FULFILL)
+        if fulfillment.awaits_approval:
+            return recorded(transfer, EventType.TRANSFER_APPROVAL_REQUESTED)
+        return closed(transfer, TransferEvent.FULFILL)
 
 
 # The public service's names: "destination" is the side that was asked, and "requestor" the side that asked, in either
@@ -324,19 +355,28 @@ _EVENT_TYPES: Final = {
     TransferEvent.DECLINE: EventType.TRANSFER_REQUEST_CANCELLED_BY_DESTINATION,
     TransferEvent.DELETE: EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR,
     TransferEvent.EXPIRE: EventType.TRANSFER_FAILED,
+    TransferEvent.APPROVE: EventType.TRANSFER_COMPLETED,
+    TransferEvent.REFUSE: EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR,
 }
 
 
-def _closed(transfer: Transfer, event: TransferEvent) -> queries.TransferRow:
-    """Record an event for both parties, and return the transfer as it is now."""
+def closed(transfer: Transfer, event: TransferEvent) -> queries.TransferRow:
+    """Record for both parties that an event closed a transfer, and return the transfer as it is now."""
+    return recorded(transfer, _EVENT_TYPES[event])
+
+
+def recorded(transfer: Transfer, event_type: EventType) -> queries.TransferRow:
+    """Record an event for both parties of a transfer, and return the transfer as it is now."""
     row, payload = queries.transfer_and_payload(transfer_id=transfer.pk)
     wallet_operations.record_events(
-        [(party, _EVENT_TYPES[event], payload) for party in (transfer.source_id, transfer.destination_id)]
+        [(party, event_type, payload) for party in (transfer.source_id, transfer.destination_id)]
     )
     return row
 
 
-def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], *, were_named: bool) -> None:
+def _fulfill_with(
+    transfer: Transfer, fulfillment: ledger.Fulfillment, token_ids: Sequence[UUID], *, were_named: bool
+) -> None:
     if were_named:
         raise errors.TokensAlreadyNamed
     if len(token_ids) < transfer.token_count:
@@ -345,7 +385,7 @@ def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], 
         raise errors.TooManyTokens(transfer.token_count)
     for _ in range(_ATTEMPTS):
         with attempt():
-            if ledger.complete_listed(transfer_id=transfer.pk, actor_id=actor.pk, token_ids=token_ids):
+            if ledger.fulfill_listed(fulfillment=fulfillment, token_ids=token_ids):
                 return
             try:
                 _refuse_tokens(wallet_id=transfer.source_id, token_ids=token_ids)
@@ -355,33 +395,39 @@ def _fulfill_with(transfer: Transfer, actor: Wallet, token_ids: Sequence[UUID], 
     raise errors.TokenReserved(token_ids[0])
 
 
-def _fulfill_bundle(transfer: Transfer, actor: Wallet) -> None:
+def _fulfill_bundle(transfer: Transfer, fulfillment: ledger.Fulfillment) -> None:
     for wait in (False, True):
         with attempt():
-            if ledger.complete_bundle(transfer_id=transfer.pk, actor_id=actor.pk, size=transfer.token_count, wait=wait):
+            if ledger.fulfill_bundle(fulfillment=fulfillment, size=transfer.token_count, wait=wait):
                 return
             raise TooFew
     raise errors.InsufficientTokens
 
 
-def _lock(transfer_id: UUID) -> Transfer:
+def lock(transfer_id: UUID) -> Transfer:
+    """
+    Return a transfer, locked until commit.
+
+    :raises transfers.errors.TransferNotFound: no such transfer
+    """
     transfer = Transfer.objects.select_for_update(no_key=True).filter(pk=transfer_id).first()
     if transfer is None:
         raise errors.TransferNotFound(transfer_id)
     return transfer
 
 
-def _next_state(transfer: Transfer, event: TransferEvent) -> TransferState:
+def state_after(transfer: Transfer, event: TransferEvent) -> TransferState:
     """
     Return the state of the locked transfer after an event. One that has expired counts as failed, even if still open.
 
     The time is read after the lock: an event that waited for it until the expiry comes too late.
     """
     has_expired = transfer.state in OPEN and transfer.expires_at is not None and transfer.expires_at <= queries.now()
-    return next_state(TransferState.FAILED if has_expired else TransferState(transfer.state), event)
+    state = TransferState.FAILED if has_expired else TransferState(transfer.state)
+    return next_state(state, event, awaits_approval=transfer.awaits_approval)
 
 
-def _authorise(transfer: Transfer, actor: Wallet, event: TransferEvent, *, verb: str) -> None:
+def authorise(transfer: Transfer, actor: Wallet, event: TransferEvent, *, verb: str) -> None:
     """Raise unless the actor controls the side of the locked transfer that decides on the event."""
     side = DECIDES.get((TransferState(transfer.state), event), Side.SOURCE)
     wallet_id = transfer.source_id if side is Side.SOURCE else transfer.destination_id

@@ -9,7 +9,7 @@ import orjson
 from django.db import connection
 
 from transfers import errors
-from transfers.states import DECIDES, OPEN, Side, TransferEvent
+from transfers.states import OPEN, Side, TransferEvent, TransferState, deciding_sides
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
@@ -30,18 +30,26 @@ class TransferRow(NamedTuple):
 CREATED_AT_JSON: Final = wallet_queries.time_json("transfer.created_at")
 EXPIRES_AT_JSON: Final = wallet_queries.time_json("transfer.expires_at")
 _TERMS_JSON: Final = load("transfers", "parts/terms_json", expires_at_json=EXPIRES_AT_JSON)
-# The state in which a transfer was created: `closed_from` is empty if it is open, or was completed at once.
-STATE_AS_CREATED: Final = "CASE transfer.closed_from WHEN '' THEN transfer.state ELSE transfer.closed_from END"
+# The state in which a transfer was created: `closed_from` is empty if it is open, or was completed at once. One whose
+# fulfilment needs an approval was requested, and then pending.
+STATE_AS_CREATED: Final = (
+    "CASE WHEN transfer.approval_of = 'fulfill' THEN 'requested'"
+    " WHEN transfer.closed_from = '' THEN transfer.state ELSE transfer.closed_from END"
+)
+# Whether a transfer awaits the approval of its own side, now and when it was created.
+AWAITED: Final = "transfer.approval_of IS NOT NULL AND transfer.approved_at IS NULL AND transfer.state = 'pending'"
+AWAITED_AS_CREATED: Final = "transfer.approval_of = 'send'"
 
 
 def transfer_json(
     *,
     state: str = "transfer.state",
     closed_at: str = "transfer.closed_at",
+    awaits: str = AWAITED,
     terms: str = _TERMS_JSON,
     more: str = "",
 ) -> str:
-    """Return the SQL of a transfer's JSON, see the file; `state` and `closed_at` are SQL."""
+    """Return the SQL of a transfer's JSON, see the file; `state`, `closed_at` and `awaits` are SQL."""
     closed_at_json = wallet_queries.time_json(closed_at)
     return load(
         "transfers",
@@ -49,14 +57,15 @@ def transfer_json(
         state=state,
         closed_at=closed_at,
         closed_at_json=closed_at_json,
+        awaits=awaits,
         terms=terms,
         more=more,
     )
 
 
-def event_payload(*, state: str) -> str:
-    """Return the SQL of the payload of an event about a transfer, see the file; `state` is SQL."""
-    return load("transfers", "parts/transfer_payload", state=state)
+def event_payload(*, state: str, awaits: str = AWAITED) -> str:
+    """Return the SQL of the payload of an event about a transfer, see the file; `state` and `awaits` are SQL."""
+    return load("transfers", "parts/transfer_payload", state=state, awaits=awaits)
 
 
 def rows_of(transfers: str, where: str = "", *, state: str = "transfer.state", **parts: str) -> str:
@@ -83,7 +92,8 @@ _ONE_AS_CREATED: Final = rows_of(
     "transfers_transfer",
     _BY_ID,
     state=STATE_AS_CREATED,
-    closed_at="CASE transfer.closed_from WHEN '' THEN transfer.closed_at END",
+    closed_at="CASE WHEN transfer.closed_from = '' THEN transfer.closed_at END",
+    awaits=AWAITED_AS_CREATED,
 )
 
 
@@ -192,26 +202,82 @@ def transfer_visible_to(*, actor_id: UUID, transfer_id: UUID) -> TransferRow:
 ACTIONS_OF_CREATOR: Final = (TransferEvent.DELETE,)
 
 
-def available_actions(*, actor_id: UUID, row: TransferRow) -> list[TransferEvent]:
-    """Return the events that the actor may cause of a transfer that it sees, by what it controls now."""
+def available_actions(*, actor_id: UUID, row: TransferRow, credential_id: UUID | None = None) -> list[TransferEvent]:
+    """
+    Return the events that the actor may cause of a transfer that it sees, by what it controls now.
+
+    `credential_id` is that of the request: the credential that asked for an approval does not give it.
+    """
     if row.state not in OPEN:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_SIDES, {"id": row.id, "actor": actor_id})
-        state, has_expired, *controls = cursor.fetchone()
+        cursor.execute(_SIDES, {"id": row.id, "actor": actor_id, "credential": credential_id})
+        state, has_expired, awaits_approval, has_asked, *controls = cursor.fetchone()
     if has_expired:
         return []
     sides = [side for side, is_controlled in zip(Side, controls, strict=True) if is_controlled]
-    return [event for (before, event), side in DECIDES.items() if before == state and side in sides]
+    deciding = deciding_sides(TransferState(state), awaits_approval=awaits_approval)
+    return [
+        event
+        for event, side in deciding.items()
+        if side in sides and not (event is TransferEvent.APPROVE and has_asked)
+    ]
 
 
 # In the order of `Side`.
 _SIDES: Final = (
-    "SELECT transfer.state, coalesce(transfer.expires_at <= clock_timestamp(), false),"  # noqa: S608 - constants
+    f"SELECT transfer.state, coalesce(transfer.expires_at <= clock_timestamp(), false), {AWAITED},"  # noqa: S608 - constants
+    "       coalesce(transfer.approval_asked_with = %(credential)s::uuid, false),"
     f"       {trust_queries.controls_one_of('transfer.source_id')},"
     f"       {trust_queries.controls_one_of('transfer.destination_id')}"
     "  FROM transfers_transfer AS transfer WHERE transfer.id = %(id)s"
 )
+
+
+class Demand(NamedTuple):
+    """
+    Which transfers of a wallet's tokens need an approval: of more tokens than `above`, and to new receivers.
+
+    A receiver is new if the wallet never sent to it. Neither: the wallet demands no approval.
+    """
+
+    above: int | None = None
+    new_receivers: bool = False
+
+    def __bool__(self) -> bool:
+        return self.above is not None or self.new_receivers
+
+    def is_loosened_by(self, other: "Demand") -> bool:
+        """Return whether the other demand lets a transfer pass that needs an approval now."""
+        is_higher = self.above is not None and (other.above is None or other.above > self.above)
+        return is_higher or (self.new_receivers and not other.new_receivers)
+
+
+def demand_of(*, wallet_id: UUID) -> Demand:
+    """Return the approvals that a wallet demands, without authorisation."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT approval_above, coalesce(approval_of_new_receivers, false) FROM wallets_wallet WHERE id = %s",
+            [wallet_id],
+        )
+        return Demand(*cursor.fetchone())
+
+
+def needs_approval(*, transfer_id: UUID) -> bool:
+    """Return whether the source of a transfer demands an approval before the tokens of that transfer leave it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEEDS_APPROVAL, [transfer_id])
+        return bool(cursor.fetchone()[0])
+
+
+_NEEDS_APPROVAL: Final = """
+SELECT coalesce(transfer.token_count > source.approval_above, false)
+       OR coalesce(source.approval_of_new_receivers, false) AND NOT EXISTS (
+              SELECT FROM transfers_knownreceiver AS known
+               WHERE known.wallet_id = transfer.source_id AND known.receiver_id = transfer.destination_id)
+  FROM transfers_transfer AS transfer JOIN wallets_wallet AS source ON source.id = transfer.source_id
+ WHERE transfer.id = %s
+"""
 
 
 class PendingSums(NamedTuple):

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from transfers import list_pages
-from transfers.queries import rows_of
+from transfers.queries import AWAITED, rows_of
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
@@ -275,7 +275,8 @@ class TransferSelection:
 
     With `wallet`, those that this wallet sends, receives or asked for (the Treetracker contract, row 13). `since` is
     the earliest and `until` the end of the times of creation, which it does not include. With `reference`, those that
-    have it, and with `metadata` those that have all of these values. `sort_by` is one of
+    have it, and with `metadata` those that have all of these values; with `awaiting_approval`, those that await the
+    approval of their source's side. `sort_by` is one of
     `SORT_KEYS`, or None for the order of creation; equal keys are in the order of creation, in the same direction.
     `waiting_first` replaces the descending order by `created_at`, or by nothing, by that of v2: what the actor can
     accept first.
@@ -287,6 +288,7 @@ class TransferSelection:
     since: datetime | None = None
     reference: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    awaiting_approval: bool = False
     sort_by: str | None = None
     is_descending: bool = False
     waiting_first: bool = False
@@ -320,6 +322,9 @@ def transfers_visible_to(
         controls = trust_queries.controls(actor_id=actor_id, wallet_id=wallet_id)
     sort = _sort(selection.sort_by, is_descending=selection.is_descending, waiting_first=selection.waiting_first)
     state, until, since = selection.state, selection.until, selection.since
+    if selection.awaiting_approval and state is None:
+        # Of the transfers that are not completed, which have indexes, some await an approval.
+        state = TransferState.PENDING.value
     terms = " AND ".join(
         condition
         for condition, is_wanted in (
@@ -329,7 +334,7 @@ def transfers_visible_to(
         if is_wanted
     )
     # Not read by the indexes of one wallet and the number.
-    is_of_terms_or_others = not controls or bool(terms)
+    is_of_terms_or_others = not controls or bool(terms) or selection.awaiting_approval
     has_dates = until is not None or since is not None
     # What `list_pages` keeps about the actor's lists counts all that it manages.
     is_kept = wallet_id is not None or restrictions.current() is None
@@ -357,6 +362,8 @@ def transfers_visible_to(
         conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
     if since is not None:
         conditions.append("transfer.created_at >= (SELECT %(since)s::timestamptz)")
+    if selection.awaiting_approval:
+        conditions.append(AWAITED)
     of_state = {None: "", TransferState.COMPLETED.value: "completed"}.get(state, "undone")
     full = _visible_page(
         sort,

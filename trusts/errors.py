@@ -65,6 +65,13 @@ class ManagementCircle(DomainError):
         super().__init__("Operation forbidden, because this would lead to a management circle")
 
 
+class ApprovalsDemanded(DomainError):
+    """A wallet that demands approvals of transfers gets no new manager, whose login could give them."""
+
+    def __init__(self) -> None:
+        super().__init__("Operation forbidden, because the wallet demands approvals of transfers")
+
+
 class ConsentWithdrawn(DomainError):
     """
     The actor's side deleted a `receive` or `yield`: only a new request can give the power again.

@@ -199,6 +199,7 @@ def accept_trust(*, actor: Wallet, trust_id: UUID) -> queries.TrustRow:
     :raises trusts.errors.ConsentWithdrawn: it is a `receive` or `yield` that the requester deleted
     :raises trusts.errors.OriginatorWithoutControl: its originator no longer controls its actor
     :raises trusts.errors.ManagementCircle: the two wallets would manage each other
+    :raises trusts.errors.ApprovalsDemanded: the wallet that would be managed demands approvals of transfers
     :raises trusts.errors.TrustAlreadyExists: a newer trust with the same actor, target and type is open
     """
     with transaction.atomic(savepoint=False):
@@ -440,6 +441,8 @@ def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries
             raise errors.OriginatorWithoutControl
         if _would_manage_each_other(trust):
             raise errors.ManagementCircle
+        if trust.type == TrustType.MANAGE and wallet_queries.demands_approvals(wallet_id=trust.subject_id):
+            raise errors.ApprovalsDemanded
     if after is before:
         return queries.trust_row(trust_id=trust.pk)
     try:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.views.decorators.debug import sensitive_variables
@@ -21,20 +22,29 @@ class MadeKey(NamedTuple):
     secret: str
 
 
+class Terms(TypedDict, total=False):
+    """What restricts a new key besides its scopes. `wallets` are names or ids."""
+
+    wallets: Sequence[str]
+    networks: Sequence[str]
+    expires_at: datetime | None
+    tokens_per_transfer: int | None
+    tokens_per_day: int | None
+
+
 @sensitive_variables("secret", "made")
 def create(
     *,
     actor: Wallet,
     name: str,
     scopes: Sequence[str],
-    wallets: Sequence[str] = (),
-    networks: Sequence[str] = (),
-    expires_at: datetime | None = None,
-    tokens_per_transfer: int | None = None,
-    tokens_per_day: int | None = None,
+    made_with: UUID | None = None,
+    **terms: Unpack[Terms],
 ) -> MadeKey:
     """
     Make a key of the actor's wallet for these wallets, by name or id; none: the actor's alone.
+
+    `made_with` is the bearer token with which the actor asks.
 
     :raises InvalidWalletName: a text can never be a name
     :raises WalletNotFound: no such wallet
@@ -43,9 +53,11 @@ def create(
     :raises ContradictoryKey: two terms exclude each other, or the expiry has passed
     :raises TooManyRestrictedKeys: the wallet has as many valid keys as it may have
     """
-    parsed = list(dict.fromkeys(restricted_keys.parsed_network(each) for each in networks))
-    reached = [wallet_queries.wallet_by_name_or_id(each) for each in wallets] or [actor]
+    parsed = list(dict.fromkeys(restricted_keys.parsed_network(each) for each in terms.get("networks", ())))
+    reached = [wallet_queries.wallet_by_name_or_id(each) for each in terms.get("wallets", ())] or [actor]
     wallet_ids = list(dict.fromkeys(each.pk for each in reached))
+    expires_at = terms.get("expires_at")
+    tokens_per_transfer, tokens_per_day = terms.get("tokens_per_transfer"), terms.get("tokens_per_day")
     has_limit = tokens_per_transfer is not None or tokens_per_day is not None
     _refuse_contradictions(frozenset(scopes), has_limit=has_limit, reaches_own=actor.pk in wallet_ids)
     secret = restricted_keys.new_key()
@@ -69,6 +81,7 @@ def create(
             scopes=[scope for scope in KeyScope.values if scope in scopes],
             wallet_ids=wallet_ids,
             networks=parsed,
+            made_with=made_with,
             tokens_per_transfer=tokens_per_transfer,
             tokens_per_day=tokens_per_day,
             expires_at=expires_at,

@@ -38,6 +38,10 @@ class Wallet(models.Model):
     logo_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - the contract says null
     cover_url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 - as logo_url
     created_at = models.DateTimeField(db_default=Now())
+    # Which transfers of its tokens need an approval (`transfers.approvals`): of more tokens than this, and to wallets
+    # to which it never sent. NULL, which takes no space, if it demands none.
+    approval_above = models.IntegerField(null=True, blank=True)
+    approval_of_new_receivers = models.BooleanField(null=True, blank=True)
     # Pre-rendered JSON prefix for list responses, up to the token counts (denormalised for speed). PostgreSQL
     # maintains it (sql/schema/wallets_written.sql).
     written = models.GeneratedField(
@@ -177,6 +181,8 @@ class RestrictedKey(models.Model):
     wallet_ids = ArrayField(models.UUIDField())
     # Addresses and networks in CIDR notation; none: all.
     networks = ArrayField(models.CharField(max_length=43), default=list, blank=True)
+    # The bearer token that made it. For an approval both are one credential.
+    made_with = models.UUIDField(null=True, blank=True)
     tokens_per_transfer = models.IntegerField(null=True, blank=True)
     # Those that were moved or reserved on the day `spent_on` (UTC) are `spent`.
     tokens_per_day = models.IntegerField(null=True, blank=True)

@@ -91,6 +91,12 @@ def wallet_by_name(name: str) -> Wallet:
     return wallet_by_name_or_id(name)
 
 
+def demands_approvals(*, wallet_id: UUID) -> bool:
+    """Return whether some transfers of the wallet's tokens need an approval (`transfers.approvals`)."""
+    demanding = Q(approval_above__isnull=False) | Q(approval_of_new_receivers=True)
+    return Wallet.objects.filter(demanding, pk=wallet_id).exists()
+
+
 def wallet_by_id(wallet_id: UUID) -> Wallet:
     """
     Return the wallet with the id.
@@ -255,7 +261,7 @@ _RESTRICTED: Final = {
     "bearers": "wallets_restrictedkey",
     "is_valid": "bearer.ended_at IS NULL AND coalesce(bearer.expires_at > now(), true)",
     "key_columns": ", bearer.scopes, bearer.wallet_ids, bearer.networks, bearer.tokens_per_transfer,"
-    " bearer.tokens_per_day",
+    " bearer.tokens_per_day, bearer.made_with",
 }
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
@@ -294,9 +300,9 @@ def credentials(
     stored: Sequence[Any] = row[-5:] if idempotency_key is not None else (None, None, None, None, None)
     restriction = None
     if is_restricted and row[4] is not None:
-        scopes, wallet_ids, networks, *limits = row[7:12]
+        scopes, wallet_ids, networks, *others = row[7:13]
         restriction = restrictions.Restriction(
-            row[4], row[5], frozenset(scopes), frozenset(wallet_ids), tuple(networks), *limits
+            row[4], row[5], frozenset(scopes), frozenset(wallet_ids), tuple(networks), *others
         )
     return Credentials(
         api_key_id=row[0],

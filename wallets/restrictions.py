@@ -17,7 +17,7 @@ from wallets.states import KeyScope
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """The terms of a restricted key. `maker_id` is the wallet that made it."""
+    """The terms of a restricted key. `maker_id` is the wallet that made it, `made_with` its bearer token."""
 
     key_id: UUID
     maker_id: UUID
@@ -26,6 +26,7 @@ class Restriction:
     networks: tuple[str, ...]
     tokens_per_transfer: int | None
     tokens_per_day: int | None
+    made_with: UUID | None = None
 
     @property
     def is_pending_only(self) -> bool:

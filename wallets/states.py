@@ -19,6 +19,10 @@ class EventType(models.TextChoices):
     TRANSFER_REQUEST_CANCELLED_BY_DESTINATION = "transfer_request_cancelled_by_destination"
     TRANSFER_PENDING_CANCELLED_BY_REQUESTOR = "transfer_pending_cancelled_by_requestor"
     TRANSFER_FAILED = "transfer_failed"
+    # Not in the public service: of approvals that a wallet demands for transfers of its tokens.
+    TRANSFER_APPROVAL_REQUESTED = "transfer_approval_requested"
+    APPROVAL_CHANGED = "approval_changed"
+    APPROVAL_CHANGE_REQUESTED = "approval_change_requested"
     # Not in the public service: of coins and of webhooks.
     LOCKER_PUT_SETTLED = "locker.put.settled"
     LOCKER_TAKE_SETTLED = "locker.take.settled"

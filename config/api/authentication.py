@@ -135,6 +135,16 @@ def bearer_token_id(request: Request) -> UUID:
     return token_id
 
 
+def credential_id(request: Request) -> UUID | None:
+    """
+    Return the id of the login behind the request: of its bearer token, or of the one that made its restricted key.
+
+    :raises RequestRefused: 401
+    """
+    restriction = restrictions.current()
+    return bearer_token_id(request) if restriction is None else restriction.made_with
+
+
 class BearerAuthentication(BaseAuthentication):
     """
     `request.user` is the wallet, `request.auth` the id of the bearer token, or None for a restricted key.

@@ -49,6 +49,13 @@ OPERATIONS: Final[Mapping[str, tuple[KeyScope, ...] | None]] = {
     "keys.end": _REFUSED,
     "wallets.list": _WALLETS,
     "wallets.get": _WALLETS,
+    "wallets.balance": _WALLETS,
+    "wallets.statement": _WALLETS,
+    # Everything that is stored: more than any scope reads.
+    "wallets.export": _REFUSED,
+    "approvals.get": _WALLETS,
+    # The demand protects from keys too.
+    "approvals.change": _REFUSED,
     # A new wallet would not be among those of the key; texts and images are what people recognise a wallet by.
     "wallets.create": _REFUSED,
     "wallets.create_batch": _REFUSED,
@@ -67,6 +74,9 @@ OPERATIONS: Final[Mapping[str, tuple[KeyScope, ...] | None]] = {
     "transfers.accept": _TRANSFER,
     "transfers.fulfill": _TRANSFER,
     "transfers.decline": _TRANSFER,
+    # A login approves: the one that made a key is no second credential beside it.
+    "transfers.approve": _REFUSED,
+    "transfers.refuse": _TRANSFER,
     "action_tokens.list": _TRANSFERS,
     "action_tokens.get": _TRANSFERS,
     # Whoever has a link completes it, so it is no proposal.

@@ -60,6 +60,7 @@ _ABOUT: Final = {
     "created_since": "A date or time; only what was created then or later.",
     "reference": "Only those with exactly this reference.",
     "metadata": "Only transfers whose metadata have these values: `metadata[key]=value` for each key.",
+    "awaiting_approval": "Only transfers that await the approval of their sender.",
     "include": "What to add to the answer: what the caller may do with the transfer.",
     "order_by": "As `sort_by` with `order`, newest first by default.",
     "name": "Only wallets with this text in their name, without regard to case, and the caller's own.",

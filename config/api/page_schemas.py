@@ -22,6 +22,7 @@ _FILTERS: Final[dict[str, Any]] = {
     "created_since": "2024-01-01T00:00:00.000Z",
     "reference": "order 1007",
     "metadata": Keyed({"shop": "north"}),
+    "awaiting_approval": "true",
 }
 LIST_QUERY: Final = Named(
     "ListQuery",

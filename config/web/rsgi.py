@@ -305,11 +305,11 @@ class Entry:
         body = orjson.dumps(errors.body_of(path, code, refused.message, request_id=request_id))
         connection.response_bytes(code.status, headers, body)
         method = request_metrics.method_of(environ["REQUEST_METHOD"])
-        request_metrics.count(method, request_metrics.NO_ROUTE, code.status, seconds)
+        request_metrics.count(method, access_log.NO_ROUTE, code.status, seconds)
         access_log.write(
             request_id=request_id,
             method=method,
-            route=request_metrics.NO_ROUTE,
+            route=access_log.NO_ROUTE,
             status=code.status,
             seconds=seconds,
             client=environ["REMOTE_ADDR"],

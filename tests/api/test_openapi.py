@@ -92,6 +92,8 @@ def test_every_operation_has_a_name_a_summary_and_examples_of_every_answer(docum
 
 # Generated clients have functions of these names: an id never changes.
 OPERATIONS: Final = {
+    "approvals.change": "PUT /wallets/{wallet_id}/approval",
+    "approvals.get": "GET /wallets/{wallet_id}/approval",
     "auth.change_password": "POST /auth/password",
     "auth.end_session": "DELETE /auth/sessions/{session_id}",
     "auth.log_out": "DELETE /auth/token",
@@ -154,6 +156,7 @@ OPERATIONS: Final = {
     "tokens.list": "GET /tokens",
     "tokens.movements": "GET /tokens/{token_id}/transactions",
     "transfers.accept": "POST /transfers/{transfer_id}/accept",
+    "transfers.approve": "POST /transfers/{transfer_id}/approve",
     "transfers.cancel": "DELETE /transfers/{transfer_id}",
     "transfers.create": "POST /transfers",
     "transfers.create_batch": "POST /wallets/batch-transfer",
@@ -162,6 +165,7 @@ OPERATIONS: Final = {
     "transfers.get": "GET /transfers/{transfer_id}",
     "transfers.list": "GET /transfers",
     "transfers.pending": "GET /wallets/{wallet_id}/pending-transfers",
+    "transfers.refuse": "POST /transfers/{transfer_id}/refuse",
     "transfers.tokens": "GET /transfers/{transfer_id}/tokens",
     "trusts.accept": "POST /trust_relationships/{trust_relationship_id}/accept",
     "trusts.cancel": "DELETE /trust_relationships/{trust_relationship_id}",

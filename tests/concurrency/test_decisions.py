@@ -32,7 +32,7 @@ def decide(state: Any, event: Any, transfer: Any, alice: Any, bob: Any) -> Any:
 
 @pytest.fixture
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
+    monkeypatch.setattr(operations, "lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
     # A deadlock, which only the missing lock makes possible, is to be seen and not survived.
     for event in ENDS:
         monkeypatch.setattr(operations, event, getattr(operations, event).__wrapped__)
@@ -41,13 +41,13 @@ def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def decided_before_anybody_acts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both contestants have found the transfer open, and have been authorised, if no lock keeps them from it."""
-    gate, authorise = Gate(2, held="without_lock" not in request.fixturenames), operations._authorise
+    gate, authorise = Gate(2, held="without_lock" not in request.fixturenames), operations.authorise
 
     def authorise_and_wait(*args: Any, **kwargs: Any) -> None:
         authorise(*args, **kwargs)
         gate()
 
-    monkeypatch.setattr(operations, "_authorise", authorise_and_wait)
+    monkeypatch.setattr(operations, "authorise", authorise_and_wait)
 
 
 @pytest.mark.parametrize(("state", "one", "other"), RACES)

@@ -33,7 +33,7 @@ def elsewhere(act: Callable[[], Any]) -> Any:
 
 
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "_lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
+    monkeypatch.setattr(operations, "lock", lambda transfer_id: Transfer.objects.get(pk=transfer_id))
     monkeypatch.setattr(operations, "accept", operations.accept.__wrapped__)
 
 
@@ -42,13 +42,13 @@ def test_a_sweep_leaves_a_transfer_alone_that_is_being_accepted(
     stocked: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch, is_locked: bool
 ) -> None:
     transfer = operations.send_bundle(actor=stocked, sender="alice", receiver="bobby", size=3)
-    authorise, expired = operations._authorise, []
+    authorise, expired = operations.authorise, []
 
     def authorise_and_let_the_sweep_come(*args: Any, **kwargs: Any) -> None:
         authorise(*args, **kwargs)
         expired.append(elsewhere(lambda: operations.expire(transfer_ids=[transfer.id])))
 
-    monkeypatch.setattr(operations, "_authorise", authorise_and_let_the_sweep_come)
+    monkeypatch.setattr(operations, "authorise", authorise_and_let_the_sweep_come)
     if is_locked:
         assert operations.accept(actor=bob, transfer_id=transfer.id).state == "completed"
     else:

@@ -9,6 +9,7 @@ fails here.
 import functools
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -18,7 +19,7 @@ from django.utils import timezone
 from config.ops import audits
 from lockers import audit as locker_audit
 from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
-from transfers import action_tokens, counters, list_counts
+from transfers import action_tokens, approvals, counters, list_counts
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.ledger import Terms
@@ -28,6 +29,7 @@ from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
 from wallets import audit, operator_log
 from wallets import operations as wallets
+from wallets.models import Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -281,6 +283,7 @@ def test_the_audit_names_what_breaks_a_constraint() -> None:
     assert {name: finding for name, finding in expected.items() if finding not in found} == {}
 
 
+APPROVED = "a transfer that needs an approval moves nothing before another credential gave it"
 # What each trigger refuses, and the check that finds it.
 PAST_TRIGGERS = {
     "action_token_closed_once": (
@@ -339,6 +342,14 @@ PAST_TRIGGERS = {
     "transfer_all_or_nothing": (
         "UPDATE transfers_transfer SET token_count = 0 WHERE state = 'requested'",
         "a transfer is between two wallets that exist, and is closed when it was decided",
+    ),
+    "transfer_approval_fixed": (
+        "UPDATE transfers_transfer SET approval_asked_by_id = NULL WHERE approval_of IS NOT NULL",
+        APPROVED,
+    ),
+    "transfer_approved": (
+        "UPDATE transfers_transfer SET approved_at = NULL, approved_by_id = NULL WHERE approval_of IS NOT NULL",
+        APPROVED,
     ),
     "transfer_kept": (
         "DELETE FROM transfers_transfer WHERE state = 'completed'",
@@ -411,6 +422,10 @@ def world() -> Any:
     for receiver, order in (("bobby", "order 7"), (sapling.name, "order 8")):
         transfers.send_bundle(actor=alice, sender="alice", receiver=receiver, size=1, terms=Terms(order))
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
+    Wallet.objects.filter(pk=alice.pk).update(approval_above=0)
+    held = transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
+    approvals.approve(actor=alice, credential_id=uuid4(), transfer_id=held.id)
+    Wallet.objects.filter(pk=alice.pk).update(approval_above=None)
     links = action_tokens.offer_bundles(actor=alice, sender=None, size=1, count=2)
     action_tokens.redeem(actor=bob, code=links[0].code)
     run = operator_log.begin_audit()

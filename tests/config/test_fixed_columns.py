@@ -111,7 +111,15 @@ def test_the_terms_of_a_transfer_are_fixed_while_it_is_closed(world: Any) -> Non
         "expires_at", "has_terms",
     }  # fmt: skip
 
+    approvals = {
+        "approval_of", "approval_asked_by_id", "approval_asked_with", "approved_by_id", "approved_with", "approved_at",
+    }  # fmt: skip
+
     found = refused("transfers_transfer", where="state = 'pending'", also=closing)
+
+    approved = says("transfers_transfer", "what awaits an approval is fixed, and is approved once")
+    assert {column for column, why in found.items() if why == approved} == approvals
+    found = {column: why for column, why in found.items() if column not in approvals}
 
     assert {column for column, why in found.items() if why == fixed} == terms
     assert {column for column, why in found.items() if not why} == {"closed_event", "closed_from", "closed_by_id"}

@@ -92,7 +92,7 @@ def test_export_has_the_rows_of_the_wallet_and_no_secret() -> None:
     assert [row["name"] for row in by_table["wallets.Wallet"]] == ["alice"]
     assert {row["wallet_id"] for row in by_table["wallets.Token"]} == {str(alice.wallet.pk)}
     assert {row["id"] for row in by_table["transfers.Transfer"]} == {
-        str(world.ids[name]) for name in ("offered", "offering", "requested")
+        str(world.ids[name]) for name in ("offered", "offering", "requested", "held")
     }
     # Each token arrived by issue, and nothing has moved yet.
     assert len(by_table["transfers.Movement"]) == len(by_table["wallets.Token"]) == 5
@@ -102,7 +102,7 @@ def test_export_has_the_rows_of_the_wallet_and_no_secret() -> None:
     # What this world has no row of.
     assert wallet_export.EXPORTED.keys() - exported_tables == {
         "treetracker_import.ImportedRow", "transfers.TransferTerms", "wallets.IdempotentAnswer", "wallets.KnownOrigin",
-        "wallets.OperatorAction",
+        "wallets.OperatorAction", "transfers.ApprovalChange", "transfers.KnownReceiver",
     }  # fmt: skip
     assert alice.wallet.password not in text
     assert Wallet.objects.get(pk=alice.wallet.pk).password not in text

@@ -84,6 +84,9 @@ def build() -> World:
     offered = transfers.send_bundle(actor=rita.wallet, size=1, **parties)
     offering = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="rita", size=1)
     requested = transfers.send_bundle(actor=rita.wallet, sender="alice", receiver="rita", size=1)
+    Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=0)
+    held = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="tina", size=1)
+    Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=None)
     link = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)[0]
     offer_link(rita.wallet)
     return World(
@@ -96,6 +99,7 @@ def build() -> World:
             "offered": offered.id,
             "offering": offering.id,
             "requested": requested.id,
+            "held": held.id,
             "session": BearerToken.objects.get(wallet=alice.wallet, revoked_at=None).pk,
             "link": link.id,
             "key": restricted_keys.create(actor=alice.wallet, name="program", scopes=["tokens:read"]).row.pk,
@@ -205,6 +209,8 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/wallets/{wallet_id}"): ("/wallets/{alice}", None, CONTROLLERS),
     ("PATCH", "/wallets/{wallet_id}"): ("/wallets/{alice}", {"about": "planted in spring"}, CONTROLLERS),
     ("GET", "/wallets/{wallet_id}/trust_relationships"): ("/wallets/{alice}/trust_relationships", None, CONTROLLERS),
+    ("GET", "/wallets/{wallet_id}/approval"): ("/wallets/{alice}/approval", None, CONTROLLERS),
+    ("PUT", "/wallets/{wallet_id}/approval"): ("/wallets/{alice}/approval", {"above": 9}, CONTROLLERS),
     # A person's data: not for who acts for the person.
     ("GET", "/wallets/{wallet_id}/export"): ("/wallets/{alice}/export", None, (200, 403, 403, 403)),
     ("POST", "/wallets/{wallet_id}/dismiss"): ("/wallets/{alice}/dismiss", {"manager_wallet": "mona"}, CONTROLLERS),
@@ -249,6 +255,8 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("POST", "/transfers/{transfer_id}/accept"): ("/transfers/{offered}/accept", {}, CONTROLLERS),
     ("POST", "/transfers/{transfer_id}/fulfill"): ("/transfers/{requested}/fulfill", {"implicit": True}, CONTROLLERS),
     ("POST", "/transfers/{transfer_id}/decline"): ("/transfers/{offered}/decline", {}, CONTROLLERS),
+    ("POST", "/transfers/{transfer_id}/approve"): ("/transfers/{held}/approve", {}, CONTROLLERS),
+    ("POST", "/transfers/{transfer_id}/refuse"): ("/transfers/{held}/refuse", {}, CONTROLLERS),
     ("GET", "/trust_relationships"): ("/trust_relationships", None, EVERYBODY),
     ("POST", "/trust_relationships"): (
         "/trust_relationships",

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -25,16 +25,17 @@ from tests.transfers import frames
 from tests.transfers.books import let_expire, let_link_expire
 from tests.transfers.frames import PASSWORD, World
 from tests.trusts.powers import undone
-from transfers import action_tokens, bulk, counters, list_counts, outcome_counts
+from transfers import action_tokens, approvals, bulk, counters, list_counts, outcome_counts
 from transfers import operations as transfers
 from transfers.ledger import Terms
 from transfers.models import ActionToken, Transfer
+from transfers.queries import Demand
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import origins
-from wallets.models import ApiKey, BearerToken
+from wallets.models import ApiKey, BearerToken, Wallet
 from wallets.states import EventType, OriginMeans
 
 HOUR: Final = timedelta(hours=1)
@@ -55,6 +56,27 @@ CLOSED: Final = "closed_at, closed_by_id, closed_event, closed_from"
 # operation, variant -> what is done.
 W, TR, TF = "wallets.operations.", "trusts.operations.", "transfers.operations."
 AT: Final = "transfers.action_tokens."
+AP: Final = "transfers.approvals."
+# Ids of credentials.
+FIRST, SECOND = uuid4(), uuid4()
+
+
+def demands(world: World, *, above: int) -> None:
+    Wallet.objects.filter(name="alice").update(approval_above=above)
+
+
+def held(world: World, receiver: str) -> UUID:
+    demands(world, above=0)
+    return transfers.send_bundle(
+        actor=world.wallet("alice"), sender="alice", receiver=receiver, size=1, credential_id=FIRST
+    ).id
+
+
+def approved(world: World, receiver: str) -> None:
+    transfer_id = held(world, receiver)
+    approvals.approve(actor=world.wallet("carol"), credential_id=SECOND, transfer_id=transfer_id)
+
+
 AW: Final = "config.admin.actions.wallets."
 ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
@@ -186,6 +208,20 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     ("transfers.bulk.create_batch", ""): lambda w: bulk.create_batch(
         actor=w.wallet("alice"), sender="alice", rows=[bulk.Row(2, "sapling", 1), bulk.Row(3, "sapling2", None)]
+    ),
+    (TF + "fulfill", "awaits an approval"): lambda w: (
+        demands(w, above=0),
+        transfers.fulfill(actor=w.wallet("alice"), transfer_id=w.id_of("rita asks alice"), credential_id=FIRST),
+    ),
+    (AP + "approve", ""): lambda w: approved(w, "bobby"),
+    (AP + "approve", "and waits for the receiver"): lambda w: approved(w, "rita"),
+    (AP + "refuse", ""): lambda w: approvals.refuse(actor=w.wallet("carol"), transfer_id=held(w, "bobby")),
+    (AP + "demand", ""): lambda w: approvals.demand(
+        actor=w.wallet("alice"), credential_id=FIRST, wallet_id=w.id_of("alice"), wanted=Demand(5, True)
+    ),
+    (AP + "demand", "asked for"): lambda w: (
+        demands(w, above=0),
+        approvals.demand(actor=w.wallet("alice"), credential_id=FIRST, wallet_id=w.id_of("alice"), wanted=Demand()),
     ),
     (AT + "offer_bundles", ""): lambda w: action_tokens.offer_bundles(
         actor=w.wallet("alice"), sender=None, size=1, count=2
@@ -455,6 +491,46 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new rita transfer_failed": 1,
         "token of alice: transfer_pending_id, updated_at": 1,
     },
+    (TF + "fulfill", "awaits an approval"): {
+        "wallet alice: approval_above": 1,
+        "transfer rita asks alice: approval_asked_by_id, approval_asked_with, approval_of, reserved_count, state": 1,
+        "event new alice transfer_approval_requested": 1,
+        "event new rita transfer_approval_requested": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (AP + "approve", ""): {
+        "wallet alice: approval_above": 1,
+        "movement new alice bobby": 1,
+        "tallydelta new alice -1": 1,
+        "tallydelta new bobby 1": 1,
+        "transfer new alice bobby completed": 1,
+        "event new alice transfer_completed": 1,
+        "event new bobby transfer_completed": 1,
+        "token of alice: arrival, moves, updated_at, wallet_id": 1,
+    },
+    (AP + "approve", "and waits for the receiver"): {
+        "wallet alice: approval_above": 1,
+        "transfer new alice rita pending": 1,
+        "event new alice transfer_requested": 1,
+        "event new rita transfer_requested": 1,
+        "token of alice: transfer_pending_id, updated_at": 1,
+    },
+    (AP + "refuse", ""): {
+        "wallet alice: approval_above": 1,
+        "transfer new alice bobby cancelled": 1,
+        "event new alice transfer_pending_cancelled_by_requestor": 1,
+        "event new bobby transfer_pending_cancelled_by_requestor": 1,
+        "token of alice: updated_at": 1,
+    },
+    (AP + "demand", ""): {
+        "wallet alice: approval_above, approval_of_new_receivers": 1,
+        "event new alice approval_changed": 1,
+    },
+    (AP + "demand", "asked for"): {
+        "approvalchange new": 1,
+        "wallet alice: approval_above": 1,
+        "event new alice approval_change_requested": 1,
+    },
     (AT + "offer_bundles", ""): {
         "actiontoken new alice alice 1 active": 2,
         "token of alice: transfer_pending_id, updated_at": 2,
@@ -627,6 +703,26 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
 # The locks that an operation takes, over all its variants; those that are not named take none.
 LOCKS: Final[dict[str, set[str]]] = {
     W + "hold_password": {"wallets_wallet: SHARE"},
+    # What makes the transfer that is approved or refused locks tokens too.
+    AP + "approve": {
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "trusts_power: SHARE",
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    AP + "refuse": {
+        "advisory_shared, if free",
+        "transfers_transfer by id ASC: NO KEY UPDATE",
+        "trusts_power: SHARE",
+        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot, id: NO KEY UPDATE",
+    },
+    AP + "demand": {
+        "advisory_shared, if free",
+        "transfers_approvalchange: UPDATE",
+        "wallets_wallet: NO KEY UPDATE",
+    },
     AT + "offer_bundles": {"2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED"},
     AT + "offer_tokens": {"trusts_power: SHARE", "wallets_token by lot, id: NO KEY UPDATE"},
     AT + "redeem": {
@@ -788,6 +884,7 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
 
 MODULES: Final = (
     "wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk", "transfers.action_tokens",
+    "transfers.approvals",
 )  # fmt: skip
 # The actions on the ledger. The others have frames of their own.
 MODULES_OF_ACTS: Final = (
@@ -810,6 +907,11 @@ PURE: Final = {
     "transfers.action_tokens.has_form_of_code": "reads a text",
     "transfers.action_tokens.cancel_locked": "is a part of `cancel`, and of the action of an operator",
     "transfers.operations.lifetime": "reads a setting",
+    **{
+        f"transfers.operations.{name}": "is a part of other operations"
+        for name in ("lock", "state_after", "authorise", "cancel", "complete_reserved", "closed", "recorded")
+    },
+    "transfers.approvals.standing": "reads",
     "trusts.operations.store_images": "stores files",
 }
 

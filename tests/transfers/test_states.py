@@ -18,7 +18,20 @@ LEGAL = {
     ("requested", "delete"): "cancelled",
     ("requested", "expire"): "failed",
 }
-REFUSALS = {"accept": errors.TransferNotPending, "fulfill": errors.TransferNotRequested}
+REFUSALS = {
+    "accept": errors.TransferNotPending,
+    "fulfill": errors.TransferNotRequested,
+    "approve": errors.ApprovalNotAwaited,
+    "refuse": errors.ApprovalNotAwaited,
+}
+# Of a pending transfer that awaits the approval of its source's side. `approve` leaves the state to the caller.
+AWAITING = {
+    "approve": "pending",
+    "refuse": "cancelled",
+    "decline": "cancelled",
+    "delete": "cancelled",
+    "expire": "failed",
+}
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(TransferState, TransferEvent)))
@@ -28,6 +41,15 @@ def test_every_pair_either_moves_as_the_contract_says_or_is_refused(state: Any, 
     else:
         with pytest.raises(REFUSALS.get(event, errors.TransferNotOpen)):
             next_state(state, event)
+
+
+@pytest.mark.parametrize("event", TransferEvent)
+def test_what_awaits_an_approval_is_not_accepted(event: Any) -> None:
+    if event in AWAITING:
+        assert next_state(TransferState.PENDING, event, awaits_approval=True) == AWAITING[event]
+    else:
+        with pytest.raises({"accept": errors.ApprovalAwaited, "fulfill": errors.TransferNotRequested}[event]):
+            next_state(TransferState.PENDING, event, awaits_approval=True)
 
 
 def test_what_is_closed_stays_closed() -> None:

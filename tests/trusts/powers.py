@@ -31,6 +31,7 @@ from tests.lockers.stock import stock_of_states
 from transfers import (
     action_token_lists,
     action_tokens,
+    approvals,
     bulk,
     counters,
     events,
@@ -384,6 +385,36 @@ def list_transfers_of_the_wallet(asked: Asked) -> set[str]:
 @path("GET /wallets/{wallet_id}/pending-transfers")
 def sum_up_pending_transfers(asked: Asked) -> None:
     queries.pending_sums(actor_id=asked.actor.pk, wallet_id=asked.wallet_id)
+
+
+# Approvals. What the wallet itself made awaits one.
+
+
+def held(asked: Asked) -> UUID:
+    Wallet.objects.filter(pk=asked.wallet_id).update(approval_above=0)
+    owner = asked.world.wallet(asked.wallet)
+    made = transfers.send_bundle(actor=owner, sender=asked.wallet, receiver=COUNTERPART, size=1, credential_id=uuid4())
+    return made.id
+
+
+@path("POST /transfers/{transfer_id}/approve", writes=True)
+def approve_a_transfer(asked: Asked) -> None:
+    approvals.approve(actor=asked.actor, credential_id=uuid4(), transfer_id=held(asked))
+
+
+@path("POST /transfers/{transfer_id}/refuse", writes=True)
+def refuse_a_transfer(asked: Asked) -> None:
+    approvals.refuse(actor=asked.actor, transfer_id=held(asked))
+
+
+@path("GET /wallets/{wallet_id}/approval")
+def see_what_needs_an_approval(asked: Asked) -> None:
+    approvals.standing(actor=asked.actor, wallet_id=asked.wallet_id)
+
+
+@path("PUT /wallets/{wallet_id}/approval", writes=True)
+def demand_approvals(asked: Asked) -> None:
+    approvals.demand(actor=asked.actor, credential_id=uuid4(), wallet_id=asked.wallet_id, wanted=queries.Demand(5))
 
 
 # Claim links. The code of a link is the permission to claim; control is asked of the wallet that receives.

@@ -111,6 +111,7 @@ OF_ONESELF: Final = {
     "GET /auth/sessions": "of the caller alone",
     "DELETE /auth/sessions/{session_id}": "of the caller alone",
     "DELETE /auth/token": "of the caller alone",
+    "GET /wallets/{wallet_id}/export": "of the caller alone",
     "POST /wallets": "creates a wallet",
     "POST /action-tokens/describe": "asks for the code",
     "POST /api/v1/wallets": "creates a wallet",

@@ -1,9 +1,12 @@
 -- What becomes of a transfer from one source to each of many destinations, given by id or by the key of a name.
 WITH parties AS MATERIALIZED (
     SELECT given.line, %(actor)s::uuid AS actor_id, %(source)s::uuid AS source_id,
-           coalesce(by_id.id, by_name.id) AS destination_id, false AS is_duplicate
-      FROM unnest(%(ids)s::uuid[], %(keys)s::text[]) WITH ORDINALITY AS given (id, name_key, line)
+           coalesce(by_id.id, by_name.id) AS destination_id, false AS is_duplicate,
+           source.approval_above, source.approval_of_new_receivers, given.size
+      FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(sizes)s::integer[])
+                  WITH ORDINALITY AS given (id, name_key, size, line)
+      JOIN wallets_wallet AS source ON source.id = %(source)s::uuid
       LEFT JOIN wallets_wallet AS by_id ON by_id.id = given.id
       LEFT JOIN wallets_wallet AS by_name ON by_name.name_key = given.name_key
 ), {decision}
-SELECT destination_id, state FROM decision ORDER BY line
+SELECT destination_id, state, approval_of FROM decision ORDER BY line

@@ -8,7 +8,9 @@ SELECT event.number, 0 AS party, event.id, event.wallet_id, event.type, event.cr
  WHERE event.number > %(after)s AND event.number <= %(upto)s AND event.wallet_id IN (SELECT id FROM wallet)
  UNION ALL
 SELECT transfer.number, side.party, md5(transfer.id::text || side.party)::uuid, side.wallet_id,
-       CASE WHEN first.state = 'completed' THEN 'transfer_completed' ELSE 'transfer_requested' END,
+       CASE WHEN first.state = 'completed' THEN 'transfer_completed'
+            WHEN transfer.approval_of = 'send' THEN 'transfer_approval_requested'
+            ELSE 'transfer_requested' END,
        transfer.created_at, ({payload})::text
   FROM transfers_transfer AS transfer
  CROSS JOIN LATERAL (VALUES (0, transfer.source_id), (1, transfer.destination_id)) AS side (party, wallet_id)

@@ -23,7 +23,9 @@ SELECT shown.number, shown.party, event.id, event.wallet_id, event.type, event.c
  WHERE shown.stream = 0
  UNION ALL
 SELECT shown.number, shown.party, md5(transfer.id::text || shown.party)::uuid, shown.wallet_id,
-       CASE WHEN first.state = 'completed' THEN 'transfer_completed' ELSE 'transfer_requested' END,
+       CASE WHEN first.state = 'completed' THEN 'transfer_completed'
+            WHEN transfer.approval_of = 'send' THEN 'transfer_approval_requested'
+            ELSE 'transfer_requested' END,
        transfer.created_at, ({payload})::text
   FROM shown JOIN transfers_transfer AS transfer ON transfer.number = shown.number
   JOIN wallets_wallet AS source ON source.id = transfer.source_id

@@ -3,7 +3,8 @@
 -- more than one for each (437 and 445 µs, medians of 500 interleaved executions with an idempotency key, 2026-11-29).
 WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED (
     SELECT 1 AS line, me.id AS actor_id, source.id AS source_id, source.name AS source_name,
-           destination.id AS destination_id, destination.name AS destination_name, {is_duplicate} AS is_duplicate
+           destination.id AS destination_id, destination.name AS destination_name, {is_duplicate} AS is_duplicate,
+           source.approval_above, source.approval_of_new_receivers, %(size)s::integer AS size
       FROM me
       LEFT JOIN wallets_wallet AS source ON source.name_key = coalesce(
                %(source_key)s::text, (SELECT name_key FROM wallets_wallet WHERE id = %(source_id)s::uuid))
@@ -12,7 +13,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
 ), {decision}, source AS MATERIALIZED (
     SELECT source_id FROM decision WHERE state IN ('completed', 'pending')
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source_id, destination_id, state, clock_timestamp() AS at
+    SELECT source_id, destination_id, state, approval_of, clock_timestamp() AS at
       FROM decision
      WHERE CASE WHEN state IN ('completed', 'pending') THEN (SELECT count(*) FROM selected) = %(size)s::integer
                 WHEN state = 'requested' THEN ({count}) = %(size)s::integer
@@ -31,12 +32,15 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
 ), written AS (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
-           token_count, reserved_count, moved_count, created_at, closed_at, closed_event{terms_columns})
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event,
+           approval_of, approval_asked_by_id, approval_asked_with{terms_columns})
     SELECT %(id)s::uuid, nextval('wallets_event_number'), %(actor)s::uuid, source_id, destination_id,
            %(parameters)s::jsonb, state, %(size)s::integer,
            CASE state WHEN 'pending' THEN changed.count ELSE 0 END,
            CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
-           at, CASE state WHEN 'completed' THEN at END, ''{terms_values}
+           at, CASE state WHEN 'completed' THEN at END, '',
+           approval_of, CASE WHEN approval_of IS NOT NULL THEN %(actor)s::uuid END,
+           CASE WHEN approval_of IS NOT NULL THEN %(credential)s::uuid END{terms_values}
       FROM guard, (SELECT count(*) FROM changed) AS changed
  RETURNING *
 ), {terms_stored}{stored}history AS (

@@ -5,8 +5,9 @@ WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (
     SELECT * FROM unnest(
-                  %(ids)s::uuid[], %(destinations)s::uuid[], %(sizes)s::integer[], %(states)s::text[]{references})
-                  WITH ORDINALITY AS wanted (id, destination_id, size, state{reference}, line)
+                  %(ids)s::uuid[], %(destinations)s::uuid[], %(sizes)s::integer[], %(states)s::text[],
+                  %(approvals)s::text[]{references})
+                  WITH ORDINALITY AS wanted (id, destination_id, size, state, approval_of{reference}, line)
 ), guard AS MATERIALIZED (
     SELECT clock_timestamp() AS at
       FROM (SELECT %(source)s::uuid AS source_id) AS decision
@@ -33,11 +34,14 @@ WITH source AS MATERIALIZED (
 ), written AS (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
-           token_count, reserved_count, moved_count, created_at, closed_at, closed_event{terms_columns})
+           token_count, reserved_count, moved_count, created_at, closed_at, closed_event,
+           approval_of, approval_asked_by_id, approval_asked_with{terms_columns})
     SELECT id, nextval('wallets_event_number'), %(actor)s::uuid, %(source)s::uuid, destination_id,
            jsonb_build_object('bundle', jsonb_build_object('bundleSize', size)), state, size,
            CASE state WHEN 'pending' THEN count ELSE 0 END, CASE state WHEN 'completed' THEN count ELSE 0 END,
-           at, CASE state WHEN 'completed' THEN at END, ''{terms_values}
+           at, CASE state WHEN 'completed' THEN at END, '',
+           approval_of, CASE WHEN approval_of IS NOT NULL THEN %(actor)s::uuid END,
+           CASE WHEN approval_of IS NOT NULL THEN %(credential)s::uuid END{terms_values}
       FROM (SELECT wanted.*, coalesce(counted.count, 0) AS count, guard.at
               FROM guard CROSS JOIN wanted LEFT JOIN counted ON counted.transfer_id = wanted.id
              ORDER BY wanted.line) AS row

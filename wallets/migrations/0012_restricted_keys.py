@@ -86,6 +86,7 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(max_length=43), blank=True, default=list, size=None
                     ),
                 ),
+                ("made_with", models.UUIDField(blank=True, null=True)),
                 ("tokens_per_transfer", models.IntegerField(blank=True, null=True)),
                 ("tokens_per_day", models.IntegerField(blank=True, null=True)),
                 ("spent_on", models.DateField(blank=True, null=True)),

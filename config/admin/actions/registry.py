@@ -8,8 +8,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 
-from config.admin.actions import alerts, lockers, payments, people, transfers, trusts, wallets, webhooks
-from config.admin.actions import keys, lockers, payments, people, transfers, trusts, wallets, webhooks
+from config.admin.actions import alerts, keys, lockers, payments, people, transfers, trusts, wallets, webhooks
 from config.admin.actions.base import ActionButton, AdminAction
 from config.admin.confirmation import Confirmation, operator_of
 

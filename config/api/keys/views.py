@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import openapi, pagination
-from config.api.authentication import caller
+from config.api.authentication import bearer_token_id, caller
 from config.api.keys import serializers
 from config.api.openapi import Takes
 from config.api.validation import path_id
@@ -58,7 +58,7 @@ class KeyViewSet(ApiViewSet):
         does. A wallet has at most 50 valid keys. Keys stay valid when the password changes: end them with `keys.end`.
         """
         values = serializers.NEW.read_body(request.data)
-        made = making.create(actor=caller(request), **values)
+        made = making.create(actor=caller(request), made_with=bearer_token_id(request), **values)
         return Response(serializers.key(made.row, secret=made.secret), status=201)
 
     @_describe(

@@ -34,6 +34,7 @@ _CANNOT_BE_MADE = [
     _INVALID_NAME,
     _NOT_YOURS,
     errors.ExpiryPassed(),
+    errors.LinkNeedsApproval(),
     errors.TooFewAvailable(2),
     *key_scopes.LIMITS,
 ]

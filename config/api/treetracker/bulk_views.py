@@ -5,7 +5,7 @@ from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import key_scopes
-from config.api.authentication import caller, credentials_of
+from config.api.authentication import caller, credential_id, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Refusal, Takes, describe
 from config.api.parsers import FormParser, form_of
@@ -72,6 +72,7 @@ class BatchViewSet(ApiViewSet):
             sender=batch.sender,
             default_amount=batch.default_amount,
             is_dry_run=is_dry_run,
+            credential_id=credential_id(request),
         )
         return Response(bulk_serializers.created(result, is_dry_run=is_dry_run))
 
@@ -103,7 +104,11 @@ class BatchViewSet(ApiViewSet):
         batch = bulk_serializers.read_transfers(form_of(request))
         assert batch.sender is not None
         bulk.transfer_batch(
-            actor=caller(request), sender=batch.sender, rows=batch.rows, default_amount=batch.default_amount
+            actor=caller(request),
+            sender=batch.sender,
+            rows=batch.rows,
+            default_amount=batch.default_amount,
+            credential_id=credential_id(request),
         )
         return Response(bulk_serializers.TRANSFERRED)
 

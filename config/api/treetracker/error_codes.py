@@ -230,6 +230,48 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "Act as that party, or as its manager.",
         where=Where.TREETRACKER,
     ),
+    transfers.ApprovalAwaited: code(
+        "transfer_approval_awaited",
+        403,
+        "The transfer awaits the approval of its sender",
+        "The sender demands that such transfers are confirmed with a second login, which has not happened yet.",
+        "Wait until the transfer is pending without `awaiting_approval`, or decline it.",
+        where=Where.TREETRACKER,
+    ),
+    transfers.ApprovalNotAwaited: code(
+        "transfer_approval_not_awaited",
+        403,
+        "The transfer does not await an approval",
+        "Only a transfer with `awaiting_approval` can be approved or refused; this one never needed an approval, has"
+        " one already, or is closed.",
+        "Read the transfer.",
+        where=Where.TREETRACKER,
+    ),
+    transfers.SameCredential: code(
+        "transfer_approval_same_login",
+        403,
+        "The approval needs another login",
+        "The bearer token is the one with which the transfer was made, or the request fulfilled.",
+        "Log in again on another device, or let a manager of the wallet approve it.",
+        where=Where.TREETRACKER,
+    ),
+    transfers.AskerWithoutControl: code(
+        "transfer_maker_without_control",
+        403,
+        "The wallet that made the transfer no longer controls its sender",
+        "The management of the sender by the wallet that made the transfer has ended since.",
+        "Refuse the transfer, and make a new one.",
+        where=Where.TREETRACKER,
+    ),
+    transfers.LinkNeedsApproval: code(
+        "claim_link_needs_approval",
+        403,
+        "The sender demands an approval, which a claim link cannot await",
+        "The link would be of more tokens than the sender lets pass without an approval, or the sender demands"
+        " approvals for receivers to which it never sent, as those of links may be.",
+        "Make a smaller link, transfer the tokens to a wallet, or loosen the demand of the sender.",
+        where=Where.TREETRACKER,
+    ),
     transfers.ReferenceTaken: code(
         "transfer_reference_taken",
         409,
@@ -472,6 +514,14 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "The wallets would manage each other",
         "If the trust were accepted, the two wallets would manage each other.",
         "End the opposite management first.",
+        where=Where.TREETRACKER,
+    ),
+    trusts.ApprovalsDemanded: code(
+        "trust_approvals_demanded",
+        403,
+        "The wallet demands approvals, and gets no new manager",
+        "A manager's login can give the approvals that the wallet demands, so none is added while it demands some.",
+        "End the demand of the wallet (`PUT /wallets/{wallet_id}/approval`), accept, and demand approvals again.",
         where=Where.TREETRACKER,
     ),
     trusts.ConsentWithdrawn: code(

@@ -130,6 +130,7 @@ TRANSFER_FILTERS: Final[Mapping[str, Field]] = {
     "reference": Text(maximum=LONGEST_REFERENCE, required=False),
     # Sent as `metadata[key]=value`: see `filters`.
     "metadata": Metadata(in_query=True),
+    "awaiting_approval": Text(choices=["true"], required=False),
 }
 TRANSFER_FILTERS_V2: Final[Mapping[str, Field]] = {**TRANSFER_FILTERS, "wallet": NameOrId(required=False)}
 _SORTING: Final = Sorting(list(SORT_KEYS), orders=["desc", "asc"], is_default=False)
@@ -209,7 +210,10 @@ TRANSFER_STATE: Final = Named(
     OneOf("completed", *(state for state in TransferState.values if state != "completed")),
     words={
         TransferState.REQUESTED: "Waits for the sender, who fulfils or declines. No token is reserved.",
-        TransferState.PENDING: "Waits for the receiver, who accepts or declines. Its tokens are reserved.",
+        TransferState.PENDING: (
+            "Waits for the receiver, who accepts or declines; with `awaiting_approval`, for the sender first. Its"
+            " tokens are reserved."
+        ),
         TransferState.COMPLETED: "The tokens have moved. Final.",
         TransferState.CANCELLED: "One side declined or cancelled it. No token moved. Final.",
         TransferState.FAILED: "It ended without an answer of either side. No token moved. Final.",
@@ -237,12 +241,14 @@ TOKEN_PARAMETERS: Final = Named(
 TRANSFER_ACTION: Final = Named(
     "TransferAction",
     "What can be done with an open transfer.",
-    OneOf("accept", "fulfill", "decline", "delete"),
+    OneOf("accept", "fulfill", "decline", "delete", "approve", "refuse"),
     words={
         "accept": "Accept a pending transfer: `POST /transfers/{transfer_id}/accept`.",
         "fulfill": "Fulfil a requested transfer: `POST /transfers/{transfer_id}/fulfill`.",
         "decline": "Decline it, for the side that was asked: `POST /transfers/{transfer_id}/decline`.",
         "delete": "Cancel it, for the side that asked: `DELETE /transfers/{transfer_id}`.",
+        "approve": "Approve it, with another login: `POST /transfers/{transfer_id}/approve`.",
+        "refuse": "Refuse the approval: `POST /transfers/{transfer_id}/refuse`.",
     },
 )
 TRANSFER: Final = Named(
@@ -260,6 +266,7 @@ TRANSFER: Final = Named(
         "originating_wallet": "alice",
         "source_wallet": "alice",
         "destination_wallet": "carol",
+        "awaiting_approval": Sometimes(True),
         "reference": Sometimes("order 1007"),
         "metadata": Sometimes(Keyed({"shop": "north"})),
         "expires_at": Sometimes("2040-01-01T00:00:00.000Z"),
@@ -278,6 +285,9 @@ TRANSFER: Final = Named(
         "originating_wallet": "The name of the wallet that began it.",
         "source_wallet": "The name of the wallet that sends.",
         "destination_wallet": "The name of the wallet that receives.",
+        "awaiting_approval": (
+            "True if it awaits the approval of its sender, who demands one for such transfers. Absent otherwise."
+        ),
         "reference": "The reference that the request gave it. Absent without one.",
         "metadata": "The metadata that the request gave it. Absent without any.",
         "expires_at": (

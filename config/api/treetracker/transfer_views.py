@@ -11,13 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api import idempotency, key_scopes, pagination, parsers
-from config.api.authentication import caller
+from config.api.authentication import caller, credential_id
 from config.api.errors import Invalid
 from config.api.openapi import LATER_PAGE, NOTHING, Takes, describe
 from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
-from transfers import errors, operations, queries, token_lists, transfer_lists
+from transfers import approvals, errors, operations, queries, token_lists, transfer_lists
 from transfers.states import OPEN
 from wallets import errors as wallet_errors
 
@@ -78,7 +78,8 @@ class TransferViewSet(ApiViewSet):
         """
         Lists the transfers in which the caller's wallet, or one that it manages, is a party; the oldest first. With
         `wallet`, those of them that this wallet sends, receives or asked for. With `reference`, those that have exactly
-        it; with `metadata[key]=value`, those whose metadata has this value, or all of several.
+        it; with `metadata[key]=value`, those whose metadata has this value, or all of several. With
+        `awaiting_approval=true`, those that await the approval of their sender.
         """
         is_v2 = v2.is_v2(request)
         page = pagination.read(
@@ -98,6 +99,7 @@ class TransferViewSet(ApiViewSet):
                 until=_end_of_day(page.values.get("before")),
                 since=max(starts, default=None),
                 reference=page.values.get("reference"),
+                awaiting_approval="awaiting_approval" in page.values,
                 metadata=transfer_serializers.metadata_in(page.values),
                 sort_by=order.by,
                 is_descending=order.is_descending,
@@ -151,6 +153,9 @@ class TransferViewSet(ApiViewSet):
           declines.
         * 202, `requested`: the caller controls the receiver. No token is reserved; the sender fulfils or declines.
 
+        If the sender demands an approval for such transfers (`PUT /wallets/{wallet_id}/approval`), the transfer is
+        `pending` with `awaiting_approval` first, and goes on as above once another login has approved it.
+
         All tokens move, or none. Too few free tokens, and tokens that are elsewhere or reserved, are 403.
 
         Who sees the transfer sees its `reference` and `metadata`. With `unique_reference`, the reference can belong to
@@ -167,12 +172,20 @@ class TransferViewSet(ApiViewSet):
             "receiver": values["receiver_wallet"],
             "claim": idempotency.claim(request),
             "terms": transfer_serializers.terms(values),
+            "credential_id": credential_id(request),
         }
         if "tokens" in values:
             row = operations.send_tokens(token_ids=values["tokens"], **wish)
         else:
             row = operations.send_bundle(size=values["bundle"]["bundle_size"], **wish)
         return _created(request, row, asks=asks)
+
+    def _maybe_open(self, request: Request, row: queries.TransferRow, *, asks: bool) -> Response:
+        """As `_closed`, of a transfer that an approval may have left, or made, pending."""
+        if row.state not in OPEN or not (asks or row.has_terms):
+            return _closed(row, asks=asks)
+        actions = queries.available_actions(actor_id=caller(request).pk, row=row, credential_id=credential_id(request))
+        return Response(transfer_serializers.transfer(row, actions=actions))
 
     def rebuild_answer(self, result_id: UUID) -> Response:
         asks = transfer_serializers.asks_for_actions(self.request.query_params)
@@ -189,7 +202,10 @@ class TransferViewSet(ApiViewSet):
         asks, actor_id = transfer_serializers.asks_for_actions(request.query_params), caller(request).pk
         row = queries.transfer_visible_to(actor_id=actor_id, transfer_id=path_id("transfer_id", transfer_id))
         shows = asks or row.has_terms
-        return Response(_shown(request, row, queries.available_actions(actor_id=actor_id, row=row) if shows else None))
+        if not shows:
+            return Response(_shown(request, row, None))
+        actions = queries.available_actions(actor_id=actor_id, row=row, credential_id=credential_id(request))
+        return Response(_shown(request, row, actions))
 
     @describe(
         "transfers.tokens",
@@ -232,6 +248,7 @@ class TransferViewSet(ApiViewSet):
             errors.TransferNotFound(_NOBODY),
             errors.NotYoursToDecide("accept"),
             errors.TransferNotPending(),
+            errors.ApprovalAwaited(),
             *key_scopes.LIMITS,
         ],
     )
@@ -276,12 +293,73 @@ class TransferViewSet(ApiViewSet):
         Moves tokens of the sender to the receiver of a `requested` transfer, and completes it. The caller controls the
         sender. It names the tokens, as many as the transfer asks for, or leaves the choice to the service with
         `implicit`. A transfer that names its tokens takes `implicit` alone. In any other state it is refused with 403.
+        If the sender demands an approval for it, the transfer becomes `pending` with `awaiting_approval` instead, with
+        its tokens reserved.
         """
         asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
         values = transfer_serializers.read_fulfillment(request.data)
-        row = operations.fulfill(actor=caller(request), transfer_id=parsed, token_ids=values.get("tokens"))
-        return _closed(row, asks=asks)
+        row = operations.fulfill(
+            actor=caller(request),
+            transfer_id=parsed,
+            token_ids=values.get("tokens"),
+            credential_id=credential_id(request),
+        )
+        return self._maybe_open(request, row, asks=asks)
+
+    @_describe(
+        "transfers.approve",
+        "Approve a transfer",
+        takes=Takes(
+            body=NOTHING,
+            examples={"Request": {}},
+            query=transfer_serializers.INCLUDING,
+            path=transfer_serializers.TRANSFER_PATH,
+        ),
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            errors.NotYoursToDecide("approve"),
+            errors.ApprovalNotAwaited(),
+            errors.SameCredential(),
+            errors.AskerWithoutControl(),
+        ],
+    )
+    def approve(self, request: Request, transfer_id: str) -> Response:
+        """
+        Approves a transfer that awaits the approval of its sender, which the caller controls, with another login than
+        the one that made or fulfilled it. It goes on as it would have gone without the demand, by what the wallet that
+        made it may do now: it is completed, or `pending` for the receiver.
+        """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
+        parsed = path_id("transfer_id", transfer_id)
+        transfer_serializers.EMPTY.read_body(request.data)
+        row = approvals.approve(actor=caller(request), credential_id=credential_id(request), transfer_id=parsed)
+        return self._maybe_open(request, row, asks=asks)
+
+    @_describe(
+        "transfers.refuse",
+        "Refuse the approval of a transfer",
+        takes=Takes(
+            body=NOTHING,
+            examples={"Request": {}},
+            query=transfer_serializers.INCLUDING,
+            path=transfer_serializers.TRANSFER_PATH,
+        ),
+        refusals=[
+            errors.TransferNotFound(_NOBODY),
+            errors.NotYoursToDecide("refuse"),
+            errors.ApprovalNotAwaited(),
+        ],
+    )
+    def refuse(self, request: Request, transfer_id: str) -> Response:
+        """
+        Cancels a transfer that awaits the approval of its sender, which the caller controls. Its tokens are free again.
+        Any login may, also the one that made it.
+        """
+        asks = transfer_serializers.asks_for_actions(request.query_params)
+        parsed = path_id("transfer_id", transfer_id)
+        transfer_serializers.EMPTY.read_body(request.data)
+        return _closed(approvals.refuse(actor=caller(request), transfer_id=parsed), asks=asks)
 
     @_describe(
         "transfers.decline",

@@ -193,6 +193,7 @@ class TrustViewSet(ApiViewSet):
             wallet_errors.ControlNeedsSession(),
             errors.TrustAlreadyExists(),
             errors.ManagementCircle(),
+            errors.ApprovalsDemanded(),
             errors.ConsentWithdrawn("yield"),
             errors.OriginatorWithoutControl(),
             errors.EndedByOperator(),

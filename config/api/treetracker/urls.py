@@ -3,6 +3,7 @@
 from django.urls import re_path
 
 from config.api.treetracker.action_token_views import ActionTokenDescriptionViewSet, ActionTokenViewSet
+from config.api.treetracker.approval_views import ApprovalViewSet
 from config.api.treetracker.bulk_views import BatchViewSet
 from config.api.treetracker.event_views import EventViewSet
 from config.api.treetracker.session_views import PasswordViewSet, SessionViewSet
@@ -30,6 +31,8 @@ urlpatterns = [
     re_path(rf"{_TRANSFER}/accept/?$", TransferViewSet.as_view({"post": "accept"})),
     re_path(rf"{_TRANSFER}/fulfill/?$", TransferViewSet.as_view({"post": "fulfill"})),
     re_path(rf"{_TRANSFER}/decline/?$", TransferViewSet.as_view({"post": "decline"})),
+    re_path(rf"{_TRANSFER}/approve/?$", TransferViewSet.as_view({"post": "approve"})),
+    re_path(rf"{_TRANSFER}/refuse/?$", TransferViewSet.as_view({"post": "refuse"})),
     # Before `/wallets/{id}`, which also matches `/wallets/batch-transfer`.
     re_path(r"^wallets/batch-create-wallet/?$", BatchViewSet.as_view({"post": "create_wallets"})),
     re_path(r"^wallets/batch-transfer/?$", BatchViewSet.as_view({"post": "transfer"})),
@@ -45,6 +48,10 @@ urlpatterns = [
     re_path(r"^auth/token/?$", SessionViewSet.as_view({"delete": "log_out"})),
     re_path(r"^wallets/?$", WalletViewSet.as_view({"get": "list", "post": "create"})),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/?$", WalletViewSet.as_view({"get": "retrieve", "patch": "partial_update"})),
+    re_path(
+        r"^wallets/(?P<wallet_id>[^/]+)/approval/?$",
+        ApprovalViewSet.as_view({"get": "retrieve", "put": "update"}),
+    ),
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/export/?$", WalletViewSet.as_view({"get": "export"})),
     re_path(r"^tokens/?$", TokenViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/?$", TokenViewSet.as_view({"get": "retrieve"})),

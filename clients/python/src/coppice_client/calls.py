@@ -20,6 +20,7 @@ from coppice_client.types import (
     ActionToken,
     ActionTokenDescription,
     ActionTokenPage,
+    ApprovalDemand,
     CoinWallet,
     CoinWalletWithTransactions,
     CreatedActionToken,
@@ -147,6 +148,23 @@ def export_wallet(wallet_id: str) -> Call[bytes]:
     return Call(Exchange("GET", _path("/wallets", wallet_id, "/export")), _content)
 
 
+def approval_demand(wallet_id: str) -> Call[ApprovalDemand]:
+    """Which transfers of the tokens of a wallet need an approval."""
+    return _get("/wallets", wallet_id, "/approval")
+
+
+def demand_approvals(
+    wallet_id: str, *, above: int | None = None, new_receivers: bool | None = None
+) -> Call[ApprovalDemand]:
+    """
+    Set which transfers of the tokens of a wallet need an approval: of more tokens than `above`, to new receivers.
+
+    What loosens the demand waits in `asked` until another login asks for the same.
+    """
+    body = _given(above=above, new_receivers=new_receivers)
+    return Call(Exchange("PUT", _path("/wallets", wallet_id, "/approval"), json=body))
+
+
 def create_wallet(name: str, *, about: str | None = None, idempotency_key: str | None = None) -> Call[NewWallet]:
     """Create a wallet that the caller manages."""
     return _write("POST", "/wallets", key=idempotency_key, body=_given(wallet=name, about=about))
@@ -217,12 +235,14 @@ def transfers(
     reference: str | None = None,
     metadata: Mapping[str, str] | None = None,
     created_since: datetime | None = None,
+    awaiting_approval: bool = False,
     page_size: int = 100,
 ) -> Listing[Transfer]:
     """
     Transfers of the caller and of the wallets that it manages, the oldest first.
 
-    `reference` and `metadata` select those that have exactly this reference, and all of these values.
+    `reference` and `metadata` select those that have exactly this reference, and all of these values;
+    `awaiting_approval` those that await the approval of their sender.
     """
     return Listing(
         "/transfers",
@@ -232,6 +252,7 @@ def transfers(
         wallet=wallet,
         reference=reference,
         created_since=created_since,
+        awaiting_approval="true" if awaiting_approval else None,
         **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
     )
 
@@ -288,6 +309,20 @@ def fulfill(
     """Fulfill a requested transfer, as its sender: with any tokens, or with the tokens with these ids."""
     body = {"implicit": True} if tokens is None else {"tokens": list(tokens)}
     return _write("POST", "/transfers", transfer_id, "/fulfill", key=idempotency_key, body=body)
+
+
+def approve(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
+    """
+    Approve a transfer that awaits the approval of its sender, which the caller controls.
+
+    It needs another login than the one that made the transfer.
+    """
+    return _write("POST", "/transfers", transfer_id, "/approve", key=idempotency_key, body={})
+
+
+def refuse(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:
+    """Cancel a transfer that awaits the approval of its sender, which the caller controls."""
+    return _write("POST", "/transfers", transfer_id, "/refuse", key=idempotency_key, body={})
 
 
 def decline(transfer_id: str, *, idempotency_key: str | None = None) -> Call[Transfer]:

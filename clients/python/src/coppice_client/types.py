@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
 TransferState: TypeAlias = Literal["requested", "pending", "completed", "cancelled", "failed"]
-TransferAction: TypeAlias = Literal["accept", "fulfill", "decline", "delete"]
+TransferAction: TypeAlias = Literal["accept", "fulfill", "decline", "delete", "approve", "refuse"]
 TrustRequestType: TypeAlias = Literal["send", "receive", "manage", "yield"]
 TrustState: TypeAlias = Literal["requested", "trusted", "cancelled_by_originator", "cancelled_by_target"]
 ActionTokenState: TypeAlias = Literal["active", "redeemed", "cancelled", "expired"]
@@ -184,11 +184,25 @@ class Transfer(TypedDict):
     originating_wallet: str
     source_wallet: str
     destination_wallet: str
+    # Whether its sender must approve it first.
+    awaiting_approval: NotRequired[bool]
     reference: NotRequired[str]
     metadata: NotRequired[dict[str, str]]
     expires_at: NotRequired[str]
     # In answers about one transfer alone.
     available_actions: NotRequired[list[TransferAction]]
+
+
+class AskedApprovalDemand(TypedDict):
+    above: int | None
+    new_receivers: bool
+    lapses_at: str
+
+
+class ApprovalDemand(TypedDict):
+    above: int | None
+    new_receivers: bool
+    asked: AskedApprovalDemand | None
 
 
 def token_count(transfer: Transfer) -> int:

@@ -1,0 +1,60 @@
+"""Request and response bodies of the approvals that a wallet demands."""
+
+from typing import Any, Final
+
+from config.api.json_schemas import Example, Named, Nullable
+from config.api.validation import Flag, Number, Shape
+from transfers.approvals import Standing
+from transfers.queries import Demand
+
+MAXIMUM: Final = 2**31 - 1
+DEMAND: Final = Shape(
+    {
+        "above": Number(minimum=0, maximum=MAXIMUM, required=False),
+        "new_receivers": Flag(required=False),
+    }
+)
+_WORDS: Final = {
+    "above": "Transfers of more tokens than this need an approval.",
+    "new_receivers": "True if transfers to wallets to which this one never sent need an approval.",
+}
+DEMAND_BODY: Final = Named(
+    "NewApprovalDemand",
+    "Which transfers of a wallet's tokens need an approval. Without a field, none needs one because of it.",
+    DEMAND,
+    words=_WORDS,
+)
+DEMAND_EXAMPLE: Final = {"above": 100, "new_receivers": True}
+_ASKED: Final = Named(
+    "AskedApprovalDemand",
+    "A change that another login must confirm by asking for the same.",
+    {"above": Nullable(500), "new_receivers": False, "lapses_at": "2024-02-02T00:00:01.000Z"},
+    words={
+        "above": f"{_WORDS['above']} Null: the number does not matter.",
+        "new_receivers": _WORDS["new_receivers"],
+        "lapses_at": "Until when it can be confirmed, in UTC with milliseconds.",
+    },
+)
+STANDING: Final = Named(
+    "ApprovalDemand",
+    "Which transfers of a wallet's tokens need an approval.",
+    {"above": Nullable(100), "new_receivers": True, "asked": Nullable(_ASKED)},
+    words={
+        "above": f"{_WORDS['above']} Null: the number does not matter.",
+        "new_receivers": _WORDS["new_receivers"],
+        "asked": "A change that waits for its confirmation with another login, or null.",
+    },
+)
+CHANGED: Final = Example(STANDING, {"asked": None})
+
+
+def read(body: Any) -> Demand:
+    """Read the body of a change."""
+    values = DEMAND.read_body(body)
+    return Demand(values.get("above"), values.get("new_receivers", False))
+
+
+def standing(found: Standing) -> dict[str, Any]:
+    """Return the body of what a wallet demands."""
+    asked = None if found.asked is None else {**found.asked._asdict(), "lapses_at": found.lapses_at}
+    return {**found.demand._asdict(), "asked": asked}
