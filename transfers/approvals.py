@@ -148,11 +148,11 @@ def demand(*, actor: Wallet, credential_id: UUID | None, wallet_id: UUID, wanted
     """
     wallet = wallet_queries.wallet_by_id(wallet_id)
     with transaction.atomic(savepoint=False):
-        Wallet.objects.select_for_update(no_key=True).values_list("pk").get(pk=wallet.pk)
+        _lock(wallet)
         if not trust_queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet.pk):
             raise _not_controlled()
         present = queries.demand_of(wallet_id=wallet.pk)
-        if present.is_loosened_by(wanted) and not _is_confirmed(wallet, wanted, credential_id):
+        if not _may_pass(present, wanted) and not _is_confirmed(wallet, wanted, credential_id):
             if not _is_asked(wallet, wanted, credential_id):
                 ApprovalChange.objects.update_or_create(
                     wallet=wallet,
@@ -174,6 +174,16 @@ def demand(*, actor: Wallet, credential_id: UUID | None, wallet_id: UUID, wanted
             _keep_receivers(wallet, before=present.new_receivers, after=wanted.new_receivers)
             _record(wallet, EventType.APPROVAL_CHANGED, wanted)
         return _standing(wallet.pk)
+
+
+def _lock(wallet: Wallet) -> None:
+    """Lock the wallet until commit: changes of its demand, and of who manages it, come one after the other."""
+    Wallet.objects.select_for_update(no_key=True).values_list("pk").get(pk=wallet.pk)
+
+
+def _may_pass(present: Demand, wanted: Demand) -> bool:
+    """Return whether one credential is enough for the change."""
+    return not present.is_loosened_by(wanted)
 
 
 def _is_asked(wallet: Wallet, wanted: Demand, credential_id: UUID | None) -> bool:

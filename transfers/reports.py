@@ -5,7 +5,7 @@ Nothing here counts tokens or movements. Transfers that completed at once are re
 others are rare, and have partial indexes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from transfers.models import Movement, Transfer, TransferTerms
-from transfers.states import DECIDES, OPEN, TRANSITIONS, Side, TransferEvent, TransferState
+from transfers.states import OPEN, ApprovalOf, Side, TransferEvent, TransferState, deciding_sides
 from wallets.models import OperatorAction, Token, Wallet
 from wallets.sql_files import load
 from wallets.states import OperatorVerb
@@ -193,12 +193,14 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
 
     `acts` are the operators' actions on it: an operator who cancelled it is named instead of the wallet.
     """
-    closer = ""
-    if transfer.closed_by_id is not None:
-        closer = Wallet.objects.filter(pk=transfer.closed_by_id).values_list("name", flat=True).first() or "?"
+    deciders = {transfer.closed_by_id, transfer.approval_asked_by_id, transfer.approved_by_id} - {None}
+    names = dict(Wallet.objects.filter(pk__in=deciders).values_list("pk", "name")) if deciders else {}
+    closer = names.get(transfer.closed_by_id, "?") if transfer.closed_by_id is not None else ""
     asker = transfer.originator.name
     stations = []
     began = transfer.state if transfer.state in OPEN else transfer.closed_from
+    if transfer.approval_of == ApprovalOf.FULFILL:
+        began = TransferState.REQUESTED
     if began == TransferState.REQUESTED:
         stations.append(
             Station(began, f"{asker} asked {transfer.source.name} for tokens", transfer.created_at, asker, True)
@@ -207,6 +209,9 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         words = f"{asker} offered tokens to {transfer.destination.name}"
         words += "; they are reserved" if transfer.state in OPEN else ""
         stations.append(Station(began, words, transfer.created_at, asker, True))
+    stations += _approval(transfer, names)
+    if transfer.awaits_approval:
+        return stations
     if transfer.state in OPEN:
         decider = transfer.source.name if transfer.state == TransferState.REQUESTED else transfer.destination.name
         stations.append(Station(TransferState.COMPLETED, f"waits for {decider}", None, "", False))
@@ -217,6 +222,8 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
         TransferEvent.DECLINE: "declined",
         TransferEvent.DELETE: "withdrawn",
         TransferEvent.EXPIRE: "expired",
+        TransferEvent.APPROVE: "approved",
+        TransferEvent.REFUSE: "refused",
     }
     if was_closed_before_import(transfer):
         words = f"{transfer.state} before it was imported"
@@ -237,6 +244,21 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
     return stations
 
 
+def _approval(transfer: Transfer, names: Mapping[Any, str]) -> list[Station]:
+    """Return the states of a transfer between its beginning and the approval that its source demands."""
+    stations = []
+    if transfer.approval_of == ApprovalOf.FULFILL:
+        who = names.get(transfer.approval_asked_by_id, "?")
+        stations.append(Station(TransferState.PENDING, f"{who} fulfilled it", None, who, True))
+    if transfer.awaits_approval:
+        words = f"waits for the approval of {transfer.source.name}, with another login, or of its manager"
+        stations.append(Station(TransferState.PENDING, words, None, "", False))
+    elif transfer.approved_at is not None and transfer.closed_event != TransferEvent.APPROVE:
+        who = names.get(transfer.approved_by_id, "?")
+        stations.append(Station(TransferState.PENDING, f"approved by {who}", transfer.approved_at, who, True))
+    return stations
+
+
 class Possibility(NamedTuple):
     """An event, whether a transfer allows it now, and who may cause it, or why not."""
 
@@ -245,22 +267,33 @@ class Possibility(NamedTuple):
     why: str
 
 
+_OF_APPROVALS: Final = (TransferEvent.APPROVE, TransferEvent.REFUSE)
+
+
+def _why_not(transfer: Transfer) -> str:
+    if transfer.awaits_approval:
+        return "its sender must approve it first"
+    return f"it is {transfer.state}" + ("" if transfer.state in OPEN else ", and that is final")
+
+
 def allowed_events(transfer: Transfer) -> list[Possibility]:
     """Return for each event whether the transfer allows it now, and who may cause it, or why not."""
     names = {Side.SOURCE: transfer.source.name, Side.DESTINATION: transfer.destination.name}
     found = []
+    sides = deciding_sides(TransferState(transfer.state), awaits_approval=transfer.awaits_approval)
     for event in TransferEvent:
-        if (TransferState(transfer.state), event) not in TRANSITIONS:
-            ended = f"it is {transfer.state}" + ("" if transfer.state in OPEN else ", and that is final")
-            found.append(Possibility(event.value, False, f"not possible: {ended}"))
+        if event in _OF_APPROVALS and transfer.approval_of is None:
             continue
-        side = DECIDES.get((TransferState(transfer.state), event))
-        if side is None and transfer.expires_at is None:
+        side = sides.get(event)
+        if side is not None:
+            login = ", with another login than the one that asked" if event is TransferEvent.APPROVE else ""
+            found.append(Possibility(event.value, True, f"by {names[side]}, or by a wallet that manages it{login}"))
+        elif event is not TransferEvent.EXPIRE or transfer.state not in OPEN:
+            found.append(Possibility(event.value, False, f"not possible: {_why_not(transfer)}"))
+        elif transfer.expires_at is None:
             found.append(Possibility(event.value, False, "not possible: it names no time at which it expires"))
-        elif side is None:
-            found.append(Possibility(event.value, True, "by the system only, if no side decides before it expires"))
         else:
-            found.append(Possibility(event.value, True, f"by {names[side]}, or by a wallet that manages it"))
+            found.append(Possibility(event.value, True, "by the system only, if no side decides before it expires"))
     return found
 
 

@@ -1,7 +1,7 @@
 """Pages of wallets, tokens, credentials, audits and the operators' log."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from django.contrib import admin
@@ -28,6 +28,7 @@ from trusts.models import Trust
 from wallets import names, reports
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
 from wallets.states import AuditResult, OperatorVerb
+from wallets.wording import counted
 
 _ABOUT_SHOWN: Final = 500
 # The characters of a secret that are stored.
@@ -139,6 +140,7 @@ class WalletPage(base.LedgerPage):
                     if row.pk in reports.wallets_with_password([row.pk])
                     else "none: only a manager can act for it",
                 ),
+                *_approvals(row),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 *requests_fact(request, "refused", "its requests that were refused", wallet=row.pk, status="refused"),
                 *requests_fact(request, "requests", "all its requests", wallet=row.pk),
@@ -239,6 +241,16 @@ def _issuer(row: Any) -> Fact:
     if act is None:
         return Fact("issued by", "not recorded", note="by a command on the server, or an import")
     return Fact("issued by", link(act, act.staff.get_username()), note=act.reason)
+
+
+def _approvals(row: Wallet) -> Iterator[Fact]:
+    """Yield which transfers of its tokens need the approval of a second login, if the wallet demands any."""
+    if row.approval_above is not None:
+        words = f"each transfer of more than {counted(row.approval_above, 'token')}"
+        yield Fact("needs approval", words, note="by a second login, or by a manager")
+    if row.approval_of_new_receivers:
+        words = "each transfer to a wallet to which it never sent"
+        yield Fact("needs approval", words, note="by a second login, or by a manager")
 
 
 def _reserved(reserved_by: Any) -> Fact:

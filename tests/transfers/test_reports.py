@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import held_by
-from transfers import counters, operations, reports
+from transfers import approvals, counters, operations, reports
 from transfers.models import DayTally, Transfer
 from transfers.states import TransferState
 from wallets.models import Token, Wallet
@@ -194,3 +195,48 @@ def test_each_event_is_possible_by_the_side_that_decides(
         expected["expire"] = "by the system only, if no side decides before it expires"
     assert {event: each.why for event, each in found.items() if each.is_possible} == expected
     assert set(found) == {"accept", "fulfill", "decline", "delete", "expire"}
+
+
+def test_a_transfer_says_whose_approval_it_awaits_and_who_gave_it(alice: Caller, bob: Caller, send: Any) -> None:
+    Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=1)
+    transfer = Transfer.objects.get(pk=send("alice", "bobby", 2))
+
+    def told() -> list[tuple[str, str, bool]]:
+        return [(each.state, each.words, each.is_reached) for each in reports.timeline(transfer)]
+
+    def possible() -> dict[str, str]:
+        return {each.event: each.why for each in reports.allowed_events(transfer) if each.is_possible}
+
+    by_alice = "by alice, or by a wallet that manages it"
+    offered = ("pending", "alice offered tokens to bobby; they are reserved", True)
+    assert told() == [
+        offered, ("pending", "waits for the approval of alice, with another login, or of its manager", False),
+    ]  # fmt: skip
+    assert possible() == {
+        "approve": f"{by_alice}, with another login than the one that asked",
+        "refuse": by_alice,
+        "delete": by_alice,
+        "decline": "by bobby, or by a wallet that manages it",
+    }
+    reasons = {each.event: each.why for each in reports.allowed_events(transfer)}
+    assert reasons["accept"] == "not possible: its sender must approve it first"
+
+    approvals.approve(actor=alice.wallet, credential_id=uuid4(), transfer_id=transfer.pk)
+    transfer.refresh_from_db()
+
+    assert told() == [offered, ("pending", "approved by alice", True), ("completed", "waits for bobby", False)]
+    assert "approve" not in possible()
+
+
+def test_a_fulfilled_request_says_so_while_it_awaits_an_approval(alice: Caller, bob: Caller, send: Any) -> None:
+    Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=1)
+    transfer_id = send("alice", "bobby", 2, by=bob)
+    operations.fulfill(actor=alice.wallet, transfer_id=transfer_id)
+    approvals.approve(actor=alice.wallet, credential_id=uuid4(), transfer_id=transfer_id)
+
+    strip = reports.timeline(Transfer.objects.get(pk=transfer_id))
+
+    assert [(each.state, each.words) for each in strip] == [
+        ("requested", "bobby asked alice for tokens"), ("pending", "alice fulfilled it"),
+        ("completed", "approved by alice"),
+    ]  # fmt: skip
