@@ -193,7 +193,8 @@ def timeline(transfer: Transfer, *, acts: Sequence[OperatorAction] = ()) -> list
 
     `acts` are the operators' actions on it: an operator who cancelled it is named instead of the wallet.
     """
-    deciders = {transfer.closed_by_id, transfer.approval_asked_by_id, transfer.approved_by_id} - {None}
+    concerned = (transfer.closed_by_id, transfer.approval_asked_by_id, transfer.approved_by_id)
+    deciders = {wallet_id for wallet_id in concerned if wallet_id is not None}
     names = dict(Wallet.objects.filter(pk__in=deciders).values_list("pk", "name")) if deciders else {}
     closer = names.get(transfer.closed_by_id, "?") if transfer.closed_by_id is not None else ""
     asker = transfer.originator.name

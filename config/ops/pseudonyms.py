@@ -1,0 +1,160 @@
+"""
+Pseudonymise a closed wallet: the ledger stays whole, and no longer says whose wallet it was.
+
+A wallet can be closed when it holds nothing and nothing waits for it (`what_is_left`). Its name becomes `closed-<id>`;
+texts, images, password, logins, addresses and webhooks go. Where its name, or what an operator wrote about it, was
+copied, the copy is rewritten in the same transaction: in events, also those of other wallets, in the operators' log,
+and in what an import read. docs/operations.md lists what remains until its retention ends.
+
+Events and the operators' log are append-only; their triggers let this module alone rewrite these columns
+(`coppice.pseudonymises`, a setting of the transaction).
+"""
+
+import secrets
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from wallets import errors, images, names
+from wallets.models import BearerToken, IdempotentAnswer, KnownOrigin, Wallet
+from wallets.operator_log import thing
+from wallets.wording import counted
+from webhooks.models import Webhook, WebhookDelivery
+
+# What keeps a wallet open, by its words; each is read by an index.
+_LEFT: Final = {
+    "token": "SELECT count(*) FROM (SELECT FROM wallets_token WHERE wallet_id = %(id)s LIMIT 1000) AS few",
+    "open transfer": (
+        "SELECT count(*) FROM transfers_transfer WHERE state <> 'completed' AND state IN ('requested', 'pending')"
+        " AND (source_id = %(id)s OR destination_id = %(id)s)"
+    ),
+    "active claim link": "SELECT count(*) FROM transfers_actiontoken WHERE sender_id = %(id)s AND state = 'active'",
+    "open trust": (
+        "SELECT count(*) FROM trusts_trust WHERE state IN ('requested', 'trusted')"
+        " AND (actor_id = %(id)s OR target_id = %(id)s)"
+    ),
+    "coin": (
+        "SELECT count(*) FROM lockers_coin WHERE wallet_id = %(id)s"
+        " AND state NOT IN ('counterfeit', 'sent', 'broken', 'void', 'missed')"
+    ),
+    "open task": (
+        "SELECT count(*) FROM lockers_lockertask WHERE wallet_id = %(id)s AND state NOT IN ('completed', 'error')"
+    ),
+    "open payment request": (
+        "SELECT count(*) FROM lockers_paymentrequest WHERE wallet_id = %(id)s AND state IN ('open', 'partly_paid')"
+    ),
+}
+# The fields of the payload of an event that are the name of a wallet. A name never belongs to another wallet.
+_NAMES_IN_EVENTS: Final = (
+    "walletSender", "walletReceiver", "managerWallet", "requesterWallet", "requesteeWallet", "childWallet", "wallet",
+)  # fmt: skip
+
+
+def pseudonym(wallet_id: UUID) -> str:
+    """Return the name of a wallet that was pseudonymised. A longer one is chosen if another wallet has it."""
+    return f"closed-{wallet_id.hex}"
+
+
+def is_pseudonymised(wallet: Wallet) -> bool:
+    """Return whether the wallet was pseudonymised."""
+    return wallet.name.startswith(pseudonym(wallet.pk))
+
+
+def what_is_left(wallet_id: UUID) -> list[str]:
+    """Return in words what keeps a wallet from being closed, an empty list if nothing does."""
+    found = []
+    with connection.cursor() as cursor:
+        for what, statement in _LEFT.items():
+            cursor.execute(statement, {"id": wallet_id})
+            if count := cursor.fetchone()[0]:
+                found.append(counted(count, what))
+    return found
+
+
+def pseudonymise(*, wallet_id: UUID) -> str:
+    """
+    Pseudonymise a wallet that nothing keeps open, and return its new name. Done again, nothing changes.
+
+    :raises wallets.errors.NotPossible: it still holds something, or something waits for it
+    """
+    new = pseudonym(wallet_id)
+    if Wallet.objects.filter(name_key=names.name_key(new)).exclude(pk=wallet_id).exists():
+        new += f"-{secrets.token_hex(8)}"
+    with transaction.atomic():
+        # Trusts of a wallet, logins and changes of its password lock it too.
+        wallet = Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
+        if is_pseudonymised(wallet):
+            return wallet.name
+        if left := what_is_left(wallet_id):
+            raise errors.NotPossible(f"The wallet still has: {', '.join(left)}.")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            # Copies of the name have no index.
+            cursor.execute("SET LOCAL enable_seqscan = on")
+            cursor.execute("SET LOCAL coppice.pseudonymises = 'on'")
+            arguments: dict[str, Any] = {
+                "id": wallet_id,
+                "old": wallet.name,
+                "new": new,
+                "names": list(_NAMES_IN_EVENTS),
+                "thing": thing("wallet", wallet_id),
+            }
+            for statement in (_EVENTS, _ACTIONS, _IMPORTED):
+                cursor.execute(statement, arguments)
+            cursor.execute("SET LOCAL coppice.pseudonymises = 'off'")
+        _forget(wallet)
+        stored = [images.own_name(url, wallet_id=wallet_id) for url in (wallet.logo_url, wallet.cover_url)]
+        Wallet.objects.filter(pk=wallet_id).update(
+            name=new,
+            name_key=names.name_key(new),
+            password="",
+            about="",
+            display_name="",
+            logo_url=None,
+            cover_url=None,
+            approval_above=None,
+            approval_of_new_receivers=None,
+        )
+        for name in stored:
+            if name is not None:
+                transaction.on_commit(partial(images.delete, name))
+    return new
+
+
+def _forget(wallet: Wallet) -> None:
+    """Delete logins with their addresses, known origins, stored answers and webhooks."""
+    BearerToken.objects.filter(wallet=wallet).delete()
+    KnownOrigin.objects.filter(kind="wallet", account=str(wallet.pk)).delete()
+    IdempotentAnswer.objects.filter(wallet=wallet).delete()
+    of_wallet = Webhook.objects.filter(Q(wallet=wallet) | Q(owner=wallet))
+    WebhookDelivery.objects.filter(webhook__in=of_wallet).delete()
+    of_wallet.delete()
+
+
+_EVENTS: Final = """
+UPDATE wallets_event AS event
+   SET payload = (
+           SELECT jsonb_object_agg(key, CASE WHEN key = ANY (%(names)s::text[]) AND value = to_jsonb(%(old)s::text)
+                                             THEN to_jsonb(%(new)s::text) ELSE value END)
+             FROM jsonb_each(event.payload))
+ WHERE EXISTS (SELECT FROM unnest(%(names)s::text[]) AS name WHERE event.payload ->> name = %(old)s)
+"""
+# What an operator wrote about the wallet, and what the confirmation showed.
+_ACTIONS: Final = """
+UPDATE wallets_operatoraction
+   SET object_label = CASE WHEN object_kind = 'wallet' AND object_id = %(id)s::text THEN %(new)s
+                           ELSE left(replace(object_label, %(old)s, %(new)s), 254) END,
+       reason = '',
+       before = replace(before::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb,
+       after = replace(after::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb
+ WHERE things @> ARRAY[%(thing)s]::varchar[]
+"""
+_IMPORTED: Final = """
+UPDATE treetracker_import_importedrow
+   SET source = jsonb_build_object('name', %(new)s::text), written = jsonb_build_object('name', %(new)s::text),
+       note = ''
+ WHERE kind = 'wallet' AND source_id = %(id)s
+"""

@@ -1,0 +1,169 @@
+"""Pseudonymising a closed wallet: nothing says whose it was, and the ledger is whole."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+
+from config.ops import audits, pseudonyms, wallet_export
+from tests.api.caller import PASSWORD
+from transfers import operations as transfers
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
+from wallets import operations as wallets
+from wallets import operator_log
+from wallets.errors import NotPossible
+from wallets.models import BearerToken, Event, OperatorAction, Wallet
+from wallets.operator_log import Operator
+from wallets.states import OperatorVerb
+from webhooks import operations as webhooks
+from webhooks.models import Webhook
+
+NAME = "tamara-oyelaran"
+
+
+@pytest.fixture
+def closed(db: None) -> Wallet:
+    """A wallet with a history, which holds nothing any more."""
+    wallet = wallets.create_wallet(name=NAME, password=PASSWORD, about=f"I am {NAME}")
+    other = wallets.create_wallet(name="bobby", password=PASSWORD)
+    Wallet.objects.filter(pk=wallet.pk).update(
+        display_name=NAME, logo_url=f"https://pictures.example/{NAME}", cover_url=f"https://pictures.example/{NAME}"
+    )
+    transfers.issue_tokens(wallet=wallet, count=3)
+    wallets.authenticate(name_or_id=NAME, password=PASSWORD, address="203.0.113.7")
+    row = trusts.request_trust(actor=wallet, request_type=TrustRequestType.MANAGE, requestee="bobby")
+    trusts.accept_trust(actor=other, trust_id=row.id)
+    trusts.delete_trust(actor=wallet, trust_id=row.id)
+    sent = transfers.send_bundle(actor=wallet, sender=NAME, receiver="bobby", size=3)
+    transfers.accept(actor=other, transfer_id=sent.id)
+    webhooks.create(actor=wallet, url=f"https://{NAME}.example/hook")
+    with transaction.atomic():
+        operator = Operator(User.objects.create(username="olga"), "a confirmation", f"{NAME} called me")
+        operator_log.begin(operator)
+        operator_log.record(
+            operator,
+            OperatorVerb.SET_PASSWORD,
+            kind="wallet",
+            object_id=wallet.pk,
+            label=NAME,
+            before={"name": NAME},
+            after={"wallets": [NAME]},
+        )
+    wallet.refresh_from_db()
+    return wallet
+
+
+def whole_database() -> str:
+    """Every row of every table, as text."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+        found = []
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'SELECT row_to_json(each)::text FROM "{table}" AS each')
+            found += [f"{table} {text}" for (text,) in cursor.fetchall()]
+    return "\n".join(found)
+
+
+def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed: Wallet) -> None:
+    assert NAME in whole_database()
+    assert "203.0.113.7" in whole_database()
+    events = Event.objects.count()
+
+    name = pseudonyms.pseudonymise(wallet_id=closed.pk)
+
+    after = whole_database()
+    assert NAME not in after
+    assert "203.0.113.7" not in after
+    assert closed.password not in after
+    assert name == f"closed-{closed.pk.hex}"
+    assert Event.objects.count() == events
+    told = {key: value for event in Event.objects.all() for key, value in event.payload.items()}
+    assert told["walletSender"] == name
+    assert (told["walletReceiver"], told["bundle"]) == ("bobby", 3)
+    action = OperatorAction.objects.get()
+    assert (action.object_label, action.reason, action.before, action.after) == (
+        name, "", {"name": name}, {"wallets": [name]},
+    )  # fmt: skip
+    assert not BearerToken.objects.filter(wallet=closed).exists()
+    assert not Webhook.objects.exists()
+    assert audits.findings() == []
+    assert NAME not in "".join(wallet_export.lines(wallet_id=Wallet.objects.get(name="bobby").pk))
+
+
+def test_events_and_actions_of_others_stay_as_they_are(closed: Wallet) -> None:
+    zora = wallets.create_wallet(name=f"{NAME}-zora", password=PASSWORD)
+    wallets.authenticate(name_or_id=zora.name, password=PASSWORD)
+    before = list(Event.objects.filter(wallet=zora).values())
+
+    pseudonyms.pseudonymise(wallet_id=closed.pk)
+
+    assert list(Event.objects.filter(wallet=zora).values()) == before
+    assert Wallet.objects.get(pk=zora.pk).name == f"{NAME}-zora"
+
+
+def test_a_wallet_that_still_holds_or_awaits_something_is_not_closed(closed: Wallet) -> None:
+    transfers.issue_tokens(wallet=closed, count=2)
+    transfers.send_bundle(actor=closed, sender=NAME, receiver="bobby", size=1)
+    trusts.request_trust(actor=closed, request_type=TrustRequestType.SEND, requestee="bobby")
+    before = whole_database()
+
+    with pytest.raises(NotPossible, match="The wallet still has: 2 tokens, 1 open transfer, 1 open trust"):
+        pseudonyms.pseudonymise(wallet_id=closed.pk)
+    with pytest.raises(CommandError, match="still has"):
+        call_command("pseudonymise_wallet", NAME, stdout=StringIO())
+
+    assert whole_database() == before
+
+
+def test_the_command_names_the_pseudonym_and_can_be_repeated(closed: Wallet) -> None:
+    printed = StringIO()
+    call_command("pseudonymise_wallet", NAME, stdout=printed)
+    after = whole_database()
+
+    call_command("pseudonymise_wallet", str(closed.pk), stdout=printed)
+
+    assert printed.getvalue() == f"The wallet is now called closed-{closed.pk.hex}.\n" * 2
+    assert whole_database() == after
+    with pytest.raises(CommandError, match="Could not find"):
+        call_command("pseudonymise_wallet", NAME, stdout=StringIO())
+    # The name is free again.
+    wallets.create_wallet(name=NAME)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE wallets_event SET payload = '{}'",
+        "UPDATE wallets_operatoraction SET reason = ''",
+    ],
+)
+def test_only_pseudonymising_rewrites_what_is_append_only(closed: Wallet, statement: str) -> None:
+    pseudonyms.pseudonymise(wallet_id=closed.pk)
+
+    with pytest.raises(IntegrityError, match="only appended"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("wallets_event", "type"), ("wallets_event", "wallet_id"), ("wallets_operatoraction", "things")],
+)
+def test_not_even_pseudonymising_rewrites_what_happened(closed: Wallet, table: Any, column: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL coppice.pseudonymises = 'on'")
+        for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}"):
+            with pytest.raises(IntegrityError, match="only appended"), transaction.atomic():
+                cursor.execute(statement)
+
+
+def test_a_wallet_that_took_the_pseudonym_does_not_prevent_it(closed: Wallet) -> None:
+    wallets.create_wallet(name=pseudonyms.pseudonym(closed.pk))
+
+    name = pseudonyms.pseudonymise(wallet_id=closed.pk)
+
+    assert name.startswith(f"closed-{closed.pk.hex}-")
+    assert pseudonyms.pseudonymise(wallet_id=closed.pk) == name == Wallet.objects.get(pk=closed.pk).name
