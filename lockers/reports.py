@@ -17,6 +17,7 @@ from lockers.raida.coins import value_of
 from lockers.raida.statuses import RAIDA_COUNT
 from lockers.server_letters import NOT_WAITED_FOR
 from lockers.states import SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from wallets.sql_files import load
 
 
 class CoinCount(NamedTuple):
@@ -44,6 +45,23 @@ def _by_state(rows: Sequence[tuple[str, int, int]]) -> list[CoinCount]:
         for state in CoinState
         if any(name == state for name, _, _ in rows)
     ]
+
+
+class DenominationCount(NamedTuple):
+    """Numbers of coins of one denomination: what tasks put, took and imported, and those to spend now."""
+
+    denomination: int
+    put: int
+    taken: int
+    imported: int
+    held: int
+
+
+def coins_by_denomination(start: datetime, end: datetime) -> list[DenominationCount]:
+    """Return what tasks that ended from `start` on and before `end` brought about, the largest denomination first."""
+    with connection.cursor() as cursor:
+        cursor.execute(load("lockers", "report_by_denomination"), {"start": start, "end": end})
+        return [DenominationCount(*map(int, row)) for row in cursor.fetchall()]
 
 
 # 13 servers must accept a coin. One that fewer than this many hold is lost after few more server failures: it is thin.

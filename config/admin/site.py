@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_safe
 
-from config.admin import alerts, base, dashboard, find, sessions, sign_in, task_progress, tiles
+from config.admin import alerts, base, dashboard, find, reports, sessions, sign_in, task_progress, tiles
 from config.admin.actions import registry
 from config.admin.confirmation import operator_of
 from config.api.pools import Pool, answered_on
@@ -75,6 +75,19 @@ class OperatorsAdminSite(AdminSite):
                 "password_change/",
                 answered_on(Pool.PASSWORDS)(self.admin_view(partial(sign_in.change_password, site=self))),
                 name="password_change",
+            ),
+            *(
+                path(
+                    f"reports/{kind}/",
+                    self.admin_view(partial(reports.report, site=self, kind=kind)),
+                    name=f"report_{kind}",
+                )
+                for kind in reports.KINDS
+            ),
+            path(
+                "reports/wallet/<str:object_id>/",
+                self.admin_view(partial(reports.wallet, site=self)),
+                name="report_wallet",
             ),
             *registry.urls(self),
             *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],

@@ -11,8 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from config.admin.base import LedgerPage
 from lockers.models import Attempt, LockerTask
 from tests.browser.clicks import follow
+from tests.browser.pictures import picture
 from tests.browser.watched import Watched
 from tests.support.desk_in_chromium import AXE, Desk, assert_clean, desk, looked_at, signed_in, tab, watched
+from transfers import counters
 
 # Fixtures.
 __all__ = ["desk", "signed_in", "tab", "watched"]
@@ -39,6 +41,8 @@ LISTS = (
     "desk/request",
     "auth/user",
 )
+
+REPORTS = ("wallets", "managers", "months", "coins")
 
 
 # The mark has the database created, which the fixtures fill for the whole module.
@@ -124,6 +128,38 @@ def test_a_key_leads_to_the_search_which_is_in_order(desk: Desk, watched: Watche
     expect(page.get_by_role("alert")).to_contain_text("This is a transmit code.")
     assert page.url == f"{desk.home}find/"
     wrong += looked_at(page, "search for a secret")
+
+    assert wrong == []
+    assert_clean(watched, desk)
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_each_report_is_in_order(desk: Desk, watched: Watched, kind: str) -> None:
+    desk.meanwhile(counters.roll_up)
+    page = watched.page
+    page.goto(f"{desk.home}reports/{kind}/")
+
+    wrong = looked_at(page, f"report by {kind}")
+    picture(page, f"report-{kind}")
+
+    assert wrong == []
+    assert_clean(watched, desk)
+
+
+def test_a_report_leads_to_the_statement_of_a_wallet_between_two_days(desk: Desk, watched: Watched) -> None:
+    desk.meanwhile(counters.roll_up)
+    page = watched.page
+    page.goto(desk.home)
+    follow(page, "reports")
+    page.locator("tbody th a", has_text="alice").click()
+    expect(page.locator(".rows tbody tr")).not_to_have_count(0)
+    wrong = looked_at(page, "statement")
+    picture(page, "statement")
+    page.get_by_label("from").fill("2020-01-01")
+    page.get_by_label("to", exact=True).fill("2020-01-31")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("Nothing moved in this period.")).to_be_visible()
+    wrong += looked_at(page, "empty statement")
 
     assert wrong == []
     assert_clean(watched, desk)

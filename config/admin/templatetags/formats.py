@@ -81,6 +81,12 @@ def full(at: datetime | None) -> str:
 
 
 @register.filter
+def exact(at: datetime) -> str:
+    """Return a time (UTC) to the microsecond."""
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}"
+
+
+@register.filter
 def ago(at: datetime | None, now: datetime | None = None) -> str:
     """Return how long ago or how soon a time is, in one unit."""
     if at is None:

@@ -1,0 +1,166 @@
+"""Reports of tokens and coins, and the statement of a wallet, on the desk."""
+
+import csv
+import io
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from config.admin import reports, roles
+from transfers import balances, counters
+from wallets import operations as wallets
+
+
+def shown(client: Client, name: str, query: str = "", *args: object) -> str:
+    response = client.get(reverse(f"admin:{name}", args=args) + query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def file_of(client: Client, name: str, query: str = "?format=csv", *args: object) -> list[list[str]]:
+    response: Any = client.get(reverse(f"admin:{name}", args=args) + query)
+    assert response.status_code == 200
+    assert response.streaming
+    content = b"".join(response.streaming_content).decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(content)))
+
+
+def test_a_report_by_wallet_has_the_numbers_of_the_statements(desk: Client, ledger: SimpleNamespace) -> None:
+    assert counters.roll_up()
+
+    heads, *lines = file_of(desk, "report_wallets")
+
+    assert heads == ["id", "name", "held at the end", "received", "sent", "issued"]
+    assert lines == [
+        [str(ledger.alice.pk), "alice", "13", "0", "7", "20"],
+        [str(ledger.bob.pk), "bobby", "4", "4", "0", "0"],
+        [str(ledger.sapling.pk), "sapling", "3", "3", "0", "0"],
+    ]
+    for line in lines:
+        assert balances.balance(wallet_id=line[0]).tokens == int(line[2])  # type: ignore[arg-type]
+    page = shown(desk, "report_wallets", "?sort=received")
+    assert page.index("bobby</a>") < page.index("sapling</a>") < page.index("alice</a>")
+    # A row leads to the statement of its wallet in the same period.
+    today = timezone.now().date()
+    start = today.replace(day=1)
+    assert f"{reverse('admin:report_wallet', args=[ledger.bob.pk])}?start={start}&amp;end={today}" in page
+
+
+def test_a_manager_is_summed_up_with_its_wallets(desk: Client, ledger: SimpleNamespace) -> None:
+    assert counters.roll_up()
+
+    assert file_of(desk, "report_managers")[1:] == [[str(ledger.alice.pk), "alice", "16", "3", "7", "20", "1"]]
+    assert f"/trusts/trust/?wallet={ledger.alice.pk}" in shown(desk, "report_managers")
+
+
+def test_months_show_tokens_as_well_as_transfers(desk: Client, ledger: SimpleNamespace) -> None:
+    assert counters.roll_up()
+    month = f"{timezone.now():%Y-%m}"
+
+    assert file_of(desk, "report_months")[1:] == [[month, "20", "7", "20"]]
+    page = shown(desk, "report_months")
+    assert "tokens moved 7" in page
+    assert "transfers 2" in page
+
+
+def test_coins_are_counted_by_denomination(desk: Client, ledger: SimpleNamespace) -> None:
+    assert file_of(desk, "report_coins") == [
+        ["denomination", "put", "taken", "imported", "held now"],
+        ["100", "0", "0", "0", "1"],
+        ["10", "0", "0", "0", "1"],
+        ["1", "0", "0", "0", "1"],
+    ]
+    assert "?denomination=2" in shown(desk, "report_coins")
+
+
+def test_a_name_that_is_a_formula_is_none_in_the_file(desk: Client, ledger: SimpleNamespace) -> None:
+    wallets.create_wallet(name="=1+1")
+
+    assert "'=1+1" in [line[1] for line in file_of(desk, "report_wallets")]
+
+
+def test_the_statement_of_a_wallet_adds_up_on_pages_and_in_the_file(
+    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_LINES", 2)
+    monkeypatch.setattr(reports, "_LINES_OF_CSV", 2)
+    url = reverse("admin:report_wallet", args=[ledger.alice.pk])
+
+    first = desk.get(url)
+    second = desk.get(first.context["next"])
+
+    lines = [each["line"] for each in (*first.context["lines"], *second.context["lines"])]
+    assert [(line.word, line.tokens, line.balance) for line in lines] == [
+        ("issued", 20, 20), ("sent", -3, 17), ("sent", -4, 13),
+    ]  # fmt: skip
+    assert second.context["next"] == ""
+    for page in (first, second):
+        assert (page.context["statement"].opening, page.context["statement"].closing) == (0, 13)
+    heads, *rows = file_of(desk, "report_wallet", "?format=csv", ledger.alice.pk)
+    assert heads == ["time", "type", "transfer", "counterparty", "amount", "balance"]
+    assert [row[1:2] + row[3:] for row in rows] == [
+        ["issued", "", "20", "20"], ["sent", "sapling", "-3", "17"], ["sent", "bobby", "-4", "13"],
+    ]  # fmt: skip
+    assert url in shown(desk, "wallets_wallet_change", "", ledger.alice.pk)
+
+
+def test_the_balance_of_another_day_is_that_of_its_end(desk: Client, ledger: SimpleNamespace) -> None:
+    yesterday = timezone.now().date() - timedelta(days=1)
+
+    page = desk.get(reverse("admin:report_wallet", args=[ledger.alice.pk]) + f"?start={yesterday}&end={yesterday}")
+
+    assert (page.context["statement"].opening, page.context["statement"].closing) == (0, 0)
+    assert b"Nothing moved in this period." in page.content
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?start=2026-02-30", "?start=2026-03-01&end=2026-02-01", "?end=9999-12-31", "?start=0001-01-01", "?start=%00",
+        "?page=0", "?page=99999999999", "?page=x", "?sort=password", "?after=x", "?after=2026-01-01T00:00:00 1 1",
+        "?after=2026-01-01T00:00:00%2B00:00 9 1", "?after=0001-01-01T00:00:00%2B00:00 1 99999999999999999999",
+    ],
+)  # fmt: skip
+def test_a_query_that_makes_no_sense_is_answered(desk: Client, ledger: SimpleNamespace, query: str) -> None:
+    for kind in reports.KINDS:
+        shown(desk, f"report_{kind}", query)
+    shown(desk, "report_wallet", query, ledger.alice.pk)
+
+
+def test_a_wallet_that_is_none_has_no_statement(desk: Client, ledger: SimpleNamespace) -> None:
+    for object_id in ("11111111-1111-4111-8111-111111111111", "x"):
+        assert desk.get(reverse("admin:report_wallet", args=[object_id])).status_code == 404
+
+
+def test_each_role_reads_reports_and_an_account_without_a_role_reads_none(db: None, ledger: SimpleNamespace) -> None:
+    roles.ensure()
+    for role in (None, *roles.ROLES):
+        user = User.objects.create_user(f"user-{role}", password="a long password", is_staff=True)
+        if role is not None:
+            user.groups.add(Group.objects.get(name=role))
+        client = Client()
+        client.force_login(user)
+        statuses = {client.get(reverse(f"admin:report_{kind}")).status_code for kind in reports.KINDS} | {
+            client.get(reverse("admin:report_wallet", args=[ledger.alice.pk])).status_code
+        }
+        assert statuses == ({403} if role is None else {200})
+
+
+def test_a_report_pages_through_all_wallets(
+    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_ROWS", 2)
+
+    first = desk.get(reverse("admin:report_wallets"))
+    second = desk.get(first.context["next"])
+
+    assert [[row["total"].name for row in page.context["rows"]] for page in (first, second)] == [
+        ["alice", "bobby"], ["sapling"],
+    ]  # fmt: skip
+    assert second.context["next"] == ""
