@@ -187,6 +187,14 @@ class Environment(BaseSettings):
         description="roles in the admin that must sign in with a second factor, comma separated: viewer, operator,"
         " administrator",
     )
+    four_eyes_issue_above: int = Field(
+        default=-1, ge=-1, description="a second operator approves issues of more tokens in the admin; -1: of none"
+    )
+    four_eyes_keys: bool = Field(default=False, description="a second operator approves new API keys in the admin")
+    four_eyes_vault: bool = Field(
+        default=False,
+        description="a second operator approves finds, fixes, retries and rollbacks of coins in the admin",
+    )
     session_hours: float = Field(default=12, gt=0, le=24 * 31, description="how long a session of the admin lasts")
     session_idle_minutes: float = Field(
         default=60, gt=0, le=24 * 60 * 31, description="after how long without a page a session of the admin ends"

@@ -43,6 +43,7 @@ _PLACES: Final = (
     _Place("webhooks", "webhooks_webhook", "secret", lambda row_id, _: f"webhook/{row_id}"),
     _Place("webhooks before rotation", "webhooks_webhook", "previous_secret", lambda row_id, _: f"webhook/{row_id}"),
     _Place("second factors", "desk_secondfactor", "secret", lambda row_id, _: f"second factor/{row_id}"),
+    _Place("proposals", "desk_proposal", "given", lambda row_id, _: f"proposal/{row_id}"),
 )
 
 

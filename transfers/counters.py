@@ -162,6 +162,8 @@ def roll_up() -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         if not cursor.fetchone()[0]:
             return False
+        # Much may have moved since the last run: a limit that ends one would end all that follow.
+        cursor.execute("SET LOCAL statement_timeout = 0")
         # Separate statements, so that the last one sees all that is below the number.
         cursor.execute(event_sequence.SETTLED)
         cursor.execute(_ROLL_UP, {"settled": cursor.fetchone()[0]})

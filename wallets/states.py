@@ -106,6 +106,8 @@ class OperatorVerb(models.TextChoices):
     TESTED_WEBHOOK = "tested_webhook", "tested a webhook"
     RESENT_DELIVERY = "resent_delivery", "sent a delivery again"
     ACKNOWLEDGED_ALERT = "acknowledged_alert", "acknowledged an alert"
+    PROPOSED = "proposed", "proposed"
+    REFUSED_PROPOSAL = "refused_proposal", "refused a proposal"
 
 
 class AuditResult(models.TextChoices):

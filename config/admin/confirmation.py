@@ -1,6 +1,5 @@
 """The pages of an operator's action: its questions if it has any, the preview that is confirmed, and the result."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -14,7 +13,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from config.admin import four_eyes
 from config.admin.actions.base import AdminAction, InvalidTicket, ReasonForm
+from config.admin.four_eyes import as_sent
 from wallets import errors
 from wallets.models import OperatorAction
 from wallets.operator_log import Operator
@@ -79,7 +80,7 @@ class Confirmation:
             if reason := action.why_not(user, row):
                 return self._page(request, row, refusal=f"This is not possible: {reason}.", status=409)
             return self._questions(request, row, form)
-        values, reason = _without_reason(form), form.cleaned_data["reason"]
+        values, reason = without_reason(form), form.cleaned_data["reason"]
         if not reason:
             return self._again(request, row, form, refusal="Nothing was done yet: give a reason.", status=400)
         try:
@@ -115,7 +116,7 @@ class Confirmation:
     ) -> HttpResponse:
         """Show what will happen. The answers to the questions are in hidden fields."""
         form.is_valid()
-        action, values = self._action, _without_reason(form)
+        action, values = self._action, without_reason(form)
         snapshot = action.snapshot(row, values)
         return self._page(
             request,
@@ -124,7 +125,8 @@ class Confirmation:
             status=status,
             ticket=action.ticket(operator_of(request), row, values, snapshot),
             consequences=action.preview(row, values, snapshot),
-            hidden=list(_as_sent(values).items()),
+            hidden=list(as_sent(values).items()),
+            needs_second=four_eyes.is_covered(action, values),
             reason=form.cleaned_data.get("reason", ""),
         )
 
@@ -145,17 +147,10 @@ class Confirmation:
         )
 
 
-def _without_reason(form: ReasonForm) -> dict[str, Any]:
+def without_reason(form: ReasonForm) -> dict[str, Any]:
     """Return the answers. Of a file the form has made values, and it is not sent again."""
     return {
         name: value
         for name, value in form.cleaned_data.items()
         if name != "reason" and not isinstance(form.fields[name], forms.FileField)
-    }
-
-
-def _as_sent(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return cleaned values as a form would send them."""
-    return {
-        name: "on" if value is True else str(value) for name, value in values.items() if value not in (None, "", False)
     }

@@ -1,4 +1,4 @@
-"""The admin's tables: sessions, second factors, recovery codes, alerts, backups and the request log."""
+"""The admin's tables: sessions, second factors, recovery codes, alerts, backups, the request log and proposals."""
 
 import uuid
 from datetime import datetime
@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from config.admin.states import ProposalState
 from config.ops import request_log
 from wallets.models import ApiKey, Wallet
 
@@ -263,3 +264,47 @@ class Request(models.Model):
     def at(self) -> datetime:
         """When it was answered."""
         return request_log.time_of(self.id)
+
+
+class Proposal(models.Model):
+    """
+    An operator's act that waits for a second operator: see `config.admin.four_eyes`.
+
+    `given` is the input of the form, sealed with the vault key, until it is decided. `shown` is the preview that the
+    maker confirmed.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    maker = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    # The name of the action, and the id of its row, empty if it has none.
+    action = models.CharField(max_length=40)
+    object_id = models.CharField(max_length=64, blank=True)
+    title = models.CharField(max_length=254)
+    given = models.BinaryField(null=True)
+    shown = models.JSONField(default=list, blank=True)
+    reason = models.CharField(max_length=500)
+    state = models.CharField(max_length=8, choices=ProposalState, default=ProposalState.OPEN)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state=ProposalState.OPEN, decided_at=None, given__isnull=False)
+                | (~Q(state=ProposalState.OPEN) & Q(decided_at__isnull=False, given=None)),
+                name="proposal_is_open_until_decided",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=ProposalState.APPROVED)
+                | (Q(decided_by__isnull=False) & ~Q(decided_by=models.F("maker"))),
+                name="proposal_is_approved_by_another",
+            ),
+        ]
+        indexes = [models.Index(fields=["-created_at", "id"], name="proposal_by_age")]
+
+    def __str__(self) -> str:
+        return self.title

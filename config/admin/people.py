@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 
 from config.admin import roles, sessions
-from config.admin.actions.base import PERSON
+from config.admin.kinds import PERSON
 from config.admin.models import SecondFactor, Session
 from wallets import errors, names, operator_log, passwords
 from wallets.operator_log import Operator

@@ -14,7 +14,19 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_safe
 
-from config.admin import alerts, base, dashboard, find, reports, sessions, sign_in, task_progress, tiles
+from config.admin import (
+    alerts,
+    base,
+    dashboard,
+    find,
+    four_eyes,
+    proposals,
+    reports,
+    sessions,
+    sign_in,
+    task_progress,
+    tiles,
+)
 from config.admin.actions import registry
 from config.admin.confirmation import operator_of
 from config.api.pools import Pool, answered_on
@@ -89,6 +101,8 @@ class OperatorsAdminSite(AdminSite):
                 self.admin_view(partial(reports.wallet, site=self)),
                 name="report_wallet",
             ),
+            path("proposals/", self.admin_view(partial(proposals.listing, site=self)), name="proposals"),
+            path("proposals/<uuid:proposal_id>/", self.admin_view(proposals.Decision(self)), name="proposal"),
             *registry.urls(self),
             *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
         ]
@@ -116,7 +130,10 @@ class OperatorsAdminSite(AdminSite):
         return sign_in.sign_in(request, site=self, extra_context=extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "around": self._around(request)}
+        context = {**super().each_context(request), "around": self._around(request)}
+        if four_eyes.is_on() and self.has_permission(request):
+            context["open_proposals"] = four_eyes.open_count()
+        return context
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return nothing: the navigation is `around`."""

@@ -119,6 +119,9 @@ SESSION_ENGINE = "config.admin.sessions"
 SESSION_COOKIE_AGE = int(env.session_hours * 3600)
 SESSION_IDLE_SECONDS = int(env.session_idle_minutes * 60)
 SECOND_FACTOR_ROLES = env.second_factor
+FOUR_EYES_ISSUE_ABOVE = env.four_eyes_issue_above
+FOUR_EYES_KEYS = env.four_eyes_keys
+FOUR_EYES_VAULT = env.four_eyes_vault
 
 # --- Mails and calls about alerts (`config.admin.notices`).
 _MAIL = mail.read(env.email_url.get_secret_value())

@@ -76,3 +76,27 @@ def test_one_effect(act: str, people: Any) -> None:
     assert Token.objects.filter(wallet=bob).count() == (4 if act == "issue-tokens" else 0)
     assert not Token.objects.exclude(transfer_pending_id=None).exists() or act != "cancel-transfer"
     assert TrustChange.objects.filter(event="end").count() == (act == "end-trust")
+
+
+def test_two_approvals_of_one_proposal_have_one_effect(settings: Any) -> None:
+    settings.FOUR_EYES_ISSUE_ABOVE = 0
+    alice = wallets.create_wallet(name="alice")
+    address = reverse("admin:issue-tokens", args=[alice.pk])
+    maker = signed_in("mia")
+    proposal = maker.post(address, ticket(maker, address, {"count": "4"}))["Location"]
+    clients = [signed_in("olivia"), signed_in("oscar")]
+    sent = [
+        {"step": "confirm", "ticket": client.get(proposal).context["ticket"], "reason": "as asked"}
+        for client in clients
+    ]
+
+    statuses = at_once(
+        *(
+            lambda client=client, each=each: client.post(proposal, each).status_code
+            for client, each in zip(clients, sent, strict=True)
+        )
+    )
+
+    assert statuses == [302, 409]
+    assert Token.objects.filter(wallet=alice).count() == 4
+    assert OperatorAction.objects.filter(verb="issued_tokens").count() == 1

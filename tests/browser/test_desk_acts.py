@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from lockers.localnet.control import Control, control_socket
 from tests.admin.conftest import a_link_of, furnish
@@ -33,6 +33,8 @@ WALKED = [
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault", "acknowledged_alert",
 ]  # fmt: skip
+# What two operators add to it.
+WALKED_BY_TWO = ["proposed", "proposed", "issued_tokens", "refused_proposal"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def desk(django_db_setup: None, django_db_blocker: Any, state: Path) -> Iterator
         try:
             ledger.token = BearerToken.objects.get()
             ledger.link = a_link_of(ledger.alice)
-            with web_server({"COPPICE_STATE_DIR": str(state)}) as address:
+            with web_server({"COPPICE_STATE_DIR": str(state), "COPPICE_FOUR_EYES_ISSUE_ABOVE": "1000"}) as address:
                 yield Desk(address, ledger)
         finally:
             asyncio.run_coroutine_threadsafe(orders.__aexit__(None, None, None), network._loop).result()
@@ -89,7 +91,7 @@ def log_of(desk: Desk) -> list[str]:
 # The mark has the database created, which the fixtures fill for the whole module.
 @pytest.mark.django_db
 def test_no_act_is_left_out() -> None:
-    assert set(WALKED) | set(desk_walks.WALKED) == set(OperatorVerb.values)
+    assert set(WALKED) | set(WALKED_BY_TWO) | set(desk_walks.WALKED) == set(OperatorVerb.values)
 
 
 # One walk: the acts build on each other, as on an operator's day.
@@ -296,3 +298,50 @@ def test_two_fast_clicks_create_one_key_and_show_it(watched: Watched, desk: Desk
     desk.meanwhile(lambda: keys.append(ApiKey.objects.filter(name="clicked twice").count()))
     assert keys == [1]
     assert_clean(watched, desk)
+
+
+def test_two_operators_issue_many_tokens_together(watched: Watched, desk: Desk, browser: Browser) -> None:
+    desk.meanwhile(lambda: User.objects.create_superuser("oscar", password=PASSWORD))
+    known: list[int] = []
+    desk.meanwhile(lambda: known.append(len(log_of(desk))))
+    page, alice = watched.page, desk.ledger.alice
+    addresses, wrong = [], []
+    for count in ("1001", "1002"):
+        go(page, desk, f"wallets/wallet/{alice.pk}/change/", "Issue tokens")
+        page.get_by_label("How many").fill(count)
+        review(page)
+        expect(page.get_by_text("This act needs a second operator.")).to_be_visible()
+        confirm(page, "Propose")
+        expect(page.get_by_text("you proposed it; a second person approves it")).to_be_visible()
+        addresses.append(page.url)
+    wrong += looked_at(page, "a proposal of one's own")
+    other = Watched(browser.new_context(viewport={"width": 1280, "height": 900}).new_page())
+    second = other.page
+    second.goto(desk.home)
+    second.get_by_label("Username").fill("oscar")
+    second.get_by_label("Password").fill(PASSWORD)
+    press(second, "Log in", exact=False)
+    follow(second, "proposals (2)")
+    expect(second.locator(".rows tbody tr")).to_have_count(2)
+    wrong += looked_at(second, "proposals")
+    picture(second, "proposals")
+    second.goto(addresses[0])
+    expect(second.get_by_role("heading", name="What will happen now")).to_be_visible()
+    expect(second.locator(".consequences").last).to_contain_text("1,001 new tokens in alice")
+    wrong += looked_at(second, "a proposal")
+    picture(second, "proposal")
+    second.get_by_label("Reason", exact=True).fill("counted")
+    press(second, "Approve: Issue the tokens")
+    expect(second.locator(".messagelist")).to_contain_text("1,001 tokens issued to alice.")
+    second.goto(addresses[1])
+    second.get_by_label("Reason for refusing it").fill("twice")
+    press(second, "Refuse it")
+    expect(second.locator(".messagelist")).to_contain_text("The proposal was refused. Nothing was done.")
+
+    assert wrong == []
+    added: list[list[str]] = []
+    desk.meanwhile(lambda: added.append(log_of(desk)[known[0] :]))
+    assert added == [WALKED_BY_TWO]
+    assert_clean(watched, desk)
+    assert_clean(other, desk)
+    second.context.close()

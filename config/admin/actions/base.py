@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth.models import User
@@ -21,7 +22,10 @@ from django.db.models import Model
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
+from config.admin import four_eyes, kinds
+from config.admin.kinds import PROPOSAL
 from config.admin.links import list_url, page_url
+from config.admin.models import Proposal
 from wallets import errors, operator_log
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
@@ -40,7 +44,7 @@ PAYMENT_REQUEST: Final = "payment request"
 WEBHOOK: Final = "webhook"
 DELIVERY: Final = "delivery"
 AUDIT: Final = "audit"
-PERSON: Final = "person"
+PERSON: Final = kinds.PERSON
 ALERT: Final = "alert"
 
 TICKET_SECONDS: Final = 15 * 60
@@ -223,9 +227,14 @@ class AdminAction:
     # --- effect ---------------------------------------------------------------------------
 
     @sensitive_variables("outcome")
-    def run(self, operator: Operator, row: Any, values: Values, snapshot: Values) -> Outcome:
+    def run(
+        self, operator: Operator, row: Any, values: Values, snapshot: Values, *, proposal_id: UUID | None = None
+    ) -> Outcome:
         """
         Do it, and log it, in one transaction.
+
+        An act that a second operator approves (`config.admin.four_eyes`) is proposed instead, unless it is the approval
+        of a proposal.
 
         :raises AlreadyDone: this confirmation was used before
         :raises ChangedMeanwhile: the subject is not as the snapshot says
@@ -234,12 +243,22 @@ class AdminAction:
         """
         with transaction.atomic(savepoint=False):
             operator_log.begin(operator)
+            proposal = None
+            if proposal_id is not None:
+                proposal = four_eyes.take(proposal_id, self, operator.staff, row)
             operator, row = self.lock(operator, row, values)
             if not self.may(operator.staff, row):
                 raise errors.NotPossible("Your role no longer allows this.")
             operator_log.compare(snapshot, self.snapshot(row, values))
             if reason := self.why_not(operator.staff, row):
                 raise errors.NotPossible(f"This is not possible: {reason}.")
+            if proposal is not None:
+                four_eyes.check_maker(proposal, self, row)
+                four_eyes.approve(proposal, operator.staff)
+            elif four_eyes.is_covered(self, values):
+                made = four_eyes.propose(self, operator, row, values, snapshot)
+                url = reverse("admin:proposal", args=[made.pk])
+                return Outcome("Proposed. Nothing was done yet: a second operator approves it.", {}, url=url)
             outcome = self.perform(operator, row, values, snapshot)
             subject = row if outcome.subject is None else outcome.subject
             operator_log.record(
@@ -249,8 +268,8 @@ class AdminAction:
                 object_id="" if subject is None else subject.pk,
                 label=self.log_label(subject, values),
                 before={**snapshot, **outcome.before},
-                after=outcome.after,
-                concerns=outcome.concerns,
+                after={**outcome.after, **_approval(proposal)},
+                concerns=[*outcome.concerns, *([] if proposal is None else [(PROPOSAL, proposal.pk)])],
             )
         if outcome.after_commit is not None:
             outcome.after_commit()
@@ -280,3 +299,8 @@ class AdminAction:
     def log_label(self, subject: Any, values: Values) -> str:
         """Return how the log calls the subject."""
         return str(subject)
+
+
+def _approval(proposal: Proposal | None) -> dict[str, Any]:
+    """Return what the log says of an act that was approved."""
+    return {} if proposal is None else {"proposed_by": proposal.maker.get_username(), "proposed_for": proposal.reason}

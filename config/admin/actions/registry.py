@@ -51,6 +51,18 @@ ALL: Final[Sequence[AdminAction]] = (
 )
 
 
+_BY_NAME: Final = {action.name: action for action in ALL}
+
+
+def by_name(name: str) -> AdminAction:
+    """
+    Return the action with this name.
+
+    :raises KeyError: there is none
+    """
+    return _BY_NAME[name]
+
+
 def urls(site: AdminSite) -> list[URLPattern]:
     return [
         path(

@@ -1,0 +1,290 @@
+"""
+Acts that a second operator approves, by setting.
+
+`COVERED` says which acts, and when. `AdminAction.run` asks `is_covered` for every act: the confirmation of the first
+operator then makes a proposal instead of acting. A second operator with the permission of the act opens it, sees the
+preview computed anew, and confirms it with an own ticket and reason; `run` then does the act in that request, under the
+locks and checks of any act, and those of `take`:
+
+* the proposal is open, less than a day old, and for this act and row;
+* the approver is not its maker, and the maker has not lately made or taken over the approver's account;
+* the maker's account is active and has the permission still, and had it all the time.
+
+Superusers are not exempt. Commands of the server (`manage.py`) are not acts of the admin, and not covered.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, Protocol
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from config.admin import people
+from config.admin.kinds import PERSON, PROPOSAL
+from config.admin.models import Proposal
+from config.admin.states import ProposalState
+from lockers import vault
+from wallets import errors, operator_log
+from wallets.models import OperatorAction
+from wallets.operator_log import Operator
+from wallets.states import OperatorVerb
+
+LIFETIME: Final = timedelta(days=1)
+Values = Mapping[str, Any]
+
+
+class Act(Protocol):
+    """What this module needs of an action of the admin."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    label: ClassVar[str]
+
+    def may(self, user: User, row: Any) -> bool: ...
+
+    def heading(self, row: Any) -> str: ...
+
+    def preview(self, row: Any, values: Values, snapshot: Values) -> Sequence[str]: ...
+
+    def log_label(self, subject: Any, values: Values) -> str: ...
+
+
+def _issues_many(values: Values) -> bool:
+    limit = int(settings.FOUR_EYES_ISSUE_ABOVE)
+    listed = values.get("captures") or ""
+    return 0 <= limit < (len(listed.split()) if listed else int(values.get("count") or 0))
+
+
+def _keys(values: Values) -> bool:
+    return bool(settings.FOUR_EYES_KEYS)
+
+
+def _vault(values: Values) -> bool:
+    return bool(settings.FOUR_EYES_VAULT)
+
+
+# The acts that a second operator approves, by the name of the action, and for which input.
+COVERED: Final[Mapping[str, Callable[[Values], bool]]] = {
+    "issue-tokens": _issues_many,
+    "create-api-key": _keys,
+    "rotate-api-key": _keys,
+    "start-find": _vault,
+    "start-fix": _vault,
+    "retry-task": _vault,
+    "roll-back-task": _vault,
+}
+# By these the maker could be the second operator too.
+_TAKES_OVER: Final = (
+    OperatorVerb.CREATED_PERSON,
+    OperatorVerb.CHANGED_ROLE,
+    OperatorVerb.CHANGED_MAIL,
+    OperatorVerb.ACTIVATED_PERSON,
+    OperatorVerb.SET_PERSON_PASSWORD,
+    OperatorVerb.RESET_SECOND_FACTOR,
+)
+_TAKES_RIGHTS: Final = (OperatorVerb.CHANGED_ROLE, OperatorVerb.DEACTIVATED_PERSON)
+
+
+def is_on() -> bool:
+    return settings.FOUR_EYES_ISSUE_ABOVE >= 0 or settings.FOUR_EYES_KEYS or settings.FOUR_EYES_VAULT
+
+
+def is_covered(action: Act, values: Values) -> bool:
+    """Return whether the act needs a second operator."""
+    rule = COVERED.get(action.name)
+    return rule is not None and rule(values)
+
+
+def database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    assert isinstance(now, datetime)
+    return now
+
+
+def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot: Values) -> Proposal:
+    """Store the act and log that it was proposed, in the transaction of `AdminAction.run`."""
+    proposal_id, now = uuid4(), database_now()
+    proposal = Proposal.objects.create(
+        id=proposal_id,
+        maker=operator.staff,
+        action=action.name,
+        object_id="" if row is None else str(row.pk),
+        title=action.heading(row)[:254],
+        given=vault.seal(json.dumps(as_sent(values)).encode(), context=_context(proposal_id)),
+        shown=list(action.preview(row, values, snapshot)),
+        reason=operator.reason[:500],
+        created_at=now,
+        expires_at=now + LIFETIME,
+    )
+    operator_log.record(
+        operator,
+        OperatorVerb.PROPOSED,
+        kind=action.kind,
+        object_id="" if row is None else row.pk,
+        label=action.log_label(row, values) if row is not None else str(action.label),
+        before=snapshot,
+        after={"act": str(action.label), "will": list(proposal.shown), "expires_at": proposal.expires_at.isoformat()},
+        concerns=[(PROPOSAL, proposal.pk)],
+    )
+    return proposal
+
+
+def as_sent(values: Values) -> dict[str, str]:
+    """Return cleaned values as a form would send them."""
+    return {
+        name: "on" if value is True else str(value) for name, value in values.items() if value not in (None, "", False)
+    }
+
+
+def given(proposal: Proposal) -> dict[str, str]:
+    """
+    Return the input of the form.
+
+    :raises NotPossible: it was decided, or the vault key with which it was sealed is gone
+    """
+    if proposal.given is None:
+        raise errors.NotPossible("This proposal was decided.")
+    try:
+        found: dict[str, str] = json.loads(vault.open_sealed(proposal.given, context=_context(proposal.pk)))
+    except vault.SealBroken as error:
+        raise errors.NotPossible("Its input cannot be opened: the vault key was changed. Propose it again.") from error
+    return found
+
+
+def _context(proposal_id: UUID) -> str:
+    return f"proposal/{proposal_id}"
+
+
+def take(proposal_id: UUID, action: Act, approver: User, row: Any) -> Proposal:
+    """
+    Lock an open proposal and check that the approver may decide on it, before the act is locked.
+
+    :raises NotPossible: it may not be approved, or not by this user
+    """
+    proposal = _locked(proposal_id)
+    if (proposal.action, proposal.object_id) != (action.name, "" if row is None else str(row.pk)):
+        raise errors.NotPossible("The proposal is for another act.")
+    if reason := why_not(proposal, approver):
+        raise errors.NotPossible(f"This is not possible: {reason}.")
+    return proposal
+
+
+def check_maker(proposal: Proposal, action: Act, row: Any) -> None:
+    """
+    Check, with the row locked, that the maker has the right to the act still. Its account stays locked until commit.
+
+    :raises NotPossible: it has not
+    """
+    (maker,) = people.locked(proposal.maker_id)
+    if not _has_right(proposal, action, maker, row):
+        raise errors.NotPossible("Its maker no longer has the right to this act.")
+
+
+def _has_right(proposal: Proposal, action: Act, maker: User, row: Any) -> bool:
+    # A right that was lost and given again does not count.
+    lost = OperatorAction.objects.filter(
+        verb__in=_TAKES_RIGHTS,
+        things__contains=[operator_log.thing(PERSON, maker.pk)],
+        created_at__gte=proposal.created_at,
+    )
+    return people.is_active(maker) and action.may(maker, row) and not lost.exists()
+
+
+def approve(proposal: Proposal, approver: User) -> None:
+    """Note the approval, in the transaction of the act."""
+    _decide(proposal, ProposalState.APPROVED, approver)
+
+
+def refuse(*, proposal_id: UUID, action: Act, operator: Operator) -> Proposal:
+    """
+    Refuse an open proposal, or withdraw it if the operator made it, and log it.
+
+    :raises AlreadyDone: this confirmation was used before
+    :raises NotPossible: it is not open, or the operator may not decide on it
+    """
+    with transaction.atomic(savepoint=False):
+        operator_log.begin(operator)
+        proposal = _locked(proposal_id)
+        if reason := why_not_open(proposal):
+            raise errors.NotPossible(f"This is not possible: {reason}.")
+        (staff,) = people.locked(operator.staff.pk)
+        if staff.pk != proposal.maker_id and not action.may(staff, None):
+            raise errors.NotPossible("Your role does not allow this.")
+        _decide(proposal, ProposalState.REFUSED, staff)
+        operator_log.record(
+            operator,
+            OperatorVerb.REFUSED_PROPOSAL,
+            kind=action.kind,
+            object_id=proposal.object_id,
+            label=proposal.title,
+            before={"act": str(action.label), "proposed_by": proposal.maker.get_username(), "reason": proposal.reason},
+            after={"state": ProposalState.REFUSED.value},
+            concerns=[(PROPOSAL, proposal.pk)],
+        )
+    return proposal
+
+
+def void_if_lost(proposal_id: UUID, action: Act, row: Any) -> None:
+    """Close an open proposal whose maker has lost the right to the act, or whose row is gone (None without need)."""
+    with transaction.atomic():
+        proposal = _locked(proposal_id)
+        if proposal.state != ProposalState.OPEN:
+            return
+        if (row is None and proposal.object_id) or not _has_right(proposal, action, proposal.maker, row):
+            _decide(proposal, ProposalState.VOID, None)
+
+
+def why_not_open(proposal: Proposal) -> str:
+    if proposal.state != ProposalState.OPEN:
+        return f"the proposal is {proposal.get_state_display()}"
+    if database_now() >= proposal.expires_at:
+        return "the proposal has lapsed: it is more than a day old"
+    return ""
+
+
+def why_not(proposal: Proposal, approver: User) -> str:
+    """Return why the user may not approve the proposal, or "" if it may."""
+    if reason := why_not_open(proposal):
+        return reason
+    if approver.pk == proposal.maker_id:
+        return "you proposed it; a second person approves it"
+    takeover = OperatorAction.objects.filter(
+        staff=proposal.maker_id,
+        verb__in=_TAKES_OVER,
+        things__contains=[operator_log.thing(PERSON, approver.pk)],
+        created_at__gte=proposal.created_at - LIFETIME,
+    )
+    if takeover.exists():
+        return "its maker made or changed your account within a day of the proposal"
+    return ""
+
+
+def state_of(proposal: Proposal, now: datetime) -> str:
+    """Return the state as lists show it: an open one that is too old has lapsed."""
+    is_late = proposal.state == ProposalState.OPEN and now >= proposal.expires_at
+    return "lapsed" if is_late else str(proposal.state)
+
+
+def open_count() -> int:
+    """Return how many proposals wait for a second operator."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM desk_proposal WHERE state = 'open' AND expires_at > clock_timestamp()")
+        return int(cursor.fetchone()[0])
+
+
+def _locked(proposal_id: UUID) -> Proposal:
+    proposal = Proposal.objects.select_for_update(of=("self",)).select_related("maker").filter(pk=proposal_id).first()
+    if proposal is None:
+        raise errors.NotPossible("There is no such proposal.")
+    return proposal
+
+
+def _decide(proposal: Proposal, state: ProposalState, by: User | None) -> None:
+    proposal.state, proposal.decided_by, proposal.decided_at, proposal.given = state, by, database_now(), None
+    proposal.save(update_fields=["state", "decided_by", "decided_at", "given"])

@@ -1,0 +1,6 @@
+"""Kinds of subjects of actions that more than the actions name."""
+
+from typing import Final
+
+PERSON: Final = "person"
+PROPOSAL: Final = "proposal"

@@ -1,0 +1,13 @@
+"""The states of the admin's rows."""
+
+from django.db import models
+
+
+class ProposalState(models.TextChoices):
+    """The state of a proposal. All but OPEN are final; an open one that is a day old has lapsed."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    # The maker lost the right to the act, or its object is gone.
+    VOID = "void"
