@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -16,7 +16,9 @@ from config.admin import four_eyes, roles
 from config.admin.actions import registry
 from config.admin.models import Proposal
 from transfers import counters
+from wallets import errors
 from wallets.models import ApiKey, OperatorAction, Token, Wallet
+from wallets.operator_log import Operator
 
 # The acts that one operator does alone, whatever the settings say.
 ALONE = {
@@ -338,3 +340,21 @@ def test_an_open_proposal_is_announced_to_all(team: SimpleNamespace) -> None:
     proposed(team)
     assert "proposals (1)" in team.otto.client.get(reverse("admin:index")).content.decode()
     assert timedelta(days=1) == four_eyes.LIFETIME
+
+
+@pytest.mark.parametrize("who", ["maker", "role"])
+def test_the_act_itself_checks_maker_and_approver(team: SimpleNamespace, who: str) -> None:
+    made, before = proposed(team), held(team.alice)
+    if who == "role":
+        # Lost after the page was opened, and before the act.
+        team.mia.user.groups.clear()
+    approver = team.mia.user if who == "maker" else team.otto.user
+    action = registry.by_name("issue-tokens")
+    values = {"count": 9, "captures": ""}
+    operator = Operator(approver, confirmation=uuid4().hex, reason="as asked")
+
+    with pytest.raises(errors.NotPossible):
+        action.run(operator, team.alice, values, action.snapshot(team.alice, values), proposal_id=made.pk)
+
+    assert held(team.alice) == before
+    assert not OperatorAction.objects.filter(confirmation=operator.confirmation).exists()

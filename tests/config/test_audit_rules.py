@@ -35,6 +35,13 @@ pytestmark = pytest.mark.django_db
 
 # Values that break each CHECK of the models; columns that are not named get one of `DUMMIES`.
 BREAKING = {
+    "proposal_is_open_until_decided": {"state": "'open'", "decided_at": "now()"},
+    "proposal_is_approved_by_another": {
+        "state": "'approved'",
+        "decided_by_id": "NULL",
+        "decided_at": "now()",
+        "given": "NULL",
+    },
     "locker_state_is_known": {"state": "'stolen'"},
     "locker_amount_is_positive": {"amount": "0"},
     "locker_is_taken_back_if_it_expires": {"take_back_at": "now()"},
