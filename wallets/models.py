@@ -156,6 +156,10 @@ class BearerToken(models.Model):
     class Meta:
         # For operators.
         indexes = [models.Index(fields=["prefix"], opclasses=["varchar_pattern_ops"], name="bearer_token_by_prefix")]
+        indexes = [
+            # For operators: the newest of all wallets.
+            models.Index(fields=["-created_at", "-id"], name="bearer_token_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

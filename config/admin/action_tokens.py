@@ -72,8 +72,9 @@ class ActionTokenPage(base.LedgerPage):
     called = (ACTION_TOKEN, "claim links")
     list_display = ("identity", "status", "tokens", "sender", "made", "ends")
     numbers = ("tokens",)
-    list_filter = (ActionTokenStateFilter, SenderFilter)
+    list_filter = (ActionTokenStateFilter, SenderFilter, base.made("created_at"))
     ordering = ("-created_at", "id")
+    sorts = {"made": ("created_at", "-id")}
     search_help_text = "a claim link's id"
     empty = "No claim link yet. Wallets create them over the API."
     is_partners_work = True

@@ -61,7 +61,9 @@ class PersonPage(base.LedgerPage):
 
     called = ("person", "people")
     list_display = ("name", "mail", "role", "active", "factor", "seen")
-    list_filter = (RoleFilter, ActiveFilter)
+    list_filter = (RoleFilter, ActiveFilter, base.made("date_joined"))
+    # Few rows.
+    sorts = {"name": ("username",), "seen": ("last_login", "username")}
     ordering = ("username",)
     search_help_text = "a name or a mail address"
     detail_template = "desk/person.html"

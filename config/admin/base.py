@@ -6,12 +6,12 @@ row with the buttons on its page (`config.admin.actions`).
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from django.contrib import admin
@@ -171,6 +171,67 @@ class Typed(admin.SimpleListFilter):
         raise NotImplementedError
 
 
+class DateFilter(admin.SimpleListFilter):
+    """Rows made on or after a day and up to another, both in UTC and both included."""
+
+    title = "made"
+    template = "desk/filter_dates.html"
+    parameter_name = "since"
+    until_name: ClassVar[str] = "until"
+    # The column, which an index serves or whose table is short.
+    column: ClassVar[str] = "created_at"
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Model], model_admin: Any) -> None:
+        until = params.pop(self.until_name, None)
+        super().__init__(request, params, model, model_admin)
+        if until is not None:
+            self.used_parameters[self.until_name] = until[-1]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        # Django hides a filter without lookups.
+        return [("", "")]
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter_name, self.until_name]
+
+    def _day(self, name: str) -> date | None:
+        text = self.used_parameters.get(name)
+        if not text:
+            return None
+        try:
+            day = date.fromisoformat(text)
+            # One day more must be a time that PostgreSQL and Python know.
+            day + timedelta(days=1)
+        except (ValueError, OverflowError) as error:
+            raise IncorrectLookupParameters from error
+        return day
+
+    def choices(self, changelist: ChangeList) -> Any:
+        """Return the context of the template: the two days, and the other parameters of the list, which are kept."""
+        names = (str(self.parameter_name), self.until_name)
+        kept = [(key, each) for key, found in changelist.filter_params.items() if key not in names for each in found]
+        without = changelist.get_query_string(remove=list(names))
+        since, until = (self.used_parameters.get(name) or "" for name in names)
+        return [{"since": since, "until": until, "kept": kept, "query_string": without}]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        since, until = self._day(str(self.parameter_name)), self._day(self.until_name)
+        if since is not None:
+            queryset = queryset.filter(**{f"{self.column}__gte": _midnight(since)})
+        if until is not None:
+            queryset = queryset.filter(**{f"{self.column}__lt": _midnight(until + timedelta(days=1))})
+        return queryset
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
+
+
+def made(column: str, title: str = "made") -> type[DateFilter]:
+    """Return a filter by the days of a column."""
+    return type("DateFilter", (DateFilter,), {"column": column, "title": title})
+
+
 class WalletFilter(Typed):
     """Rows of one wallet, by its name or id. `columns` are the foreign keys that are searched."""
 
@@ -201,13 +262,41 @@ class TagFilter(Typed):
         return queryset.filter(tag=value)
 
 
+def reversed_order(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the opposite order."""
+    return tuple(name[1:] if name.startswith("-") else f"-{name}" for name in columns)
+
+
 def column(head: str, value: Callable[[Any], object]) -> Callable[[Any, Any], object]:
     """Return a column of a list, as an attribute of its page: its head, and its value for a row."""
     return admin.display(lambda page, row: value(row), description=head)
 
 
+SORT: Final = "sort"
+
+
+class Head(NamedTuple):
+    """The head of a column: its label, whether it has numbers, and, if rows can be sorted by it, how."""
+
+    label: str
+    is_number: bool
+    # The query string that sorts by it, the other way round if it sorts now; `ascending` or `descending` if it does.
+    url: str = ""
+    direction: str = ""
+
+
 class Listing(ChangeList):
     """A page of rows, with the values that `prepare` adds for all rows in one statement."""
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        found.pop(SORT, None)
+        return found
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Return the order that the query asks for. Django's own parameter would sort by columns without an index."""
+        page: LedgerPage = self.model_admin  # type: ignore[assignment]
+        return list(page.order(request))
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -215,8 +304,18 @@ class Listing(ChangeList):
         page: LedgerPage = self.model_admin  # type: ignore[assignment]
         page.prepare(rows)
         self.result_list = rows
-        self.heads = [(label_for_field(name, self.model, page), name in page.numbers) for name in page.list_display]
-        self.lines = [page.line(row) for row in rows]
+        sorts, asked = page.sorts_for(request), request.GET.get(SORT, "")
+        present = asked or next((f"-{name}" if first else name for name, first in page.first_order(request)), "")
+        self.heads = []
+        for name in page.list_display:
+            label, is_number = str(label_for_field(name, self.model, page)), name in page.numbers
+            if name not in sorts:
+                self.heads.append(Head(label, is_number))
+                continue
+            direction = {name: "ascending", f"-{name}": "descending"}.get(present, "")
+            other = f"-{name}" if direction == "ascending" else name
+            self.heads.append(Head(label, is_number, self.get_query_string({SORT: other}), direction))
+        self.lines = [(row.pk, *page.line(row)) for row in rows]
 
 
 class LedgerPage(_ModelAdmin):
@@ -249,6 +348,34 @@ class LedgerPage(_ModelAdmin):
     is_partners_work: ClassVar[bool] = False
     # The columns that hold an id by which a row is found.
     id_columns: ClassVar[Sequence[str]] = ("pk",)
+
+    # The columns by which rows can be sorted, with the columns of an index, ascending. A list sorts nothing else.
+    sorts: ClassVar[Mapping[str, Sequence[str]]] = {}
+
+    def sorts_for(self, request: HttpRequest) -> Mapping[str, Sequence[str]]:
+        """Return `sorts` for the filters of a request: each order has an index that matches them."""
+        return self.sorts
+
+    def order(self, request: HttpRequest) -> Sequence[str]:
+        """
+        Return the order that a request asks for, by default that of `get_ordering`.
+
+        :raises IncorrectLookupParameters: the list cannot be sorted so
+        """
+        asked = request.GET.get(SORT, "")
+        if not asked:
+            return [str(name) for name in self.get_ordering(request)]
+        columns = self.sorts_for(request).get(asked.removeprefix("-"))
+        if columns is None:
+            raise IncorrectLookupParameters
+        return reversed_order(columns) if asked.startswith("-") else columns
+
+    def first_order(self, request: HttpRequest) -> Iterator[tuple[str, bool]]:
+        """Yield the sortable column that has the default order, and whether it is descending."""
+        default = tuple(str(name) for name in self.get_ordering(request))
+        for name, columns in self.sorts_for(request).items():
+            if default in (tuple(columns), reversed_order(columns)):
+                yield name, default != tuple(columns)
 
     @property
     def singular(self) -> str:
@@ -291,7 +418,10 @@ class LedgerPage(_ModelAdmin):
 
         :raises IncorrectLookupParameters: the list has no such filter
         """
-        if lookup not in {getattr(each, "parameter_name", None) for each in self.list_filter}:
+        known = {getattr(each, "parameter_name", None) for each in self.list_filter}
+        if any(isinstance(each, type) and issubclass(each, DateFilter) for each in self.list_filter):
+            known.add(DateFilter.until_name)
+        if lookup not in known:
             raise IncorrectLookupParameters
         return True
 

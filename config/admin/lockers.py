@@ -77,7 +77,11 @@ class LockerTaskPage(base.LedgerPage):
     called = ("task", "tasks")
     list_display = ("kind", "status", "bar", "owner", "worth", "tag", "made", "ended")
     numbers = ("worth",)
-    list_filter = (TaskStateFilter, TaskKindFilter, NeedFilter, base.AgeFilter, base.WalletFilter, base.TagFilter)
+    list_filter = (
+        TaskStateFilter, TaskKindFilter, NeedFilter, base.made("created_at", "begun"), base.AgeFilter,
+        base.WalletFilter, base.TagFilter,
+    )  # fmt: skip
+    sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "a task's or a receipt's id, or a tag"
     detail_template = "desk/task.html"
@@ -231,7 +235,11 @@ class LockerPage(base.LedgerPage):
 
     list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
     numbers = ("worth",)
-    list_filter = (LockerStateFilter, ThinLockerFilter, ExpiryFilter, base.WalletFilter, base.TagFilter, base.AgeFilter)
+    list_filter = (
+        LockerStateFilter, ThinLockerFilter, ExpiryFilter, base.WalletFilter, base.TagFilter,
+        base.made("created_at", "begun"), base.AgeFilter,
+    )  # fmt: skip
+    sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "a locker's id or a tag"
     detail_template = "desk/locker.html"

@@ -47,7 +47,10 @@ class PaymentRequestPage(base.LedgerPage):
     called = ("payment request", "payment requests")
     list_display = ("identity", "status", "payee", "worth", "so_far", "words", "made", "until")
     numbers = ("worth", "so_far")
-    list_filter = (PaymentRequestStateFilter, base.WalletFilter, ReferenceFilter, base.AgeFilter)
+    list_filter = (
+        PaymentRequestStateFilter, base.WalletFilter, ReferenceFilter, base.made("created_at"), base.AgeFilter
+    )  # fmt: skip
+    sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "a payment request's id or a reference"
     detail_template = "desk/payment_request.html"

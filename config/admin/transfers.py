@@ -1,6 +1,6 @@
 """Pages of transfers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -85,7 +85,7 @@ class TransferPage(base.LedgerPage):
 
     list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("tokens",)
-    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter)
+    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter, base.made("created_at"))
     search_help_text = "a transfer's id or a reference"
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. Wallets create them over the API."
@@ -109,6 +109,9 @@ class TransferPage(base.LedgerPage):
             return queryset.filter(number__in=numbers)
         # Many partners refer by ids. As a list: with a subquery in a disjunction, every transfer would be read.
         return queryset.filter(condition | Q(number__in=list(numbers[:_MOST_REFERRING])))
+
+    def sorts_for(self, request: HttpRequest) -> Mapping[str, Sequence[str]]:
+        return {"made": tuple(name.removeprefix("-") for name in self.get_ordering(request))}
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         # Each order has an index that matches its filter; the oldest open transfer is the most urgent.

@@ -35,7 +35,8 @@ class TrustPage(base.LedgerPage):
     """Which wallet may act for another, and which may send without approval."""
 
     list_display = ("says", "request_type", "status", "made", "changed")
-    list_filter = (TrustStateFilter, RequestTypeFilter, PartyFilter, base.AgeFilter)
+    list_filter = (TrustStateFilter, RequestTypeFilter, PartyFilter, base.made("created_at", "asked"), base.AgeFilter)
+    sorts = {"made": ("number",)}
     ordering = ("-number",)
     search_help_text = "a trust's id"
     detail_template = "desk/trust.html"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
@@ -42,8 +43,9 @@ class WalletPage(base.LedgerPage):
 
     list_display = ("name", "tokens", "reserved", "can_log_in", "made")
     numbers = ("tokens", "reserved")
-    list_filter = (base.AgeFilter,)
+    list_filter = (base.made("created_at", "created"), base.AgeFilter)
     ordering = ("name_key",)
+    sorts = {"name": ("name_key",)}
     search_help_text = "a part of a name, or an id"
     detail_template = "desk/wallet.html"
     empty = "No wallet yet."
@@ -259,6 +261,22 @@ def _reserved(reserved_by: Any) -> Fact:
     return Fact("state", "reserved by a pending transfer", page_url(Transfer, reserved_by))
 
 
+class UsedFilter(base.Choice):
+    """Bearer tokens that can be revoked without anyone noticing."""
+
+    title = "unused"
+    parameter_name = "unused"
+    values = (("90", "valid, not used for 90 days"), ("never", "valid, made over a day ago and never used"))
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        now = timezone.now()
+        valid = queryset.filter(revoked_at=None, expires_at__gt=now)
+        if value == "never":
+            return valid.filter(last_used_at=None, created_at__lt=now - timedelta(days=1))
+        long_ago = now - timedelta(days=90)
+        return valid.filter(Q(last_used_at__lt=long_ago) | Q(last_used_at=None, created_at__lt=long_ago))
+
+
 class ValidityFilter(base.Choice):
     title = "state"
     parameter_name = "state"
@@ -304,8 +322,15 @@ class ApiKeyPage(KeyPage):
 
     called = ("API key", "API keys")
     list_display = ("name", "begins", "state", "used", "ends", "made")
-    list_filter = (ValidityFilter,)
-    ordering = ("-created_at", "pk")
+    list_filter = (ValidityFilter, base.made("created_at", "created"))
+    ordering = ("-created_at", "-pk")
+    # Few rows.
+    sorts = {
+        "name": ("name", "pk"),
+        "used": ("last_used_at", "pk"),
+        "ends": ("expires_at", "pk"),
+        "made": ("created_at", "pk"),
+    }
     search_help_text = "a part of the name, or how the key begins"
     empty = "No API key yet. Each partner's application needs one; it is shown once."
     csv_columns = (
@@ -342,8 +367,9 @@ class BearerTokenPage(KeyPage):
     """Bearer tokens, with which wallets authenticate after login."""
 
     list_display = ("begins", "holder", "state", "used", "ends", "made")
-    list_filter = (base.WalletFilter, ValidityFilter)
-    ordering = ("-created_at", "pk")
+    list_filter = (base.WalletFilter, ValidityFilter, UsedFilter, base.made("created_at", "created"))
+    ordering = ("-created_at", "-pk")
+    sorts = {"made": ("created_at", "pk")}
     search_help_text = "how the secret part begins"
     empty = "No wallet has logged in yet. A partner's application gets a bearer token with a wallet's password."
     is_partners_work = True
@@ -491,7 +517,8 @@ class AuditRunPage(base.LedgerPage):
     called = ("audit", "audits")
     list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
     numbers = ("findings_count",)
-    list_filter = (AuditResultFilter,)
+    list_filter = (AuditResultFilter, base.made("started_at", "begun"))
+    sorts = {"begun": ("id",)}
     list_select_related = ("staff",)
     ordering = ("-id",)
     search_help_text = "the number of an audit"
@@ -553,7 +580,8 @@ class OperatorActionPage(base.LedgerPage):
 
     called = ("action", "actions")
     list_display = ("id", "who", "what", "of", "reason", "at")
-    list_filter = (VerbFilter, base.AgeFilter, KindFilter)
+    list_filter = (VerbFilter, base.made("created_at", "done"), base.AgeFilter, KindFilter)
+    sorts = {"at": ("id",)}
     list_select_related = ("staff",)
     ordering = ("-id",)
     search_help_text = "a user's name"

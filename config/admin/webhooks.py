@@ -54,7 +54,8 @@ class WebhookPage(base.LedgerPage):
     """URLs to which events are sent."""
 
     list_display = ("receiver", "of_wallet", "status", "why", "made")
-    list_filter = (WebhookStateFilter, DisabledByFilter, NeedFilter, base.WalletFilter)
+    list_filter = (WebhookStateFilter, DisabledByFilter, NeedFilter, base.WalletFilter, base.made("created_at"))
+    sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "a webhook's id"
     detail_template = "desk/webhook.html"
@@ -124,7 +125,8 @@ class DeliveryPage(base.LedgerPage):
     called = ("delivery", "deliveries")
     list_display = ("kind", "to", "status", "answer", "tries", "made")
     numbers = ("tries",)
-    list_filter = (DeliveryStateFilter, WebhookFilter, base.AgeFilter)
+    list_filter = (DeliveryStateFilter, WebhookFilter, base.made("created_at"), base.AgeFilter)
+    sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "the id of a delivery or of its event"
     id_columns = ("pk", "message_id")

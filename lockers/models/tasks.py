@@ -55,6 +55,8 @@ class Locker(models.Model):
             ),
         ]
         indexes = [
+            # For operators: the newest of all wallets.
+            models.Index(fields=["-created_at", "-id"], name="locker_newest"),
             models.Index(fields=["mend_at"], condition=Q(mend_at__isnull=False), name="locker_to_mend"),
             # Read every few seconds; lockers that expire and still hold coins.
             models.Index(fields=["take_back_at"], condition=Q(take_back_at__isnull=False), name="locker_to_take_back"),

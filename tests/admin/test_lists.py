@@ -168,7 +168,7 @@ IN_OTHER_WORDS_OF = {"wallets_token": {"state": {"reserved by"}}}
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_file_has_the_columns_that_its_list_shows(desk: Client, ledger: SimpleNamespace, name: Any) -> None:
-    heads = {str(head).lower() for head, _ in desk.get(reverse(f"admin:{name}_changelist")).context["cl"].heads}
+    heads = {head.label.lower() for head in desk.get(reverse(f"admin:{name}_changelist")).context["cl"].heads}
 
     columns = set(file_of(desk, name)[0])
 
