@@ -17,7 +17,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field, lookup_field, unquote
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
@@ -493,6 +493,7 @@ class LedgerPage(_ModelAdmin):
             "guide": f"{get_script_prefix()}docs/partners/",
             "counted_rows": COUNTED_ROWS,
             "list_buttons": registry.buttons_above(request, self.model),
+            "many_buttons": registry.buttons_for_many(request, self.model),
             "csv_url": f"{as_csv}?{request.GET.urlencode()}",
         }
         response = super().changelist_view(request, more | (extra_context or {}))
@@ -501,7 +502,10 @@ class LedgerPage(_ModelAdmin):
             return HttpResponseRedirect(f"{request.path}?e=1")
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             shown = response.context_data["cl"]
-            response.context_data["page_range"] = shown.paginator.get_elided_page_range(shown.page_num)
+            response.context_data["page_links"] = [
+                (number, shown.get_query_string({PAGE_VAR: number})) if isinstance(number, int) else (None, "")
+                for number in shown.paginator.get_elided_page_range(shown.page_num)
+            ]
         return response
 
     @method_decorator(require_safe)

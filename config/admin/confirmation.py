@@ -132,6 +132,7 @@ class Confirmation:
 
     def _page(self, request: HttpRequest, row: Any, *, status: int = 200, **context: Any) -> HttpResponse:
         action = self._action
+        subject = action.model or action.above
         request.current_app = self._site.name
         return TemplateResponse(
             request,
@@ -140,6 +141,7 @@ class Confirmation:
                 **self._site.each_context(request),
                 "title": action.heading(row),
                 "action": action,
+                "opts": None if subject is None else subject._meta,
                 "back": action.url_of(row),
                 **context,
             },

@@ -53,6 +53,11 @@ _SALT: Final = "coppice.admin.action"
 Values = Mapping[str, Any]
 
 
+def input_digest(values: Values) -> str:
+    """Return a digest of the answers to an action's questions."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
 class InvalidTicket(Exception):
     """The confirmation's ticket is forged, expired or for something else; the message is for the operator."""
 
@@ -131,6 +136,8 @@ class AdminAction:
     model: ClassVar[type[Model] | None] = None
     above: ClassVar[type[Model] | None] = None
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
+    # The button above a list, which does it with all selected rows; "" if it is for one row at a time.
+    label_for_many: ClassVar[str] = ""
     # Whether `lock` takes a row lock; otherwise, and for an action without a row, an advisory lock.
     locks_row: ClassVar[bool] = True
 
@@ -165,6 +172,14 @@ class AdminAction:
 
     def form(self, row: Any, *args: Any, **kwargs: Any) -> ReasonForm:
         return self.form_class(*args, row=row, **kwargs)
+
+    def form_for_many(self, *args: Any, **kwargs: Any) -> ReasonForm:
+        """Return the form whose answers hold for all selected rows."""
+        return self.form_class(*args, **kwargs)
+
+    def preview_of_many(self, rows: Sequence[Any], values: Values) -> Sequence[str]:
+        """Return what will happen to all selected rows, in sentences that count."""
+        raise NotImplementedError
 
     def heading(self, row: Any) -> str:
         return self.label if row is None else f"{self.label}: {self.log_label(row, {})}"
@@ -216,12 +231,11 @@ class AdminAction:
         return number, snapshot
 
     def _scope(self, user: User, row: Any, values: Values) -> dict[str, Any]:
-        text = json.dumps(values, sort_keys=True, default=str)
         return {
             "user": user.pk,
             "action": self.name,
             "row": None if row is None else str(row.pk),
-            "values": hashlib.sha256(text.encode()).hexdigest(),
+            "values": input_digest(values),
         }
 
     # --- effect ---------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from typing import Final
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from config.admin.actions import alerts, keys, lockers, payments, people, transfers, trusts, wallets, webhooks
 from config.admin.actions.base import ActionButton, AdminAction
 from config.admin.confirmation import Confirmation, operator_of
+from config.admin.many import Many
 
 # In the order in which the pages show them.
 ALL: Final[Sequence[AdminAction]] = (
@@ -65,6 +66,12 @@ def by_name(name: str) -> AdminAction:
 
 def urls(site: AdminSite) -> list[URLPattern]:
     return [
+        *(
+            path(f"acts/many/{action.name}/", site.admin_view(Many(action, site)), name=f"many-{action.name}")
+            for action in ALL
+            if action.label_for_many
+        ),
+    ] + [
         path(
             f"acts/{action.name}/" if action.model is None else f"acts/{action.name}/<str:object_id>/",
             site.admin_view(Confirmation(action, site)),
@@ -84,3 +91,13 @@ def buttons_above(request: HttpRequest, model: type[Model]) -> list[ActionButton
     """Return the buttons above the list of a model."""
     user = operator_of(request)
     return [action.button(user, None) for action in ALL if action.above is model]
+
+
+def buttons_for_many(request: HttpRequest, model: type[Model]) -> list[ActionButton]:
+    """Return the buttons for the selected rows of a list of a model, which the user's role allows."""
+    user = operator_of(request)
+    return [
+        ActionButton(action.label_for_many, reverse(f"admin:many-{action.name}"), is_dangerous=action.is_dangerous)
+        for action in ALL
+        if action.label_for_many and action.model is model and action.may(user, None)
+    ]

@@ -138,6 +138,14 @@ class CancelForm(ReasonForm):
         self.fields["event"].choices = choices or [(event.value, "") for event in _CANCELLING]  # type: ignore[attr-defined]
 
 
+class CancelManyForm(ReasonForm):
+    event = forms.ChoiceField(
+        label="In whose name",
+        widget=forms.RadioSelect,
+        choices=[(event.value, f"of the wallet {words}") for event, words in _CANCELLING.items()],
+    )
+
+
 class CancelTransfer(AdminAction):
     name = "cancel-transfer"
     label = "Cancel"
@@ -147,6 +155,21 @@ class CancelTransfer(AdminAction):
     model = Transfer
     form_class = CancelForm
     is_dangerous = True
+    label_for_many = "Cancel the selected"
+
+    def form_for_many(self, *args: Any, **kwargs: Any) -> ReasonForm:
+        return CancelManyForm(*args, **kwargs)
+
+    def preview_of_many(self, rows: Sequence[Transfer], values: Values) -> Sequence[str]:
+        tokens, reserved = sum(row.token_count for row in rows), sum(row.reserved_count for row in rows)
+        return [
+            f"{counted(len(rows), 'transfer')} of {counted(tokens, 'token')} {verb(len(rows))} cancelled, each in the"
+            f" name of the wallet {_CANCELLING[TransferEvent(values['event'])]}. That is final."
+            " Both wallets of each get an event.",
+            f"{counted(reserved, 'reserved token')} can be used again."
+            if reserved
+            else "No token was reserved for them.",
+        ]
 
     def why_not(self, user: User, row: Transfer) -> str:
         return "" if row.state in OPEN else f"it is {row.state}, and that is final"
@@ -193,6 +216,15 @@ class CancelActionToken(AdminAction):
     kind = base.ACTION_TOKEN
     model = ActionToken
     is_dangerous = True
+    label_for_many = "Cancel the selected"
+
+    def preview_of_many(self, rows: Sequence[ActionToken], values: Values) -> Sequence[str]:
+        tokens = sum(row.token_count for row in rows)
+        return [
+            f"{counted(len(rows), 'claim link')} of {counted(tokens, 'token')} {verb(len(rows))} cancelled. That is"
+            " final: a person who opens one is told so. No event is written.",
+            f"{counted(tokens, 'reserved token')} can be used again.",
+        ]
 
     def why_not(self, user: User, row: ActionToken) -> str:
         return "" if row.state == ActionTokenState.ACTIVE else f"it is {row.state}, and that is final"

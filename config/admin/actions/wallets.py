@@ -162,6 +162,14 @@ class RevokeBearerToken(AdminAction):
     kind = base.BEARER_TOKEN
     model = BearerToken
     is_dangerous = True
+    label_for_many = "Revoke the selected"
+
+    def preview_of_many(self, rows: Sequence[BearerToken], values: Values) -> Sequence[str]:
+        wallets = len({row.wallet_id for row in rows})
+        return [
+            f"{counted(len(rows), 'bearer token')} of {counted(wallets, 'wallet')} will be revoked:"
+            f" the programs that use {'it' if len(rows) == 1 else 'them'} must log in again.",
+        ]
 
     def why_not(self, user: User, row: BearerToken) -> str:
         return "" if self.snapshot(row, {})["valid"] else "it is no longer valid"
