@@ -66,7 +66,7 @@ class Many:
             messages.error(request, why)
             return HttpResponseRedirect(self._back(request))
         is_answered = request.POST.get("step") == "review"
-        nothing_asked = None if self._action.has_questions else {}
+        nothing_asked: dict[str, str] | None = None if self._action.has_questions else {}
         form = self._action.form_for_many(request.POST if is_answered else nothing_asked)
         if self._action.has_questions and not (is_answered and form.is_valid()):
             return self._page(request, form=form, row_ids=row_ids)

@@ -32,8 +32,7 @@ from config.api import error_codes as codes
 from config.api.domain_error_codes import BY_CLASS
 from config.api.error_codes import ErrorCode
 from config.api.treetracker import v2
-from config.web.pages import PUBLIC, is_page
-from config.web.security_headers import DESK
+from config.web.pages import DESK, PUBLIC, is_page
 from lockers.errors import ServersDisagreed
 from transfers import errors as transfers_errors
 from wallets.errors import DomainError

@@ -18,7 +18,8 @@ from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-un
 
 # Pages without a session: see `config.web.public_pages`.
 PUBLIC: Final = ("/claim", "/pay")
-PREFIXES: Final = ("/admin", "/docs", "/static", *PUBLIC)
+DESK: Final = "/admin"
+PREFIXES: Final = (DESK, "/docs", "/static", *PUBLIC)
 
 
 def is_page(path: str) -> bool:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from config.api import error_codes as codes
 from config.api import errors
 from config.web.addresses import client_address
-from config.web.pages import PUBLIC
+from config.web.pages import DESK, PUBLIC
 
 log = logging.getLogger("coppice.web")
 
@@ -26,7 +26,6 @@ _SAME_ORIGIN: Final = (
 )
 READING_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'none'"
 DESK_POLICY: Final = f"{_SAME_ORIGIN}; form-action 'self'"
-DESK: Final = "/admin"
 # Pages without a session (`config.web.public_pages`): their scripts send no requests.
 PUBLIC_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self';"
