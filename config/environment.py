@@ -12,7 +12,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import psycopg
@@ -35,7 +35,9 @@ _PUBLIC_URL: Final = re.compile(
 class Environment(BaseSettings):
     """The variables, each with the prefix `COPPICE_` unless its alias says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="COPPICE_", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COPPICE_", extra="ignore", hide_input_in_errors=True, validate_default=True
+    )
 
     secret_key: SecretStr = Field(description="Django's signing key, at least 32 characters")
     vault_key: SecretStr = Field(
@@ -200,6 +202,22 @@ class Environment(BaseSettings):
         default=60, gt=0, le=24 * 60 * 31, description="after how long without a page a session of the admin ends"
     )
 
+    oidc_issuer: str = Field(
+        default="",
+        description="the issuer of the OpenID Connect provider for the admin, such as https://id.example.org",
+    )
+    oidc_client_id: str = Field(default="", description="required with COPPICE_OIDC_ISSUER")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="required with COPPICE_OIDC_ISSUER")
+    oidc_scopes: str = Field(default="openid profile email", description="separated by spaces, openid among them")
+    oidc_groups_claim: str = Field(default="groups", description="the claim that names the groups of a person")
+    oidc_groups: Annotated[dict[str, Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
+        default={},
+        description="group=role, comma separated, such as admins=administrator,staff=viewer; required with"
+        " COPPICE_OIDC_ISSUER",
+    )
+    oidc_name: str = Field(default="single sign-on", max_length=60, description="how the admin calls the provider")
+    oidc_only: bool = Field(default=False, description="no passwords in the admin but those of superusers")
+
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
         description="what /metrics wants as a bearer token, at least 20 characters; without one it answers"
@@ -257,6 +275,38 @@ class Environment(BaseSettings):
         if text and (not text.startswith("whsec_") or len(_decoded(text.removeprefix("whsec_"))) < 24):
             raise ValueError("must be whsec_ and at least 24 bytes in base64")
         return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def oidc_issuer_is_a_place(cls, value: str) -> str:
+        is_local = urlsplit(value).hostname in {"localhost", "127.0.0.1", "::1"}
+        if value and not (_PUBLIC_URL.fullmatch(value) and (value.startswith("https://") or is_local)):
+            raise ValueError("must look like https://id.example.org or https://id.example.org/realms/name")
+        return value
+
+    @field_validator("oidc_client_id", "oidc_client_secret", "oidc_groups")
+    @classmethod
+    def oidc_is_complete(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("oidc_issuer") and not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+            raise ValueError("is required with COPPICE_OIDC_ISSUER")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def oidc_scopes_have_openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must have openid among them")
+        return value
+
+    @field_validator("oidc_groups", mode="before")
+    @classmethod
+    def split_groups(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [each.rpartition("=") for each in value.split(",") if each.strip()]
+        if not all(group.strip() and role.strip() for group, _, role in pairs):
+            raise ValueError("must look like admins=administrator,staff=viewer")
+        return {group.strip(): role.strip() for group, _, role in pairs}
 
     @field_validator("secret_key")
     @classmethod

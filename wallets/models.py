@@ -154,10 +154,9 @@ class BearerToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        # For operators.
-        indexes = [models.Index(fields=["prefix"], opclasses=["varchar_pattern_ops"], name="bearer_token_by_prefix")]
+        # For operators: by the digits that they see, and the newest of all wallets.
         indexes = [
-            # For operators: the newest of all wallets.
+            models.Index(fields=["prefix"], opclasses=["varchar_pattern_ops"], name="bearer_token_by_prefix"),
             models.Index(fields=["-created_at", "-id"], name="bearer_token_newest"),
         ]
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
+from config.admin.models import Identity
 from wallets import passwords
 
 
@@ -27,4 +29,17 @@ class People(ModelBackend):
         person = User.objects.filter(username=username).first()
         # Hash a password for unknown names too, so that the response time does not reveal which names exist.
         is_right, _ = passwords.verify(password, "" if person is None else person.password)
-        return person if person is not None and is_right and self.user_can_authenticate(person) else None
+        if person is None or not is_right or not self.user_can_authenticate(person) or not _may_have_password(person):
+            return None
+        return person
+
+
+def _may_have_password(person: User) -> bool:
+    """
+    Return whether a password is enough. The role of a person of the provider follows the groups at each sign-in there;
+    with COPPICE_OIDC_ONLY only superusers keep their passwords, for the time when the provider does not answer.
+    """
+    if person.is_superuser:
+        return True
+    is_only = bool(settings.OIDC_ISSUER) and settings.OIDC_ONLY
+    return not is_only and not Identity.objects.filter(user=person).exists()

@@ -83,6 +83,27 @@ class RecoveryCode(models.Model):
         return f"recovery code {self.pk}"
 
 
+class Identity(models.Model):
+    """
+    The person of an OpenID Connect provider to whom an account belongs: the subject is unique at the issuer.
+
+    Such an account has no password that is accepted (`config.admin.backends`).
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="identity"
+    )
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="identity_is_of_one_account")]
+
+    def __str__(self) -> str:
+        return f"identity of {self.user_id}"
+
+
 class Alert(models.Model):
     """
     Something that must be acted on, from when it was first seen until it was no longer so.

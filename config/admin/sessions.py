@@ -29,6 +29,8 @@ _CREATED: Final = "created_at"
 _ADDRESS: Final = "address"
 _AGENT: Final = "agent"
 FACTOR: Final = "second_factor"
+# The issuer, in a session that an OpenID Connect provider began.
+PROVIDER: Final = "provider"
 
 _log: Final = logging.getLogger("coppice.admin")
 
@@ -133,6 +135,7 @@ def begin(request: HttpRequest) -> None:
     """Record start time, client address and user agent of a sign-in in the session."""
     session = request.session
     session.pop(FACTOR, None)
+    session.pop(PROVIDER, None)
     session[_CREATED] = timezone.now().isoformat()
     session[_ADDRESS] = client_address(request)
     session[_AGENT] = request.headers.get("User-Agent", "")[:300]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -55,6 +56,9 @@ def waits_for_factor(request: HttpRequest) -> bool:
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return False
+    if sessions.PROVIDER in request.session:
+        # The provider asks for the factors that it requires.
+        return False
     known = getattr(request, "_waits_for_factor", None)
     if known is None:
         factor = second_factor.of_user(user)
@@ -79,7 +83,8 @@ def to_factor(request: HttpRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{query}")
 
 
-def _next(request: HttpRequest) -> str:
+def next_page(request: HttpRequest) -> str:
+    """Return the URL of `next` if it is one of this site, otherwise that of the home page."""
     url = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME) or ""
     is_ours = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
     return url if is_ours else reverse("admin:index")
@@ -146,7 +151,7 @@ class SignIn(LoginView):
 def sign_in(request: HttpRequest, *, site: AdminSite, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
     """Show the form, or check name and password; 429 with Retry-After after too many attempts."""
     if request.method == "GET" and waits_for_factor(request):
-        return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': _next(request)})}")
+        return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': next_page(request)})}")
     if request.method == "GET" and passed(request):
         return HttpResponseRedirect(reverse("admin:index"))
     request.current_app = site.name
@@ -156,7 +161,9 @@ def sign_in(request: HttpRequest, *, site: AdminSite, extra_context: dict[str, A
         "subtitle": None,
         "app_path": request.get_full_path(),
         "username": request.user.get_username(),
-        REDIRECT_FIELD_NAME: _next(request),
+        "oidc_name": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
+        "oidc_only": settings.OIDC_ONLY,
+        REDIRECT_FIELD_NAME: next_page(request),
         **(extra_context or {}),
     }
     view = SignIn.as_view(extra_context=context)
@@ -168,7 +175,7 @@ def sign_in(request: HttpRequest, *, site: AdminSite, extra_context: dict[str, A
         return TemplateResponse(
             request,
             SignIn.template_name,
-            {**context, "form": form, "refusal": sentence, "next": _next(request)},
+            {**context, "form": form, "refusal": sentence, "next": next_page(request)},
             status=status,
             headers=headers,
         )
@@ -219,7 +226,7 @@ def _page(
     site: AdminSite, request: HttpRequest, title: str, *, status: int = 200, headers: Any = None, **context: Any
 ) -> HttpResponse:
     request.current_app = site.name
-    more = {"title": title, "next": _next(request), "waits": waits_for_factor(request), **context}
+    more = {"title": title, "next": next_page(request), "waits": waits_for_factor(request), **context}
     return TemplateResponse(
         request, "desk/second_factor.html", {**site.each_context(request), **more}, status=status, headers=headers
     )
@@ -251,7 +258,7 @@ def _ask(site: AdminSite, request: HttpRequest, user: User) -> HttpResponse:
         factor, refusal = _checked(request, user, form, lambda code: second_factor.check(user, code))
         if factor is not None:
             _let_in(request, factor)
-            return HttpResponseRedirect(_next(request))
+            return HttpResponseRedirect(next_page(request))
     return _page(site, request, "One more step", mode="asked", form=form, **refusal)
 
 
@@ -273,7 +280,7 @@ def _begin(site: AdminSite, request: HttpRequest, user: User, factor: SecondFact
                 site, request, "Second factor", mode="told", form=form, about=second_factor.about(user), **refusal
             )
     request.session[_ENROLLING] = second_factor.Enrolment.begin().sealed()
-    return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': _next(request)})}")
+    return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode({'next': next_page(request)})}")
 
 
 @sensitive_variables("enrolment", "codes")

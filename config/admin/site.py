@@ -20,6 +20,7 @@ from config.admin import (
     dashboard,
     find,
     four_eyes,
+    oidc_sign_in,
     proposals,
     reports,
     sessions,
@@ -103,6 +104,7 @@ class OperatorsAdminSite(AdminSite):
             ),
             path("proposals/", self.admin_view(partial(proposals.listing, site=self)), name="proposals"),
             path("proposals/<uuid:proposal_id>/", self.admin_view(proposals.Decision(self)), name="proposal"),
+            *oidc_sign_in.urls(self),
             *registry.urls(self),
             *[each for each in super().get_urls() if getattr(each, "name", None) not in _NOT_OURS],
         ]

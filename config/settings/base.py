@@ -123,6 +123,16 @@ FOUR_EYES_ISSUE_ABOVE = env.four_eyes_issue_above
 FOUR_EYES_KEYS = env.four_eyes_keys
 FOUR_EYES_VAULT = env.four_eyes_vault
 
+# --- Single sign-on for the admin (`config.admin.oidc`).
+OIDC_ISSUER = env.oidc_issuer
+OIDC_CLIENT_ID = env.oidc_client_id
+OIDC_CLIENT_SECRET = env.oidc_client_secret.get_secret_value()
+OIDC_SCOPES = env.oidc_scopes
+OIDC_GROUPS_CLAIM = env.oidc_groups_claim
+OIDC_GROUPS = env.oidc_groups
+OIDC_NAME = env.oidc_name
+OIDC_ONLY = env.oidc_only
+
 # --- Mails and calls about alerts (`config.admin.notices`).
 _MAIL = mail.read(env.email_url.get_secret_value())
 EMAIL_HOST, EMAIL_PORT = _MAIL["EMAIL_HOST"], _MAIL["EMAIL_PORT"]

@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from config.admin.base import LedgerPage
-from lockers.models import Attempt, LockerTask
+from lockers.models import Attempt, LockerTask, ServerReading
 from tests.browser.clicks import follow
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
@@ -226,6 +226,59 @@ def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signe
     page.close()
 
 
+def test_tiles_refresh_while_the_page_is_seen_and_not_paused(desk: Desk, signed_in: BrowserContext) -> None:
+    # A separate page with a fixed clock.
+    watched = Watched(signed_in.new_page())
+    page = watched.page
+    page.clock.install()
+    page.goto(desk.home)
+    tile = page.locator("[data-tile=servers]")
+    expect(tile.locator(".value")).to_contain_text("24 of 25")
+    expect(page.locator("[data-said]")).to_have_text("")
+
+    def asked() -> int:
+        return sum("/admin/tiles/" in url for url in watched.asked)
+
+    def refreshed() -> None:
+        with page.expect_response(lambda response: "/admin/tiles/" in response.url):
+            page.clock.run_for(31_000)
+
+    tile.focus()
+    desk.meanwhile(lambda: ServerReading.objects.filter(raida__lt=8).update(outcome="timeout"))
+    refreshed()
+    expect(tile.locator(".value")).to_contain_text("16 of 25")
+    expect(tile).to_have_class("tile bad")
+    expect(tile).to_be_focused()
+    expect(page.locator("[data-said]")).to_contain_text("servers ! 16 of 25 fewer than 17; the quorum is 13")
+    expect(page.locator("[data-said]")).to_have_attribute("aria-live", "polite")
+
+    # Paused, or not seen: nothing is asked.
+    page.get_by_role("button", name="Pause updates").click()
+    page.clock.run_for(120_000)
+    before = asked()
+    with page.expect_response(lambda response: "/admin/tiles/" in response.url):
+        page.get_by_role("button", name="Resume updates").click()
+    page.evaluate("() => Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})")
+    page.clock.run_for(120_000)
+    assert (before, asked()) == (1, 2)
+    desk.meanwhile(lambda: ServerReading.objects.update(outcome="answered"))
+    page.evaluate("() => Object.defineProperty(document, 'hidden', {get: () => false, configurable: true})")
+    refreshed()
+    expect(tile.locator(".value")).to_contain_text("24 of 25")
+    assert_clean(watched, desk)
+    page.close()
+
+
+def test_without_scripts_the_tiles_are_there_and_nothing_to_pause(desk: Desk, signed_in: BrowserContext) -> None:
+    context = signed_in.browser.new_context(java_script_enabled=False, storage_state=signed_in.storage_state())  # type: ignore[union-attr]
+    page = context.new_page()
+    page.goto(desk.home)
+
+    expect(page.locator("[data-tile=servers] .value")).to_contain_text("24 of 25")
+    expect(page.locator("[data-pause]")).to_be_hidden()
+    context.close()
+
+
 def test_the_pages_of_the_own_account_are_in_order(desk: Desk, watched: Watched) -> None:
     wrong = []
     for path in ("sessions/", "second-factor/", "password_change/"):
@@ -246,5 +299,6 @@ def test_the_way_around_is_open_to_the_keyboard(desk: Desk, watched: Watched) ->
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
 
-    expect(page.locator("a.tile").first).to_be_focused()
+    # Open alerts are above the tiles.
+    expect(page.locator(".alerts a").first).to_be_focused()
     assert_clean(watched, desk)

@@ -268,7 +268,8 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
 
     # An alert.
     page.goto(desk.home)
-    follow(page, "! tasks that need action", exact=False)
+    with page.expect_navigation():
+        page.locator(".alerts a", has_text="tasks that need action").click()
     press(page, "Acknowledge")
     confirm(page, "Acknowledge the alert")
     expect(done).to_contain_text("The alert is acknowledged.")
