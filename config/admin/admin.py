@@ -107,6 +107,7 @@ class PersonPage(base.LedgerPage):
                 Fact("role", people.role_of(row)),
                 Fact("active", _yes(people.is_active(row))),
                 Fact("second factor", told),
+                Fact("signs in with", "the provider" if people.has_identity(row) else "a password"),
                 Fact("last login", formats.full(row.last_login) or "never"),
                 Fact("made", formats.full(row.date_joined)),
             ],

@@ -25,10 +25,12 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_safe
 
 from config.admin import oidc, people, roles, sessions
+from config.admin.actions.base import PERSON
 from config.admin.models import Identity, Session
 from config.admin.sign_in import next_page
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address
+from wallets import operator_log
 from wallets.states import OperatorVerb
 
 _COOKIE: Final = "coppice_oidc"
@@ -137,17 +139,14 @@ def _admitted(person: oidc.Person) -> User:
     role = role_of(person.groups)
     refusal = ""
     with transaction.atomic():
-        identity = Identity.objects.filter(issuer=person.issuer, subject=person.subject).first()
+        identity = _identity(person)
         if identity is None:
             if role is None:
                 raise _NotAdmitted("None of your groups has a role here. Ask an administrator.")
-            user = _created(person)
-            if user is None:
-                # A second sign-in at the same moment made it.
-                identity = Identity.objects.get(issuer=person.issuer, subject=person.subject)
-        if identity is not None:
-            (user,) = people.locked(identity.user_id)
-        assert user is not None
+            # One at a time: names are compared without regard to case, which no constraint does.
+            operator_log.hold(OperatorVerb.CREATED_PERSON, kind=PERSON, object_id=_SALT)
+            identity = _identity(person) or _made(person)
+        (user,) = people.locked(identity.user_id)
         if user.is_superuser:
             refusal = "Superusers sign in with a password."
         elif not people.is_active(user):
@@ -161,25 +160,25 @@ def _admitted(person: oidc.Person) -> User:
     return user
 
 
-def _created(person: oidc.Person) -> User | None:
-    """Make an account without a password, under a name that is free; None if the person has one by now."""
+def _identity(person: oidc.Person) -> Identity | None:
+    return Identity.objects.filter(issuer=person.issuer, subject=person.subject).first()
+
+
+def _made(person: oidc.Person) -> Identity:
+    """Make an account without a password, under a name that is free."""
     wanted = _NOT_IN_A_NAME.sub("-", person.name)[:100].strip("-") or "person"
-    number = 1
-    while True:
-        name = wanted if number == 1 else f"{wanted}-{number}"
-        try:
-            with transaction.atomic():
-                if User.objects.filter(username__iexact=name).exists():
-                    raise IntegrityError
-                user = User.objects.create_user(name, email=person.mail[:254], is_staff=True)
-                Identity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
-        except IntegrityError:
-            if Identity.objects.filter(issuer=person.issuer, subject=person.subject).exists():
-                return None
-            number += 1
-            continue
-        people.record_own(user, OperatorVerb.CREATED_PERSON, {"name": name, "by": "single sign-on"})
-        return user
+    name, number = wanted, 1
+    while User.objects.filter(username__iexact=name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(name, email=person.mail[:254], is_staff=True)
+    except IntegrityError:
+        # By an administrator.
+        raise _NotAdmitted("An account with your name was made at this moment. Sign in again.") from None
+    people.record_own(user, OperatorVerb.CREATED_PERSON, {"name": name, "by": "single sign-on"})
+    return Identity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
 
 
 def _set_role(user: User, role: str | None) -> None:

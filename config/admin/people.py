@@ -20,7 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from config.admin import roles, sessions
 from config.admin.kinds import PERSON
-from config.admin.models import SecondFactor, Session
+from config.admin.models import Identity, SecondFactor, Session
 from wallets import errors, names, operator_log, passwords
 from wallets.operator_log import Operator
 from wallets.request_id import current_request_id
@@ -43,6 +43,11 @@ def role_of(person: User) -> str:
 def is_active(person: User) -> bool:
     """Return whether the person can sign in to the admin."""
     return person.is_active and person.is_staff
+
+
+def has_identity(person: User) -> bool:
+    """Return whether the account belongs to a person of an OpenID Connect provider, and so takes no password."""
+    return Identity.objects.filter(user_id=person.pk).exists()
 
 
 def about(person: User) -> dict[str, Any]:

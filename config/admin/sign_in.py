@@ -56,7 +56,7 @@ def waits_for_factor(request: HttpRequest) -> bool:
     user = request.user
     if not (isinstance(user, User) and is_staff(user)):
         return False
-    if sessions.PROVIDER in request.session:
+    if settings.OIDC_ISSUER and request.session.get(sessions.PROVIDER) == settings.OIDC_ISSUER:
         # The provider asks for the factors that it requires.
         return False
     known = getattr(request, "_waits_for_factor", None)

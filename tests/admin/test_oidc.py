@@ -17,6 +17,7 @@ from django.utils import timezone
 from config.admin import oidc, roles, second_factor
 from config.admin.models import Identity, Session
 from config.api import throttles
+from tests.concurrency.races import race
 from tests.support.desk_pages import text_of
 from tests.support.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET, Provider, providing
 from wallets.models import OperatorAction
@@ -347,6 +348,11 @@ def test_a_person_of_the_provider_has_no_password(provider: Provider) -> None:
     user.set_password("a long password")
     user.save()
 
+    root = Client()
+    root.force_login(User.objects.create_superuser("root", password="a long password"))
+    assert root.get(f"/admin/acts/set-person-password/{user.pk}/").status_code == 409
+    assert "they sign in with the provider" in text_of(root.get(f"/admin/auth/user/{user.pk}/change/"))
+
     refused = Client().post(LOGIN, {"username": "nora", "password": "a long password"})
 
     assert refused.status_code == 200
@@ -435,6 +441,24 @@ def test_without_a_provider_there_is_no_such_page(settings: Any) -> None:
     assert settings.OIDC_ISSUER == ""
     assert [Client().get(path).status_code for path in (BEGIN, CALLBACK)] == [404, 404]
     assert "Sign in with" not in text_of(Client().get(LOGIN))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_first_sign_ins_at_once_make_one_account(provider: Provider) -> None:
+    other = {"sub": "s-2", "preferred_username": "Nora", "groups": ["tree-ops"]}
+    paths = []
+    for claims in (provider.claims, provider.claims, other):
+        provider.claims, client = claims, Client()
+        paths.append((client, begun(client, provider), claims))
+    codes = {parse_qs(urlsplit(path).query)["code"][0]: claims for _, path, claims in paths}
+    provider.claims_of = codes
+
+    answers = race([lambda client=client, path=path: client.get(path) for client, path, _ in paths])
+
+    assert [answer.status_code for answer in answers] == [302] * 3
+    assert sorted(Identity.objects.values_list("subject", flat=True)) == ["s-1", "s-2"]
+    assert sorted(name.lower() for name in User.objects.values_list("username", flat=True)) == ["nora", "nora-2"]
+    assert OperatorAction.objects.filter(verb="created_person").count() == 2
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])

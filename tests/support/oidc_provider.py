@@ -43,6 +43,8 @@ class Provider:
     broken: int = 0
     # Codes that were not used yet, with the request of each.
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    # Other claims for some codes.
+    claims_of: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +89,8 @@ class Provider:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
         claims = {
-            "iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": query["nonce"], **self.claims,
+            "iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": query["nonce"],
+            **self.claims_of.get(form["code"], self.claims),
         }  # fmt: skip
         self.alter(claims)
         return 200, {"id_token": self.sign(claims), "access_token": "an access token", "token_type": "Bearer"}

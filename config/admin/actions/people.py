@@ -195,6 +195,9 @@ class SetPersonPassword(PersonAction):
     verb = OperatorVerb.SET_PERSON_PASSWORD
     is_dangerous = True
 
+    def why_not(self, user: User, row: User) -> str:
+        return super().why_not(user, row) or ("they sign in with the provider" if people.has_identity(row) else "")
+
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"{row.username} gets a random password. {SHOWN_ONCE}",
