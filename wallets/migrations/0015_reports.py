@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0010_claim_link_acts"),
+        ("wallets", "0014_approval"),
     ]
 
     operations = [

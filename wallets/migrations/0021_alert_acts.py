@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0012_restricted_keys"),
+        ("wallets", "0015_reports"),
     ]
 
     operations = [

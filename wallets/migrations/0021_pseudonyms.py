@@ -11,7 +11,7 @@ def _replaced(name: str) -> str:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0014_approval"),
+        ("wallets", "0021_newest_first"),
     ]
 
     operations = [

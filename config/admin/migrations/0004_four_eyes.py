@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("desk", "0001_initial"),
+        ("desk", "0003_alerts"),
     ]
 
     operations = [
