@@ -35,6 +35,7 @@ _ABOUT_SHOWN: Final = 500
 # The characters of a secret that are stored.
 _STORED: Final = 6
 MANAGED_SHOWN: Final = 50
+_FEWEST: Final = 3
 
 
 @admin.register(Wallet)
@@ -299,8 +300,8 @@ def validity(row: ApiKey | BearerToken) -> str:
 
 
 def _begins(secret: str) -> Q:
-    """Return the condition that a secret begins in this way, as far as its beginning is stored."""
-    return Q(prefix__startswith=secret[:_STORED])
+    """Return the condition that a secret begins in this way, as far as its beginning is stored. A letter is too few."""
+    return Q(prefix__startswith=secret[:_STORED]) if len(secret) >= _FEWEST else Q(pk=None)
 
 
 class KeyPage(base.LedgerPage):

@@ -150,7 +150,11 @@ class Writer:
                 return
 
     def _row(self, nanoseconds: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
-        self._last_id = max(self._last_id + 1, (nanoseconds // 1000 << _BITS) + self._first_bits)
+        row_id = (nanoseconds // 1000 << _BITS) + self._first_bits
+        # Threads finish in another order by microseconds. More than a second back, the clock was corrected.
+        if 0 <= self._last_id - row_id < 1_000_000 << _BITS:
+            row_id = self._last_id + 1
+        self._last_id = row_id
         return (
             self._last_id,
             _text(line["request_id"]),

@@ -116,6 +116,8 @@ def test_names_are_found_by_any_part(desk: Client, ledger: SimpleNamespace) -> N
     assert found("%") == found("_") == found("d_1") == {"wald_100%"}
     assert found("n.rd") == found("(") == found("d%1") == set()
     assert found("\\") == {"back\\slash"}
+    # Too little of a key, of which only the beginning is stored.
+    assert groups(search(desk, "x.")) == {}
     assert found("\u200b") == set()
 
 

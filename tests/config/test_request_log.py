@@ -164,6 +164,16 @@ def test_rows_of_the_same_moment_and_rows_that_are_sent_again_are_there_once(mon
     writer.stop(patience_seconds=60)
 
 
+def test_a_clock_that_is_corrected_does_not_keep_later_rows_in_the_future() -> None:
+    writer = idle_writer()
+    now = time.time_ns()
+    ahead, back, again = (writer._row(at, LINE)[0] for at in (now + 10**15, now, now - 1000))
+
+    assert request_log.time_of(ahead) - request_log.time_of(back) > timedelta(days=11)
+    assert again == back + 1
+    writer.stop(patience_seconds=60)
+
+
 def test_a_row_that_cannot_be_stored_is_counted_and_the_next_ones_are_written() -> None:
     writer = idle_writer()
     writer.take(LINE | {"status": 10**6})
