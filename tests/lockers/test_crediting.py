@@ -6,11 +6,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from lockers import locker_expiry, payment_ledger
+from lockers import errors, locker_expiry, payment_ledger, payment_requests
 from lockers.locker_expiry import Outcome
 from lockers.models import Locker, LockerTask, Payment, PaymentRequest
+from lockers.operations import take_back
 from lockers.raida.coins import UNITS_PER_COIN as COIN
 from lockers.states import CoinState, LockerState, PaymentMode, PaymentRequestState, PaymentState, TaskKind
 from tests.support.row_locks import recorded
@@ -111,7 +113,7 @@ def test_requests_are_locked_in_the_order_of_their_ids_and_expire_when_their_tim
 
 
 # Coins of a locker that was put 10, by state; what came back; what is taken and not known, and what it is called.
-EXPIRIES: list[tuple[dict[CoinState, int], int, int, int, Outcome]] = [
+EXPIRIES: list[tuple[dict[Any, int], int, int, int, Outcome]] = [
     *(({state: 3}, 0, 0, 3, Outcome.UNKNOWN) for state in ("locked", "limbo", "bank", "fracked")),
     *(({state: 3}, 0, 0, 0, Outcome.NOTHING_STORED) for state in ("counterfeit", "errored", "missed", "exported")),
     ({CoinState.SENT: 10}, 10, 0, 0, Outcome.TAKEN_BACK),
@@ -121,7 +123,7 @@ EXPIRIES: list[tuple[dict[CoinState, int], int, int, int, Outcome]] = [
     ({CoinState.SENT: 4, CoinState.LOCKED: 3, CoinState.LIMBO: 2, CoinState.BANK: 1}, 1, 3, 6, Outcome.UNKNOWN),
     ({CoinState.SENT: 2}, 5, 0, 0, Outcome.TAKEN_BACK),
     ({}, 0, 0, 0, Outcome.NOTHING_STORED),
-]  # type: ignore[list-item]
+]
 
 
 @pytest.mark.parametrize("case", EXPIRIES)
@@ -142,3 +144,80 @@ def test_what_is_known_of_a_locker_that_has_expired(case: Any) -> None:
     assert not locker_expiry._expiry(locker, {}, at).was_taken_in_time
     locker.state = LockerState.FILLING
     assert locker_expiry._expiry(locker, {}, at).outcome == Outcome.UNKNOWN
+
+
+# Mode, paid, what other payments may bring, what is offered (None: all): what is taken, or why nothing is.
+PAYABLE = [
+    ("single", 0, [], None, 10),
+    ("single", 0, [], 10, 10),
+    ("single", 0, [], 9, errors.PaymentAmountRefused),
+    ("single", 0, [], 11, errors.PaymentAmountRefused),
+    ("single", 0, [1], None, errors.PaymentInProgress),
+    ("partial", 0, [], None, 10),
+    ("partial", 4, [], None, 6),
+    ("partial", 4, [], 6, 6),
+    ("partial", 4, [], 1, 1),
+    ("partial", 4, [], 7, errors.PaymentAmountRefused),
+    ("partial", 4, [1, 2], None, 3),
+    ("partial", 4, [1, 2], 3, 3),
+    ("partial", 4, [1, 2], 4, errors.PaymentAmountRefused),
+    ("partial", 4, [2, 4], None, errors.PaymentInProgress),
+    ("partial", 4, [2, 5], 1, errors.PaymentInProgress),
+    ("partial", 4, [2, 3], 1, 1),
+]
+
+
+@pytest.mark.parametrize("case", PAYABLE)
+def test_a_payment_is_of_what_is_outstanding_and_promised_by_no_other(case: Any, alice: Wallet) -> None:
+    mode, paid, pending, units, expected = case
+    request = a_request(alice, paid=paid, state=PaymentRequestState.PARTLY_PAID if paid else PaymentRequestState.OPEN)
+    request.mode = PaymentMode(mode)
+    for each in pending:
+        a_payment(request, expected=each * COIN)
+    # Beside them: one that has ended, and one of another request.
+    a_payment(request, state=PaymentState.CREDITED, units=COIN)
+    a_payment(a_request(alice), expected=COIN)
+
+    assert payment_ledger.promised(request) == sum(pending) * COIN
+    if isinstance(expected, int):
+        assert payment_ledger.payable_units(request, None if units is None else units * COIN) == expected * COIN
+    else:
+        with pytest.raises(expected):
+            payment_ledger.payable_units(request, None if units is None else units * COIN)
+
+
+@pytest.mark.parametrize("state", list(PaymentRequestState))
+def test_a_request_has_expired_as_soon_as_its_time_has_passed(state: PaymentRequestState, alice: Wallet) -> None:
+    is_open = state in ("open", "partly_paid")
+    rows = {}
+    for expires_at in (None, datetime(2999, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)):
+        paid = {"paid": 10, "partly_paid": 3}.get(state, 0)
+        row = a_request(alice, state, paid=paid)
+        PaymentRequest.objects.filter(pk=row.pk).update(expires_at=expires_at)
+        row.refresh_from_db()
+        then = PaymentRequestState.EXPIRED if is_open and expires_at and expires_at.year == 2020 else state
+        assert payment_requests.state_now(row) == then
+        assert payment_requests.view(row).outstanding == (
+            10 * COIN - row.paid if then in ("open", "partly_paid") else 0
+        )
+        rows[row.pk] = then
+
+    for each in PaymentRequestState:
+        filters = payment_requests.Filters(state=each)
+        found = payment_requests.page(actor=alice, filters=filters, limit=10)
+        assert {view.request.pk for view in found} == {key for key, then in rows.items() if then == each}
+
+
+def test_the_pause_between_takings_back_doubles_up_to_six_hours(alice: Wallet) -> None:
+    locker = Locker.objects.create(
+        wallet=alice, amount=COIN, code=b"", state=LockerState.FILLED, expires_at=timezone.now()
+    )
+    for before, seconds in ((0, 10), (1, 20), (5, 320), (11, 20_480), (12, 21_600), (13, 21_600), (500, 21_600)):
+        Locker.objects.filter(pk=locker.pk).update(take_backs=before)
+        with connection.cursor() as cursor:
+            cursor.execute(take_back._BEGUN, [locker.pk])
+            cursor.execute("SELECT extract(epoch FROM take_back_at - now()), take_backs FROM lockers_locker")
+            assert cursor.fetchall() == [(seconds, before + 1)]
+            cursor.execute(take_back._PUT_OFF, [locker.pk])
+            cursor.execute("SELECT extract(epoch FROM take_back_at - now()), take_backs FROM lockers_locker")
+            assert cursor.fetchall() == [(60, before + 1)]
