@@ -317,3 +317,33 @@ def test_the_database_keeps_links(alice: Caller, bob: Caller) -> None:
     action_tokens.redeem(actor=bob.wallet, code=link.code)
     with pytest.raises(Exception, match="closed once"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("UPDATE transfers_actiontoken SET closed_at = now()")
+
+
+def test_the_links_that_expire_first_are_due_with_no_more_tokens_than_are_freed_at_once(
+    alice: Caller, bob: Caller
+) -> None:
+    made = [offered(alice, size).id for size in (1, 2, 1)]
+    closed = offered(alice, 1)
+    action_tokens.cancel(actor=alice.wallet, action_token_id=closed.id)
+    offered(alice, 1)
+    # The last is the first to expire.
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for place, link_id in enumerate([*reversed(made), closed.id]):
+            cursor.execute(
+                "UPDATE transfers_actiontoken SET expires_at = now() - %s * interval '1 hour' WHERE id = %s",
+                [len(made) - place, link_id],
+            )
+    due = made[::-1]
+
+    for links, tokens, number in (
+        (10, 10, 3),
+        (2, 10, 2),
+        (1, 10, 1),
+        (10, 0, 1),
+        (10, 1, 1),
+        (10, 2, 1),
+        (10, 3, 2),
+        (10, 4, 3),
+    ):
+        assert action_token_lists.links_due(links=links, tokens=tokens) == due[:number], (links, tokens)

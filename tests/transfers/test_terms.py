@@ -12,7 +12,7 @@ from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import TRANSFER, upload
 from tests.support.transfer_requests import FIELDS, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, let_expire, reserved_by
-from transfers import ledger, operations, tasks
+from transfers import ledger, operations, queries, tasks
 from transfers.models import Transfer, TransferTerms
 from wallets.errors import KeyInUse
 from wallets.models import ApiKey, Event, Wallet
@@ -541,3 +541,32 @@ def test_a_repeated_request_that_missed_the_first_is_told_of_its_key_and_not_of_
     finally:
         ledger._send_statement.cache_clear()
     assert everything() == before
+
+
+def test_the_transfers_that_expire_first_are_due_with_no_more_tokens_than_are_freed_at_once(
+    alice: Caller, bob: Caller
+) -> None:
+    later = queries.now() + timedelta(days=1)
+
+    def sent(actor: Caller, size: int, expires_at: Any = later) -> Any:
+        return operations.send_bundle(
+            actor=actor.wallet, sender="alice", receiver="bobby", size=size, terms=ledger.Terms(expires_at=expires_at)
+        ).id
+
+    # What is only requested reserves nothing.
+    made = [sent(alice, 1), sent(bob, 3), sent(alice, 2)]
+    cancelled, never = sent(alice, 1), sent(alice, 1)
+    operations.delete(actor=alice.wallet, transfer_id=cancelled)
+    # The last is the first to expire.
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for place, transfer_id in enumerate([*reversed(made), cancelled]):
+            cursor.execute(
+                "UPDATE transfers_transfer SET expires_at = now() - %s * interval '1 hour' WHERE id = %s",
+                [len(made) - place, transfer_id],
+            )
+    due = made[::-1]
+
+    assert never not in queries.transfers_due(transfers=10, tokens=10)
+    for limit, tokens, number in ((10, 10, 3), (2, 10, 2), (1, 10, 1), (10, 0, 1), (10, 1, 1), (10, 2, 2), (10, 3, 3)):
+        assert queries.transfers_due(transfers=limit, tokens=tokens) == due[:number], (limit, tokens)
