@@ -329,10 +329,10 @@ def test_the_links_that_expire_first_are_due_with_no_more_tokens_than_are_freed_
     # The last is the first to expire.
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        for place, link_id in enumerate([*reversed(made), closed.id]):
+        for place, link_id in enumerate([*made, closed.id], start=1):
             cursor.execute(
                 "UPDATE transfers_actiontoken SET expires_at = now() - %s * interval '1 hour' WHERE id = %s",
-                [len(made) - place, link_id],
+                [place, link_id],
             )
     due = made[::-1]
 

@@ -560,10 +560,10 @@ def test_the_transfers_that_expire_first_are_due_with_no_more_tokens_than_are_fr
     # The last is the first to expire.
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        for place, transfer_id in enumerate([*reversed(made), cancelled]):
+        for place, transfer_id in enumerate([*made, cancelled], start=1):
             cursor.execute(
                 "UPDATE transfers_transfer SET expires_at = now() - %s * interval '1 hour' WHERE id = %s",
-                [len(made) - place, transfer_id],
+                [place, transfer_id],
             )
     due = made[::-1]
 
