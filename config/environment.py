@@ -133,6 +133,13 @@ class Environment(BaseSettings):
     bearer_tokens_per_wallet: int = Field(
         default=0, ge=0, le=100_000, description="valid logins of a wallet; a further one ends the oldest; 0: no limit"
     )
+    answer_days: int = Field(
+        default=7, ge=7, le=366, description="days for which answers to an Idempotency-Key are kept"
+    )
+    ended_token_days: int = Field(
+        default=30, ge=1, le=3650, description="days for which logins are kept after their end"
+    )
+    delivery_days: int = Field(default=30, ge=7, le=366, description="days for which deliveries of webhooks are kept")
     open_transfer_hours: int = Field(
         default=0, ge=0, le=24 * 3650, description="hours until an open transfer expires that names no time; 0: never"
     )

@@ -21,7 +21,6 @@ from wallets.states import EventType
 
 # Characters of a wallet's name in a login at the public service.
 _PUBLIC_NAME_LENGTHS: Final = (4, 36)
-ANSWERS_ARE_KEPT = timedelta(days=7)
 
 
 @sensitive_variables("password")
@@ -439,14 +438,16 @@ _PURGED_AT_ONCE = 10_000
 
 def purge_expired() -> dict[str, int]:
     """
-    Delete stored answers after 7 days, bearer tokens 30 days after their end, and expired origins.
+    Delete stored answers after `COPPICE_ANSWER_DAYS`, bearer tokens `COPPICE_ENDED_TOKEN_DAYS` after their end, and
+    expired origins.
 
     Returns the counts of the first two.
     """
     _delete_in_slices(origins.expired())
-    ended = Now() - timedelta(days=30)
+    ended = Now() - timedelta(days=settings.ENDED_TOKEN_DAYS)
+    answered = Now() - timedelta(days=settings.ANSWER_DAYS)
     return {
-        "answers": _delete_in_slices(IdempotentAnswer.objects.filter(created_at__lt=Now() - ANSWERS_ARE_KEPT)),
+        "answers": _delete_in_slices(IdempotentAnswer.objects.filter(created_at__lt=answered)),
         "bearer_tokens": _delete_in_slices(
             BearerToken.objects.filter(Q(expires_at__lt=ended) | Q(revoked_at__lt=ended))
         ),

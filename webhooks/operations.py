@@ -11,9 +11,11 @@ Lock order: the trust that gives the control, the webhook, its deliveries.
 import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
@@ -39,7 +41,6 @@ from webhooks.errors import (
 from webhooks.messages import body_of, test_event
 from webhooks.models import Webhook, WebhookDelivery, WebhookMessage
 from webhooks.states import (
-    DELIVERIES_ARE_KEPT,
     OLD_SECRET_IS_VALID,
     TEST_TYPE,
     WEBHOOKS_PER_WALLET,
@@ -382,13 +383,13 @@ def _store(rows: Sequence[events.EventRow]) -> None:
 
 
 def purge() -> int:
-    """Delete deliveries after 30 days, with their messages, and return how many messages."""
+    """Delete deliveries after `COPPICE_DELIVERY_DAYS`, with their messages, and return how many messages."""
     total = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 load("webhooks", "purge"),
-                {"seconds": DELIVERIES_ARE_KEPT.total_seconds(), "limit": _PURGED_AT_ONCE},
+                {"seconds": timedelta(days=settings.DELIVERY_DAYS).total_seconds(), "limit": _PURGED_AT_ONCE},
             )
             deleted = int(cursor.fetchone()[0])
         total += deleted

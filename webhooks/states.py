@@ -50,7 +50,6 @@ DEADLINE: Final = timedelta(seconds=15)
 LEASE: Final = timedelta(seconds=45)
 GIVEN_UP_AFTER: Final = timedelta(days=5)
 OLD_SECRET_IS_VALID: Final = timedelta(hours=24)
-DELIVERIES_ARE_KEPT: Final = timedelta(days=30)
 RESPONSE_BYTES: Final = 1024
 WEBHOOKS_PER_WALLET: Final = 10
 # Deliveries to one webhook at once; to one whose last attempt failed: 1.

@@ -8,7 +8,7 @@ from wallets import operations
 
 
 class Command(BaseCommand):
-    help = "Delete stored answers of more than 7 days and bearer tokens that ended 30 days ago."
+    help = "Delete stored answers and bearer tokens that ended, after COPPICE_ANSWER_DAYS and COPPICE_ENDED_TOKEN_DAYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         counts = operations.purge_expired()
