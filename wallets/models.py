@@ -332,6 +332,7 @@ class OperatorAction(models.Model):
             ("act_roll_back_task", "Can roll tasks back"),
             ("act_mark_task_seen", "Can mark tasks as seen"),
             ("act_run_audit", "Can run the audit"),
+            ("act_pseudonymise_wallet", "Can pseudonymise closed wallets"),
             ("act_rehearse_outage", "Can let servers of the local network misbehave"),
         ]
 

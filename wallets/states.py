@@ -108,6 +108,7 @@ class OperatorVerb(models.TextChoices):
     ACKNOWLEDGED_ALERT = "acknowledged_alert", "acknowledged an alert"
     PROPOSED = "proposed", "proposed"
     REFUSED_PROPOSAL = "refused_proposal", "refused a proposal"
+    PSEUDONYMISED_WALLET = "pseudonymised_wallet", "pseudonymised a wallet"
 
 
 class AuditResult(models.TextChoices):

@@ -65,6 +65,7 @@ _ADMINISTERS: Final = (
     "wallets.act_rotate_api_key",
     "wallets.act_revoke_api_key",
     "wallets.act_rehearse_outage",
+    "wallets.act_pseudonymise_wallet",
     "auth.view_user",
     "desk.act_end_session",
     "desk.act_create_person",

@@ -581,6 +581,7 @@ MAY = {
     "test-webhook": {roles.OPERATOR, roles.ADMINISTRATOR},
     "resend-delivery": {roles.OPERATOR, roles.ADMINISTRATOR},
     "issue-tokens": {roles.ADMINISTRATOR},
+    "pseudonymise-wallet": {roles.ADMINISTRATOR},
     "create-api-key": {roles.ADMINISTRATOR},
     "rotate-api-key": {roles.ADMINISTRATOR},
     "revoke-api-key": {roles.ADMINISTRATOR},

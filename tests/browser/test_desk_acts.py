@@ -29,6 +29,10 @@ WALKED = [
     "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
     "set_password", "ended_restricted_key", "created_api_key", "rotated_api_key", "revoked_api_key",
     "ended_trust", "cancelled_transfer", "ended_payment_request",
+    "created_wallet", "pseudonymised_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens",
+    "revoked_bearer_tokens",
+    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
+    "ended_payment_request",
     "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault", "acknowledged_alert",
@@ -111,6 +115,13 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     picture(page, "once")
     follow(page, "I have copied it", exact=False)
     expect(page.get_by_role("heading", name="Wallet birch")).to_be_visible()
+    # It holds nothing, so it can be closed.
+    follow(page, "Pseudonymise")
+    picture(page, "pseudonymise")
+    wrong += looked_at(page, "pseudonymise")
+    confirm(page, "Pseudonymise the wallet")
+    expect(done).to_contain_text("The wallet is now called closed-")
+    expect(page.locator(".button.off", has_text="Pseudonymise")).to_be_visible()
 
     # Tokens: a mistake first, then by number, and for the captures of a file.
     go(page, desk, wallet, "Issue tokens")

@@ -8,7 +8,9 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
+from config.admin.actions.wallets import PseudonymiseWallet
 from config.ops import audits, pseudonyms, wallet_export
+from tests.admin.running import run
 from tests.api.caller import PASSWORD
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -42,7 +44,7 @@ def closed(db: None) -> Wallet:
     transfers.accept(actor=other, transfer_id=sent.id)
     webhooks.create(actor=wallet, url=f"https://{NAME}.example/hook")
     with transaction.atomic():
-        operator = Operator(User.objects.create(username="olga"), "a confirmation", f"{NAME} called me")
+        operator = Operator(User.objects.create_superuser("olga"), "a confirmation", f"{NAME} called me")
         operator_log.begin(operator)
         operator_log.record(
             operator,
@@ -167,3 +169,16 @@ def test_a_wallet_that_took_the_pseudonym_does_not_prevent_it(closed: Wallet) ->
 
     assert name.startswith(f"closed-{closed.pk.hex}-")
     assert pseudonyms.pseudonymise(wallet_id=closed.pk) == name == Wallet.objects.get(pk=closed.pk).name
+
+
+def test_the_act_of_an_operator_is_logged_under_the_pseudonym(closed: Wallet) -> None:
+    outcome = run(PseudonymiseWallet, closed)
+
+    name = f"closed-{closed.pk.hex}"
+    assert outcome.message == f"The wallet is now called {name}."
+    action = OperatorAction.objects.latest("pk")
+    assert (action.verb, action.object_label, action.after) == ("pseudonymised_wallet", name, {"name": name})
+    assert NAME not in whole_database()
+    assert audits.findings() == []
+    with pytest.raises(NotPossible, match="it is pseudonymised"):
+        run(PseudonymiseWallet, Wallet.objects.get(pk=closed.pk))

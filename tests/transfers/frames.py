@@ -127,6 +127,8 @@ def build() -> World:
     for name in ("alice", "bobby", "carol", "rita", "zora"):
         wallet = wallets.create_wallet(name=name, password=PASSWORD if name in {"alice", "bobby"} else "")
         world.name(name, wallet)
+    # Holds nothing, and nothing waits for it.
+    world.name("nina", wallets.create_wallet(name="nina"))
     alice, bobby, carol, rita, zora = (world.wallet(name) for name in ("alice", "bobby", "carol", "rita", "zora"))
     _credentials(world, alice, bobby)
     _kept_for_a_while(world, alice, bobby)

@@ -243,6 +243,7 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
         wallet_actions.CreateWallet, name="sapling", about="", with_password=False
     ),
     (AW + "SetPassword", ""): lambda w: run(wallet_actions.SetPassword, w.wallet("alice")),
+    (AW + "PseudonymiseWallet", ""): lambda w: run(wallet_actions.PseudonymiseWallet, w.wallet("nina")),
     (AW + "RevokeBearerTokens", ""): lambda w: run(wallet_actions.RevokeBearerTokens, w.wallet("alice")),
     (AW + "RevokeBearerToken", ""): lambda w: run(
         wallet_actions.RevokeBearerToken, BearerToken.objects.get(pk=w.id_of("token 1 of alice"))
@@ -609,7 +610,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     },
     ("transfers.counters.recount", ""): {
         "tallydelta another: at": 3,
-        "tokentally new": 5,
+        "tokentally new": 6,
         "walletday new": 3,
     },
     ("transfers.list_counts.roll_up", ""): {
@@ -630,6 +631,11 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "bearertoken token 2 of alice: revoked_at": 1,
         "operatoraction new set_password alice": 1,
         "wallet alice: password": 1,
+    },
+    (AW + "PseudonymiseWallet", ""): {
+        "event another: payload": 1,
+        "operatoraction new pseudonymised_wallet nina": 1,
+        "wallet nina: name, name_key, written": 1,
     },
     (AW + "RevokeBearerTokens", ""): {
         "bearertoken token 1 of alice: revoked_at": 1,
@@ -843,6 +849,7 @@ LOCKS: Final[dict[str, set[str]]] = {
     "transfers.outcome_counts.roll_up": {"advisory, if free"},
     "transfers.list_counts.roll_up": {"advisory, if free"},
     AW + "CreateWallet": {"advisory", "advisory_shared, if free"},
+    AW + "PseudonymiseWallet": {"advisory", "wallets_wallet: NO KEY UPDATE"},
     AW + "SetPassword": {"advisory"},
     AW + "RevokeBearerTokens": {"advisory"},
     AW + "RevokeBearerToken": {"advisory", "wallets_bearertoken by id ASC: NO KEY UPDATE"},

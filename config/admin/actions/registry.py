@@ -18,6 +18,7 @@ ALL: Final[Sequence[AdminAction]] = (
     wallets.CreateWallet(),
     transfers.IssueTokens(),
     wallets.SetPassword(),
+    wallets.PseudonymiseWallet(),
     wallets.RevokeBearerTokens(),
     lockers.StartFind(),
     lockers.StartFix(),

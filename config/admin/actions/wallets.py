@@ -17,7 +17,7 @@ from config.admin.actions import base
 from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.links import page_url
 from config.admin.templatetags import formats
-from config.ops import audits
+from config.ops import audits, pseudonyms
 from wallets import errors, names, operations, operator_log
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
 from wallets.operator_log import Operator
@@ -126,6 +126,39 @@ class SetPassword(WalletAction):
         message = f"{row.name} has a new password, and its bearer tokens are revoked."
         shown_once = [("Wallet", row.name), ("Password", password)]
         return Outcome(message, {"valid_bearer_tokens": 0, "password": "a new one"}, secrets=shown_once)
+
+
+class PseudonymiseWallet(WalletAction):
+    name = "pseudonymise-wallet"
+    label = "Pseudonymise"
+    confirm_label = "Pseudonymise the wallet"
+    verb = OperatorVerb.PSEUDONYMISED_WALLET
+    is_dangerous = True
+
+    def why_not(self, user: User, row: Wallet) -> str:
+        if pseudonyms.is_pseudonymised(row):
+            return "it is pseudonymised"
+        left = pseudonyms.what_is_left(row.pk)
+        return f"it still has: {', '.join(left)}" if left else ""
+
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        # No name: the log keeps it.
+        return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk)}
+
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            f"{row.name} will be called {pseudonyms.pseudonym(row.pk)}, also in events and in the operators' log.",
+            "Reasons that operators gave for actions on it are deleted. The one below is kept: leave the name out.",
+            "Its texts, images, password, logins and webhooks are deleted. No one can log in as this wallet any more.",
+            "Its transfers, tokens' histories and trusts stay. This cannot be undone.",
+        ]
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        row.name = pseudonyms.pseudonymise(wallet_id=row.pk)
+        return Outcome(f"The wallet is now called {row.name}.", {"name": row.name})
+
+    def log_label(self, subject: Wallet, values: Values) -> str:
+        return subject.name
 
 
 class RevokeBearerTokens(WalletAction):
