@@ -1,5 +1,5 @@
--- Reserves the selected tokens for a requested transfer, which the caller has locked, until its own side has approved the
--- fulfilment.
+-- Reserves the selected tokens for a requested transfer, which the caller has locked, until its own side has approved
+-- the fulfilment.
 WITH source AS MATERIALIZED (
     SELECT number, source_id FROM transfers_transfer WHERE id = %(id)s::uuid
 ), {selection}, guard AS MATERIALIZED (

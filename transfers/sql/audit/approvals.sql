@@ -1,5 +1,5 @@
-SELECT format('transfer %%s is %%s, needs an approval of what wallet %%s asked for, and has one of wallet %%s', id, state,
-              coalesce(approval_asked_by_id::text, '-'), coalesce(approved_by_id::text, '-'))
+SELECT format('transfer %%s is %%s, needs an approval of what wallet %%s asked for, and has one of wallet %%s',
+              id, state, coalesce(approval_asked_by_id::text, '-'), coalesce(approved_by_id::text, '-'))
   FROM transfers_transfer
  WHERE approval_of IS NOT NULL
    AND (approval_of NOT IN ('send', 'fulfill') OR approval_asked_by_id IS NULL

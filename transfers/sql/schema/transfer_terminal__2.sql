@@ -1,5 +1,5 @@
--- A pending transfer stays pending when its own side approves it, and a requested one becomes pending when its fulfilment
--- awaits an approval; `transfer_approval_fixed` says what changes then.
+-- A pending transfer stays pending when its own side approves it, and a requested one becomes pending when its
+-- fulfilment awaits an approval; `transfer_approval_fixed` says what changes then.
 CREATE OR REPLACE TRIGGER transfer_terminal BEFORE UPDATE ON transfers_transfer FOR EACH ROW
     WHEN (OLD.state NOT IN ('requested', 'pending') OR NEW.state NOT IN ('completed', 'cancelled', 'failed')
           AND (NEW.state = 'pending'
