@@ -93,7 +93,7 @@ def _a_trust() -> Any:
 
 def _refusals() -> Iterator[tuple[str, Any]]:
     """Name of an action, and a row for which the state alone decides whether it is possible."""
-    later = datetime(2999, 1, 1, tzinfo=UTC)
+    later, passed = datetime(2999, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
     for state in ("requested", "pending", "completed", "cancelled", "failed"):
         yield "cancel-transfer", Row(state=state)
     for state in ("requested", "trusted", "cancelled_by_originator", "cancelled_by_actor", "cancelled_by_target"):
@@ -101,7 +101,8 @@ def _refusals() -> Iterator[tuple[str, Any]]:
     for state in ("active", "redeemed", "cancelled", "expired"):
         yield "cancel-action-token", Row(state=state)
     for state in ("open", "partly_paid", "paid", "cancelled", "expired"):
-        yield "cancel-payment-request", Row(state=state, expires_at=later)
+        for expires_at in (None, later, passed):
+            yield "cancel-payment-request", Row(state=state, expires_at=expires_at)
     for state in ("enabled", "disabled"):
         for name in ("disable-webhook", "enable-webhook", "test-webhook"):
             yield name, Row(state=state)
@@ -127,6 +128,8 @@ def text() -> str:
     lines.append("")
     for name, row in _refusals():
         state = getattr(row, "state", "") or row.webhook.state
+        until = getattr(row, "expires_at", None)
+        state += f" until {until:%Y}" if until else ""
         why: Any = actions[name].why_not
         lines.append(f"{name} {state}: {why(None, row) or 'is possible'}")
     return "\n".join(lines) + "\n"

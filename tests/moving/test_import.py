@@ -3,6 +3,7 @@
 import json
 import threading
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -130,6 +131,24 @@ def test_the_source_is_read_in_a_read_only_transaction(peer: Service) -> None:
         peer.wallet("bert")
         row = source.connection.execute("SELECT count(*) FROM wallet.wallet").fetchone()
     assert row == (1,)
+
+
+def test_no_setting_of_the_source_changes_what_is_read(peer: Service) -> None:
+    """Neither a limit of time nor a form of values, and no policy that hides rows without a word."""
+    theirs = {
+        "statement_timeout": "7s", "idle_in_transaction_session_timeout": "7s", "TimeZone": "Asia/Tokyo",
+        "DateStyle": "German", "client_encoding": "LATIN1", "row_security": "on",
+    }  # fmt: skip
+    options = quote(" ".join(f"-c {name}={value}" for name, value in theirs.items()))
+    with opened(f"{peer.dsn}{'&' if '?' in peer.dsn else '?'}options={options}") as source:
+        ours = {name: source.connection.execute(f"SHOW {name}").fetchone() for name in theirs}
+        isolation = source.connection.execute("SHOW transaction_isolation").fetchone()
+
+    assert {name: row and row[0] for name, row in ours.items()} == {
+        "statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "TimeZone": "UTC",
+        "DateStyle": "ISO, DMY", "client_encoding": "UTF8", "row_security": "off",
+    }  # fmt: skip
+    assert isolation == ("repeatable read",)
 
 
 @pytest.mark.parametrize("missing", ["SELECT ON ALL TABLES IN", "USAGE ON"])
