@@ -13,8 +13,11 @@ from types import SimpleNamespace as Row
 from typing import Any, Final
 
 if __name__ == "__main__":
+    import os
+
     import django
 
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
     django.setup()
 
 from config.admin.actions import registry

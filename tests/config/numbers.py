@@ -154,7 +154,10 @@ def numbers() -> list[str]:
 
 
 if __name__ == "__main__":
+    import os
+
     import django
 
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
     django.setup()
     LIST.write_text("\n".join(numbers()) + "\n", encoding="utf-8")
