@@ -272,9 +272,8 @@ def needs_approval(*, transfer_id: UUID) -> bool:
 
 _NEEDS_APPROVAL: Final = """
 SELECT coalesce(transfer.token_count > source.approval_above, false)
-       OR coalesce(source.approval_of_new_receivers, false) AND NOT EXISTS (
-              SELECT FROM transfers_knownreceiver AS known
-               WHERE known.wallet_id = transfer.source_id AND known.receiver_id = transfer.destination_id)
+       OR coalesce(source.approval_of_new_receivers, false)
+          AND transfers_is_new_receiver(transfer.source_id, transfer.destination_id)
   FROM transfers_transfer AS transfer JOIN wallets_wallet AS source ON source.id = transfer.source_id
  WHERE transfer.id = %s
 """

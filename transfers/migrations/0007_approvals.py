@@ -88,6 +88,11 @@ class Migration(migrations.Migration):
         ),
         create_object(
             "transfers",
+            "transfers_is_new_receiver",
+            drop="DROP FUNCTION transfers_is_new_receiver(uuid, uuid)",
+        ),
+        create_object(
+            "transfers",
             "transfer_terminal__2",
             drop=load("transfers", "schema/transfer_terminal").replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER"),
         ),

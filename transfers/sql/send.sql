@@ -4,7 +4,8 @@
 WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED (
     SELECT 1 AS line, me.id AS actor_id, source.id AS source_id, source.name AS source_name,
            destination.id AS destination_id, destination.name AS destination_name, {is_duplicate} AS is_duplicate,
-           source.approval_above, source.approval_of_new_receivers, %(size)s::integer AS size
+           %(size)s::integer > source.approval_above OR source.approval_of_new_receivers
+               AND transfers_is_new_receiver(source.id, destination.id) AS needs_approval
       FROM me
       LEFT JOIN wallets_wallet AS source ON source.name_key = coalesce(
                %(source_key)s::text, (SELECT name_key FROM wallets_wallet WHERE id = %(source_id)s::uuid))
