@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from config.admin.models import Proposal
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.models import TrustChange
@@ -100,3 +101,25 @@ def test_two_approvals_of_one_proposal_have_one_effect(settings: Any) -> None:
     assert statuses == [302, 409]
     assert Token.objects.filter(wallet=alice).count() == 4
     assert OperatorAction.objects.filter(verb="issued_tokens").count() == 1
+
+
+def test_a_proposal_is_approved_or_refused(settings: Any) -> None:
+    settings.FOUR_EYES_ISSUE_ABOVE = 0
+    alice = wallets.create_wallet(name="alice")
+    address = reverse("admin:issue-tokens", args=[alice.pk])
+    maker = signed_in("mia")
+    proposal = maker.post(address, ticket(maker, address, {"count": "4"}))["Location"]
+    olivia, oscar = signed_in("olivia"), signed_in("oscar")
+    approval = {"step": "confirm", "ticket": olivia.get(proposal).context["ticket"], "reason": "as asked"}
+
+    statuses = at_once(
+        lambda: olivia.post(proposal, approval).status_code,
+        lambda: oscar.post(proposal, {"step": "refuse", "reason": "not today"}).status_code,
+    )
+
+    assert statuses == [302, 409]
+    done = list(OperatorAction.objects.order_by("pk").values_list("verb", flat=True))
+    assert done in (["proposed", "issued_tokens"], ["proposed", "refused_proposal"])
+    approved = done[1] == "issued_tokens"
+    assert Proposal.objects.get().state == ("approved" if approved else "refused")
+    assert Token.objects.filter(wallet=alice).count() == (4 if approved else 0)
