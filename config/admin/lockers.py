@@ -33,6 +33,20 @@ def _workers(attempt: int) -> str:
     return f"{attempt:,}, one after the other"
 
 
+def _coins_of(task: LockerTask) -> dict[str, Any]:
+    """Return the coins of a task as it ended, and as they are now, each with its heading."""
+    if task.finished_at is None:
+        return {"coins_heading": "Coins that it holds", "coins": reports.coins_of_task(task_id=task.pk)}
+    then = {"coins_heading": "Coins as it ended", "coins": reports.coins_as_ended(task_id=task.pk)}
+    if task.kind == TaskKind.PUT and task.locker_id is not None:
+        now = reports.coins_of_locker(locker_id=task.locker_id)
+        return then | {"now_heading": "The coins of its locker as they are now", "coins_now": now}
+    settled = reports.coins_of_task(task_id=task.pk)
+    if settled == then["coins"]:
+        return then
+    return then | {"now_heading": "The same coins as later tasks settled them", "coins_now": settled}
+
+
 def _title(task: LockerTask) -> str:
     """Return kind, wallet, amount and tag."""
     amount = "" if task.amount is None else f": {formats.worth(task.amount)}"
@@ -135,8 +149,7 @@ class LockerTaskPage(base.LedgerPage):
             "attempts": [
                 (attempt, server_grid.of_answers(attempt.answers)) for attempt in reports.attempts_of(task_id=row.pk)
             ],
-            "coins": reports.coins_of_task(task_id=row.pk),
-            "coins_then": reports.coins_as_ended(task_id=row.pk),
+            **_coins_of(row),
             "result": reports.result_of(row),
             "legend": server_grid.ANSWER_LEGEND,
             "live_url": reverse("admin:live"),

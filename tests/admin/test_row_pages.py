@@ -9,10 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from config.admin import charts
 from config.admin.wallets import MANAGED_SHOWN
-from lockers.models import LockerTask, ReceiptLine
+from lockers.models import Coin, LockerTask, ReceiptLine
 from tests.admin.conftest import furnish
 from tests.support.desk_pages import confirm, text_of, url
 from trusts import operations as trusts
@@ -95,18 +96,36 @@ def test_a_task_that_ended_shows_no_progress(desk: Client, ledger: SimpleNamespa
     assert b'<progress max="100" value="40"' in listed.content
 
 
+def counts(found: Any) -> list[tuple[str, int]]:
+    return [(each.state, each.coins) for each in found]
+
+
 def test_coins_as_the_task_ended_and_as_they_are_now_are_apart(desk: Client, ledger: SimpleNamespace) -> None:
-    before = page_of(desk, ledger.failed)
+    before = page_of(desk, ledger.failed).context
     later = LockerTask.objects.get(pk=ledger.running.pk)
     ReceiptLine.objects.filter(task=ledger.failed).update(became="bank", settled_by=later)
 
     after = page_of(desk, ledger.failed)
 
-    assert b"Coins as it ended, and as they are now" in before.content
-    assert [(each.state, each.coins) for each in after.context["coins_then"]] == [("limbo", 1)]
-    assert [(each.state, each.coins) for each in after.context["coins"]] == [("bank", 1)]
-    assert b"Coins as it ended" in after.content
-    assert b"The same coins as they are now" in after.content
+    assert (before["coins_heading"], counts(before["coins"]), "now_heading" in before) == (
+        "Coins as it ended", [("limbo", 1)], False
+    )  # fmt: skip
+    assert (counts(after.context["coins"]), counts(after.context["coins_now"])) == ([("limbo", 1)], [("bank", 1)])
+    assert b"The same coins as later tasks settled them" in after.content
+
+
+def test_a_put_shows_the_coins_of_its_locker_as_they_are_now(desk: Client, ledger: SimpleNamespace) -> None:
+    task, coin = ledger.running, ledger.coins[0]
+    # Stored by the task, and taken out by the holder of the code since.
+    ReceiptLine.objects.create(task=task, denomination=0, serial_number=1, pown="p" * 25, state="locked")
+    Coin.objects.filter(pk=coin.pk).update(state="sent", locker=ledger.locker)
+    running = page_of(desk, task).context
+    LockerTask.objects.filter(pk=task.pk).update(state="completed", progress=100, finished_at=timezone.now())
+
+    ended = page_of(desk, task).context
+
+    assert (running["coins_heading"], "now_heading" in running) == ("Coins that it holds", False)
+    assert (counts(ended["coins"]), counts(ended["coins_now"])) == ([("locked", 1)], [("sent", 1)])
 
 
 @pytest.mark.parametrize("many", [1, 2, 24, 30])

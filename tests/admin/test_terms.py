@@ -18,16 +18,17 @@ from transfers.states import TransferEvent
 PLAIN = {
     "about", "active", "address", "after", "age", "amount", "answer", "as a table", "asked", "attempts", "batches",
     "before", "beginning of the answer", "begins with", "begun", "browser", "by", "came", "changed", "check",
-    "claim link", "closed", "closed by", "coins as it ended, and as they are now", "coins that it holds",
-    "coins, current state", "concerns", "cover", "created", "day", "did", "disabled", "disabled by", "display name",
-    "e-mail", "end it", "ended", "error", "event", "expires", "fails since", "findings count", "for", "from",
-    "from issue to holder", "held by", "how it ended", "id", "issued", "issued by", "kind", "last checked",
-    "last login", "last sent", "last used", "logo", "made", "mail", "message", "moved", "moves", "name", "now",
-    "object", "of", "paid", "password", "person", "possible actions", "progress", "reason", "request", "request type",
-    "result", "revoked", "role", "says", "second factor", "seen", "sender", "sent next", "servers are asked next",
-    "session", "sessions", "settled by", "setup", "signed in", "state", "status", "task", "to",
-    "tokens that are reserved", "tokens that moved", "took", "type", "types", "until", "url", "url set by", "waiting",
-    "waiting for an answer", "what became of it", "what happened", "when", "who", "why",
+    "claim link", "closed", "closed by", "coins as it ended", "coins that it holds", "coins, current state",
+    "concerns", "cover", "created", "day", "did", "disabled", "disabled by", "display name", "e-mail", "end it",
+    "ended", "error", "event", "expires", "fails since", "findings count", "for", "from", "from issue to holder",
+    "held by", "how it ended", "id", "issued", "issued by", "kind", "last checked", "last login", "last sent",
+    "last used", "logo", "made", "mail", "message", "moved", "moves", "name", "now", "object", "of", "paid",
+    "password", "person", "possible actions", "progress", "reason", "request", "request type", "result", "revoked",
+    "role", "says", "second factor", "seen", "sender", "sent next", "servers are asked next", "session", "sessions",
+    "settled by", "setup", "signed in", "state", "status", "task", "the coins of its locker as they are now",
+    "the same coins as later tasks settled them", "to", "tokens that are reserved", "tokens that moved", "took",
+    "type", "types", "until", "url", "url set by", "waiting", "waiting for an answer", "what became of it",
+    "what happened", "when", "who", "why",
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def labels_of(page: str) -> list[tuple[str, str]]:
     found = []
     for cell in cells:
         link = re.search(r'<a class="what-is" href="([^"]+)"', cell)
-        text = re.sub(r"<a class=.what-is.*?</a>|<[^>]+>", "", cell)
+        text = re.sub(r"<a class=.what-is.*?</a>|<span aria-hidden.*?</span>|<[^>]+>", "", cell)
         found.append((" ".join(unescape(text).split()).lower(), link.group(1) if link else ""))
     return found
 
