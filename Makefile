@@ -1,6 +1,6 @@
 # Coppice's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm mutants lock clean
+.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm mutants lock screenshots clean
 SHELL := /bin/sh
 export PYTHON
 
@@ -73,6 +73,9 @@ lock: setup-dev ## update all packages within their limits, and their hashes
 		.venv/bin/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-header --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
 	done
+
+screenshots: setup-dev ## take the pictures of docs/images from the demo; needs Chromium
+	@$(python) -m tests.screenshots
 
 clean: ## remove .venv and all data of the private servers
 	@sh config/clean.sh

@@ -58,17 +58,7 @@ def run(console: Console, *, keep: bool) -> int:
     system: System | None = None
     try:
         with display, System(port=port_from_environment(), demo=True, progress=display.show) as system:
-            logins = read_logins(state_dir=system.state)
-            with _coin_file(system.state) as coin_file:
-                with system.phase("coins") as say:
-                    _mint(system, coin_file)
-                    say(f"{COINS}, by the admin command")
-                with system.phase("latency") as say:
-                    _add_latency(system)
-                    say("servers now answer after 20 to 500 ms, like remote ones")
-                cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
-                story = Story(cast=cast, coin_file=coin_file, console=console, began=began, check=system.check)
-                story.play()
+            story = play(system, console, began=began)
             console.print()
             console.rule("[bold]Audit[/bold]", align="left", style="green")
             console.print(Padding(Text(system.manage("audit", "--servers").strip()), (0, 0, 0, INDENT), expand=False))
@@ -85,6 +75,26 @@ def run(console: Console, *, keep: bool) -> int:
         console.print(Text(f"\nThe demo stopped: {error}{logs}", style="red"), soft_wrap=True)
         return 1
     return 0
+
+
+def play(system: System, console: Console, *, began: float) -> Story:
+    """
+    Mint coins, slow the servers down, and play the script against a running system.
+
+    :raises DemoFailed: a step failed
+    """
+    logins = read_logins(state_dir=system.state)
+    with _coin_file(system.state) as coin_file:
+        with system.phase("coins") as say:
+            _mint(system, coin_file)
+            say(f"{COINS}, by the admin command")
+        with system.phase("latency") as say:
+            _add_latency(system)
+            say("servers now answer after 20 to 500 ms, like remote ones")
+        cast = Cast(base_url=system.base_url, api_key=logins.api_key, passwords=logins.passwords)
+        story = Story(cast=cast, coin_file=coin_file, console=console, began=began, check=system.check)
+        story.play()
+    return story
 
 
 @contextlib.contextmanager
