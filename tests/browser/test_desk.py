@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from config.admin.base import LedgerPage
 from lockers.models import Attempt, LockerTask, ServerReading
-from tests.browser.clicks import follow
+from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
 from tests.support.desk_in_chromium import AXE, Desk, assert_clean, desk, looked_at, signed_in, tab, watched
@@ -181,6 +181,44 @@ def test_a_filter_narrows_and_the_file_has_the_same_rows(desk: Desk, watched: Wa
     expect(page.get_by_text("No results.")).to_be_visible()
     assert [line.split(",")[0] for line in lines] == ["id", str(desk.ledger.transfers["pending"].id)]
     assert_clean(watched, desk)
+
+
+def test_several_rows_are_selected_and_counted_and_the_report_names_the_rest(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{desk.home}transfers/transfer/?sort=made")
+    page.get_by_label("Select all rows of this page").check()
+    rows = page.locator("input[name=row]:checked").count()
+    press(page, "Cancel the selected")
+    expect(page.get_by_text(f"{rows} rows selected.")).to_be_visible()
+    wrong = looked_at(page, "several rows")
+    page.get_by_label("which requested it", exact=False).check()
+    press(page, "Review what will happen")
+    expect(page.locator(".consequences")).to_contain_text("2 transfers of 3 tokens are cancelled")
+    expect(page.get_by_role("heading", name=f"Left out: {rows - 2} rows")).to_be_visible()
+    wrong += looked_at(page, "the preview of several rows")
+    follow(page, "Back, without changes")
+
+    expect(page).to_have_url(f"{desk.home}transfers/transfer/?sort=made")
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("made ↑")
+    assert wrong == []
+    assert_clean(watched, desk)
+
+
+@pytest.mark.parametrize("path", ["nowhere/", "transfers/transfer/?since=2026-01-01&until=2026-01-02"])
+def test_a_page_without_rows_is_in_order(desk: Desk, watched: Watched, path: str) -> None:
+    watched.page.goto(f"{desk.home}{path}")
+
+    expect(watched.page.get_by_role("navigation", name="Admin")).to_be_visible()
+    assert looked_at(watched.page, path) == []
+
+
+def test_a_term_opens_the_glossary_where_it_stands(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{desk.home}lockers/coin/")
+    with page.expect_navigation():
+        page.locator("h1 .what-is").click()
+
+    expect(page.locator("tr:target")).to_contain_text("A CloudCoin")
 
 
 def test_bars_and_cells_move_by_themselves_and_stop_at_the_end(desk: Desk, signed_in: BrowserContext) -> None:
