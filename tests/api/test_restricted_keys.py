@@ -14,9 +14,9 @@ from django.utils import timezone
 from tests.api.caller import PASSWORD, Caller, answer, logged_in
 from tests.support.object_matrix import coins_of, form
 from tests.support.restricted_keys import with_key
-from transfers import action_tokens
+from transfers import action_tokens, list_counts
 from transfers import operations as transfers
-from transfers.models import ActionToken, Transfer
+from transfers.models import ActionToken, ListTally, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
@@ -295,6 +295,33 @@ def test_a_transfer_between_others_that_the_maker_asked_for_is_not_shown(rich: C
         assert key.get(f"/transfers?limit=9{query}").json()["transfers"] == []
     assert key.get("/wallet/v2/transfers?limit=9").json()["total"] == 0
     assert rich.get(f"/transfers/{between.id}").status_code == 200
+
+
+def test_numbers_that_are_kept_of_lists_are_not_those_of_a_key(rich: Caller, bob: Caller, sapling: Wallet) -> None:
+    for number in range(3):
+        trusts.open_managed_wallet(actor=rich.wallet, name=f"beech-{number}")
+        transfers.send_bundle(actor=rich.wallet, sender="alice", receiver=f"beech-{number}", size=1)
+    transfers.send_bundle(actor=rich.wallet, sender="alice", receiver="sapling", size=1)
+    pending = transfers.send_bundle(actor=rich.wallet, sender="alice", receiver="bobby", size=1)
+    assert list_counts.roll_up()
+    assert ListTally.objects.get(wallet=rich.wallet).managed == 4
+    key = with_key(rich, "transfers:read", "wallets:read", wallets=["sapling"])
+
+    totals = {
+        path: [caller.get(f"/wallet/v2/{path}").json()["total"] for caller in (rich, key)]
+        for path in ("wallets", "transfers", "transfers?sort_by=created_at", "transfers?state=pending")
+    }
+
+    assert totals == {
+        "wallets": [5, 1],
+        "transfers": [5, 1],
+        "transfers?sort_by=created_at": [5, 1],
+        "transfers?state=pending": [1, 0],
+    }
+    for query in ("state=pending", "sort_by=created_at", "sort_by=state"):
+        listed = key.get(f"/wallet/v2/transfers?{query}").json()["transfers"]
+        assert str(pending.id) not in {each["id"] for each in listed}
+        assert len(listed) == (0 if query == "state=pending" else 1)
 
 
 def test_a_key_gives_and_takes_no_control(alice: Caller, bob: Caller, sapling: Wallet) -> None:
