@@ -77,6 +77,12 @@ TABLE = {
     "live/": (SEEN, ONLY_READ),
     "login/": ((302,) * 4, SEEN),
     "sessions/": (SEEN, ONLY_READ),
+    # Without a term it answers with the empty search.
+    "find/": (SEEN, SEEN),
+    "desk/request/": (SEEN, ONLY_READ),
+    "desk/request/csv/": (SEEN, ONLY_READ),
+    # There is none with such an id.
+    "desk/request/ID/change/": ((404,) * 4, ONLY_READ),
     "second-factor/": (SEEN, SEEN),
     "password_change/": (SEEN, SEEN),
     "auth/user/": ((403, 403, 200, 200), ONLY_READ),

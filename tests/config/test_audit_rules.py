@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -143,7 +142,7 @@ DUMMIES = {
 
 @functools.cache
 def tables() -> Any:
-    return {model._meta.db_table: model for label in audits.APPS for model in apps.get_app_config(label).get_models()}
+    return {model._meta.db_table: model for model in audits.audited_models()}
 
 
 def rows(statement: Any, **values: Any) -> Any:
