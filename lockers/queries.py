@@ -1,4 +1,4 @@
-"""Reads of wallets, coins, tasks, receipts, lockers, exports and statements, restricted to what the actor may see."""
+"""Reads of wallets, coins, tasks, receipts, lockers and statements, restricted to what the actor may see."""
 
 import dataclasses
 import re
@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from lockers import errors, locker_expiry, server_letters, vault
 from lockers.locker_expiry import Expiry
-from lockers.models import Account, Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, StatementLine
+from lockers.models import Account, Attempt, Coin, Locker, LockerTask, ReceiptLine, StatementLine
 from lockers.raida import codes
 from lockers.raida.coins import total_value, value_of
 from lockers.raida.commands import Command
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT, Status
-from lockers.states import BETWEEN_WALLETS, HELD, IN_LOCKER, SPENDABLE, CoinState, LockerState, TaskKind, TaskState
+from lockers.states import BETWEEN_WALLETS, IN_LOCKER, SPENDABLE, CoinState, LockerState, TaskKind, TaskState
 from trusts import queries as trusts
 from wallets import names, restrictions
 from wallets import queries as wallets
@@ -381,9 +381,9 @@ def lockers_page(
     ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
     found = Locker.objects.filter(wallet_id__in=ids).select_related("wallet").order_by("-created_at", "-id")
     if after is not None:
-        found = found.filter(_is_before(*after))
+        found = found.filter(is_before(*after))
     rows = list(found[offset : offset + limit])
-    held = _counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
+    held = counts_by("locker", [row.pk for row in rows], CoinState.LOCKED)
     expiries = locker_expiry.of_lockers(rows)
     return [
         LockerContents(row, sum(held.get(row.pk, {}).values()), total_value(held.get(row.pk, {})), expiries.get(row.pk))
@@ -391,11 +391,11 @@ def lockers_page(
     ]
 
 
-def _is_before(moment: datetime, key: UUID) -> Q:
+def is_before(moment: datetime, key: UUID) -> Q:
     return Q(created_at__lt=moment) | Q(created_at=moment, pk__lt=key)
 
 
-def _counts_by(name: Literal["locker", "export"], keys: Sequence[UUID], state: CoinState) -> dict[UUID, dict[int, int]]:
+def counts_by(name: Literal["locker", "export"], keys: Sequence[UUID], state: CoinState) -> dict[UUID, dict[int, int]]:
     """Return for each locker or export the number of its coins in the state by denomination."""
     counts: dict[UUID, dict[int, int]] = {}
     for key, denomination, number in (
@@ -422,65 +422,6 @@ def locker_code(*, actor: Wallet, locker_id: UUID) -> str:
     if locker.state != LockerState.FILLED:
         raise errors.LockerNotFilled(locker.state)
     return vault.locker_code(locker)
-
-
-# Files.
-
-
-def coins_in_file(*, export: Export) -> list[Coin]:
-    """
-    Return the coins of an export, with their sealed secrets, without those imported or recalled here, or being so.
-
-    Another wallet's undecided claim does not count: it may be false.
-    """
-    returned = Coin.objects.filter(
-        Q(state__in=SPENDABLE, locker=None) | Q(state__in=[*HELD, CoinState.WAITING], wallet_id=export.wallet_id),
-        denomination=OuterRef("denomination"),
-        serial_number=OuterRef("serial_number"),
-    )
-    return list(
-        Coin.objects.filter(~Exists(returned), export=export, state=CoinState.EXPORTED)
-        .order_by("-denomination", "serial_number")
-        .only("id", "denomination", "serial_number", "secrets", "pown")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ExportView:
-    export: Export
-    # Number and units of the coins in the state EXPORTED.
-    coins: int
-    units: int
-
-
-def exports_page(
-    *, actor: Wallet, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
-) -> list[ExportView]:
-    """Return a page of the exports of the actor's wallets, newest first."""
-    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
-    found = Export.objects.filter(wallet_id__in=ids)
-    if after is not None:
-        found = found.filter(_is_before(*after))
-    return _export_views(found.order_by("-created_at", "-pk")[offset : offset + limit])
-
-
-def export_visible_to(*, actor: Wallet, export_id: UUID) -> ExportView:
-    """
-    Return one export of the actor's wallets.
-
-    :raises ExportNotFound: no such export, or not visible to the actor
-    """
-    ids = trusts.controlled_wallet_ids(actor_id=actor.pk)
-    views = _export_views(Export.objects.filter(pk=export_id, wallet_id__in=ids))
-    if not views:
-        raise errors.ExportNotFound
-    return views[0]
-
-
-def _export_views(found: QuerySet[Export]) -> list[ExportView]:
-    rows = list(found.select_related("task", "wallet"))
-    out = _counts_by("export", [row.pk for row in rows], CoinState.EXPORTED)
-    return [ExportView(row, sum(out.get(row.pk, {}).values()), total_value(out.get(row.pk, {}))) for row in rows]
 
 
 # Statements.

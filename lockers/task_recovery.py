@@ -6,7 +6,7 @@ from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import dispatch, queries, reports, retry_plan, vault
+from lockers import dispatch, export_queries, reports, retry_plan, vault
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, echo, export, find, fix, health, peek, put, take
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, total_value, value_of
@@ -42,7 +42,7 @@ def _units_in_locker(task: LockerTask) -> int:
 def _coins_in_file(task: LockerTask) -> int:
     if task.kind != TaskKind.EXPORT or task.state != TaskState.COMPLETED:
         return 0
-    return len(queries.coins_in_file(export=task.export))
+    return len(export_queries.coins_in_file(export=task.export))
 
 
 def retry(task: LockerTask) -> LockerTask:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from lockers import coin_import, competing_claims, delivery, errors, export_file_names, queries, vault
+from lockers import coin_import, competing_claims, delivery, errors, export_file_names, export_queries, queries, vault
 from lockers.models import Export
 from lockers.operations import new_task, reserve
 from lockers.operations.new_task import Started
@@ -79,7 +79,7 @@ def fetch(*, actor: Wallet, export_id: UUID) -> ExportedFile:
         export = _lock_export(actor, export_id)
         if export.confirmed_at is not None:
             raise errors.ExportConfirmed
-        rows = queries.coins_in_file(export=export)
+        rows = export_queries.coins_in_file(export=export)
         if len(rows) != export.coin_count:
             raise errors.ExportReturned
         records = [
@@ -129,7 +129,7 @@ def _lock_export(actor: Wallet, export_id: UUID) -> Export:
     return export
 
 
-def confirm(*, actor: Wallet, export_id: UUID) -> queries.ExportView:
+def confirm(*, actor: Wallet, export_id: UUID) -> export_queries.ExportView:
     """
     Record that the file arrived: it is not served again. Idempotent.
 
@@ -139,7 +139,7 @@ def confirm(*, actor: Wallet, export_id: UUID) -> queries.ExportView:
         export = _lock_export(actor, export_id)
         if export.confirmed_at is None:
             Export.objects.filter(pk=export.pk).update(confirmed_at=Now())
-        return queries.export_visible_to(actor=actor, export_id=export.pk)
+        return export_queries.export_visible_to(actor=actor, export_id=export.pk)
 
 
 def recall(*, actor: Wallet, export_id: UUID) -> Started:
@@ -153,7 +153,7 @@ def recall(*, actor: Wallet, export_id: UUID) -> Started:
     """
     with transaction.atomic(savepoint=False):
         export = _lock_export(actor, export_id)
-        rows = queries.coins_in_file(export=export)
+        rows = export_queries.coins_in_file(export=export)
         task = new_task.open_task(
             TaskKind.IMPORT,
             wallet=export.wallet,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from lockers import competing_claims, errors, queries, tasks, vault
+from lockers import competing_claims, errors, export_queries, queries, tasks, vault
 from lockers.models import Coin, Export, LockerTask
 from lockers.operations import export as export_coins
 from lockers.operations import import_files, new_task, take
@@ -69,7 +69,7 @@ def by_recall(wallet: Wallet, coin: WireCoin) -> str:
     exported = a_coin(wallet, CoinState.EXPORTED)
     Coin.objects.filter(serial_number=exported.serial_number).update(serial_number=coin.serial_number)
     export = Export.objects.filter(wallet=wallet).latest("created_at")
-    found = bool(queries.coins_in_file(export=export))
+    found = bool(export_queries.coins_in_file(export=export))
     try:
         task = export_coins.recall(actor=wallet, export_id=export.pk).task
     except errors.ExportReturned:

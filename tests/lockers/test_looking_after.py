@@ -24,7 +24,7 @@ from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, TaskKind
 from lockers.transport import Answer
-from lockers.worker import finalize, health_check, late_answers, repair, task_store
+from lockers.worker import health_check, late_answers, repair, settle_coins, task_store
 from lockers.worker.health_check import Checked
 from lockers.worker.messages import CoinWork, Reply
 from tests.lockers.conftest import Mint
@@ -408,7 +408,7 @@ def test_serial_numbers_are_counted_within_a_denomination(alice: Wallet, code: s
     assert [ReceiptLine.objects.get(pk=line.pk).pown for line in lines] == [
         at("p14 w11"), at("p13 w12"), at("p13 f12"), at("p13 f12")
     ]  # fmt: skip
-    finalize._note_departures([WireCoin(0, 1)])
+    settle_coins._note_departures([WireCoin(0, 1)])
     assert [Coin.objects.get(pk=row.pk).state for row in rows] == ["sent", "locked", "locked", "locked"]
 
 

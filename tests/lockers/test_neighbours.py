@@ -22,6 +22,7 @@ from lockers import (
     competing_claims,
     current_results,
     errors,
+    export_queries,
     fair_queue,
     queries,
     task_recovery,
@@ -56,6 +57,7 @@ from lockers.worker import (
     listening,
     request_encryption,
     runner,
+    settle_coins,
     take,
     task_store,
 )
@@ -466,10 +468,10 @@ def test_a_locker_is_repaired_when_a_single_server_lacks_a_coin(kind: TaskKind, 
     seen = {}
     for state, pown in itertools.product(("locked", "bank", "fracked", "sent", "limbo"), ("p25", "p24 n1", "p13 f12")):
         for batch in (0, -1):
-            ended = finalize._CoinsOfTask(task)
+            ended = settle_coins.CoinsOfTask(task)
             ending = coin_outcomes.Ending(CoinState(state), at(pown), at(pown), coin_outcomes.Secrets.OLD)
-            alike = finalize._Alike({0: 1}, ids)
-            ended._add(batch, finalize._Kind(True, "locked", at(pown), "", False, kind), alike, ending)
+            alike = settle_coins.Alike({0: 1}, ids)
+            ended._add(batch, settle_coins.Kind(True, "locked", at(pown), "", False, kind), alike, ending)
             seen[state, pown, batch] = (ended.passes, ended.to_repair)
 
     counted = ("locked",) if kind is TaskKind.PUT else ("locked", "bank", "fracked")
@@ -1103,7 +1105,7 @@ def test_of_lockers_and_files_of_one_moment_each_is_on_one_page(alice: Wallet) -
         after = (lockers[-1].created_at, lockers[-1].pk) if lockers else None
         lockers += [each.locker for each in queries.lockers_page(actor=alice, limit=1, after=after)]
         after = (exports[-1].created_at, exports[-1].pk) if exports else None
-        exports += [each.export for each in queries.exports_page(actor=alice, limit=1, after=after)]
+        exports += [each.export for each in export_queries.exports_page(actor=alice, limit=1, after=after)]
 
     assert sorted(each.pk for each in lockers) == sorted(Locker.objects.values_list("pk", flat=True))
     assert sorted(each.pk for each in exports) == sorted(Export.objects.values_list("pk", flat=True))
@@ -1113,4 +1115,4 @@ def test_a_coin_has_not_come_back_from_a_file_with_one_of_another_denomination(a
     exported, own = a_coin(alice, CoinState.EXPORTED), a_coin(alice, CoinState.BANK)
     Coin.objects.filter(serial_number=own.serial_number).update(denomination=1, serial_number=exported.serial_number)
 
-    assert [row.state for row in queries.coins_in_file(export=Export.objects.get())] == [CoinState.EXPORTED]
+    assert [row.state for row in export_queries.coins_in_file(export=Export.objects.get())] == [CoinState.EXPORTED]

@@ -205,9 +205,9 @@ def values_of(name: str, statement: str, types: list[str], world: World) -> list
             by_name["earlier"] = [world.earlier]
         case "current_results._NOW" | "current_results._LINES" | "current_results._ON_FEWER":
             by_name["task"] = world.earlier
-        case "worker.finalize._SETTLE_COINS":
+        case "worker.settle_coins._SETTLE_COINS":
             by_name["before"] = [str(state) for state in may_have_been(CoinState.BANK)]
-        case "worker.finalize._SETTLE_KINDS":
+        case "worker.settle_coins._SETTLE_KINDS":
             kind = {"is_put": False, "state": "bank", "pown": "p" * 25, "outcome": "-" * 25, "releasing": False}
             by_name |= {f"of_{column}": [value] for column, value in kind.items()} | {"of_origin": ["import"]}
             by_name |= {"before": spendable, "powns": ["p" * 25], "shown": ["p" * 25], "batch": 0}

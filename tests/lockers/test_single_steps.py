@@ -31,6 +31,7 @@ from lockers.worker import (
     put,
     reconciliation,
     repair,
+    settle_coins,
     take,
     task_store,
 )
@@ -375,7 +376,7 @@ def test_a_server_that_is_listened_to_has_not_failed_yet(
 
 
 def test_only_a_missing_answer_is_one_that_is_waited_for() -> None:
-    assert finalize._with_those_awaited(at("p13 n6 f6"), {0, 13, 19}) == at("p13 w1 n5 f6")
+    assert settle_coins._with_those_awaited(at("p13 n6 f6"), {0, 13, 19}) == at("p13 w1 n5 f6")
 
 
 @pytest.mark.parametrize("kind", [TaskKind.PUT, TaskKind.BREAK])

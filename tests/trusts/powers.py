@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.api import cached_credentials
-from lockers import account_ledger, payment_requests, vault
+from lockers import account_ledger, export_queries, payment_requests, vault
 from lockers import queries as locker_queries
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask
@@ -774,7 +774,7 @@ def export_coins(asked: Asked) -> None:
 
 @path("GET /api/v1/exports/{export_id}")
 def see_an_export(asked: Asked) -> None:
-    locker_queries.export_visible_to(actor=asked.actor, export_id=asked["export"])
+    export_queries.export_visible_to(actor=asked.actor, export_id=asked["export"])
 
 
 @path("GET /api/v1/exports/{export_id}/file", writes=True)
@@ -794,7 +794,7 @@ def recall_an_export(asked: Asked) -> None:
 
 @path("GET /api/v1/exports", expected=its_sides, once=True)
 def list_exports(asked: Asked) -> set[str]:
-    return {row.export.wallet.name for row in locker_queries.exports_page(actor=asked.actor, limit=9)}
+    return {row.export.wallet.name for row in export_queries.exports_page(actor=asked.actor, limit=9)}
 
 
 @path("POST /api/v1/payment-requests", writes=True)

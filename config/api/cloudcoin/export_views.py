@@ -26,9 +26,9 @@ from config.api.errors import Invalid
 from config.api.json_schemas import Named
 from config.api.openapi import Files, Takes
 from config.api.validation import Flag, Guid, Shape, Text
-from lockers import errors, queries
+from lockers import errors, export_queries
+from lockers.export_queries import ExportView
 from lockers.operations import export
-from lockers.queries import ExportView
 from lockers.raida.coins import json_amount as coins
 from lockers.states import FileType
 from wallets import names
@@ -140,7 +140,7 @@ class ExportViewSet(LockersViewSet):
     def list(self, request: Request) -> Response:
         """Lists the exports of the caller's wallet and of those that it manages, the newest first."""
         page = pagination.read(request, scope="exports", default_limit=DEFAULT_LIMIT)
-        rows = queries.exports_page(
+        rows = export_queries.exports_page(
             actor=caller(request), limit=page.fetch, offset=page.offset, after=pagination.by_creation(page.position)
         )
         return page.response(
@@ -160,7 +160,9 @@ class ExportViewSet(LockersViewSet):
     )
     def retrieve(self, request: Request, export_id: str) -> Response:
         """Returns an export of a wallet that the caller controls."""
-        return Response(export_body(queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id))))
+        return Response(
+            export_body(export_queries.export_visible_to(actor=caller(request), export_id=_export_id(export_id)))
+        )
 
     @describe(
         "exports.file",
