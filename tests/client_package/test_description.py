@@ -102,7 +102,7 @@ def described() -> Iterator[Described]:
         for method in methods
     }
     for name, function in vars(calls).items():
-        if name.startswith("_") or getattr(function, "__module__", "") != calls.__name__:
+        if not inspect.isfunction(function):
             continue
         hints = typing.get_type_hints(function)
         answer = hints.pop("return")
