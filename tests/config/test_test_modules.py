@@ -1,4 +1,8 @@
-"""What several test modules use is in tests/support: no module imports a test module. The longest files are there."""
+"""
+What several test modules use is in tests/support: no module imports a test module. The longest files are there.
+
+No module of the product or the client is longer than 500 lines.
+"""
 
 import ast
 import re
@@ -56,3 +60,16 @@ def test_a_test_names_each_row_in_which_the_surface_differs_from_the_public_serv
     named = re.findall(r"^def test_row_(\d+)_(?:and_(\d+)_)?", names, re.MULTILINE)
 
     assert {int(row) for rows in named for row in rows if row} == set(range(1, 36))
+
+
+def test_no_module_has_more_than_500_lines() -> None:
+    modules = [
+        path
+        for package in ("clients/python/src", "config", "lockers", "transfers", "trusts", "wallets", "webhooks")
+        for path in (ROOT / package).rglob("*.py")
+        if path.parent.name != "migrations"
+    ]
+    assert len(modules) > 200
+
+    lines = {str(path.relative_to(ROOT)): path.read_bytes().count(b"\n") for path in modules}
+    assert {name: number for name, number in lines.items() if number > 500} == {}
