@@ -167,12 +167,11 @@ def test_each_page_of_a_list_with_dates_is_the_model(
         {"since": DAY + timedelta(milliseconds=50), "until": DAY + timedelta(milliseconds=140)},
         {"since": DAY + timedelta(milliseconds=120)},
         {"until": DAY + timedelta(milliseconds=90)},
-        {"since": DAY + timedelta(days=1)},
-        {"until": DAY},
     ]
+    none = [{"since": DAY + timedelta(days=1)}, {"until": DAY}]
     for order in (*ORDERS, *NOT_BY_TIME):
-        for each in dates:
-            ids, by_number, total = walked(alice, 19, **order, **each)
+        for each in dates if order else [*dates, *none]:
+            ids, by_number, total = walked(alice, 29, **order, **each)
             assert ids == expected({alice.wallet.pk, sapling.pk}, **order, **each), (order, each)
             assert total == len(ids), (order, each)
             assert all(by_number) or (order in ORDERS and shuffled), (order, each)
@@ -191,7 +190,7 @@ def test_each_page_of_a_list_with_dates_is_the_model(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("order", ORDERS, ids=["newest first", "oldest first", "waiting first"])
+@pytest.mark.parametrize("order", ORDERS[:2], ids=["newest first", "oldest first"])
 def test_an_import_of_old_transfers_leaves_the_pages_of_others_as_they_were(
     alice: Caller, carol: Caller, sapling: Wallet, order: dict[str, Any]
 ) -> None:
