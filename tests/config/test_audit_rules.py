@@ -135,6 +135,7 @@ DUMMIES = {
     "numeric": "(random() * 1e9)::int",
     "jsonb": "'{}'",
     "date": "now()",
+    "interval": "'1 s'",
     "timestamp with time zone": "now()",
     "ARRAY": "'{}'",
 }

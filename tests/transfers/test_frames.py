@@ -616,6 +616,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     ("transfers.list_counts.roll_up", ""): {
         "controlchange another: gone": 2,
         "listmark new": 1,
+        "listspan new": 1,
         "listtally new": 4,
     },
     ("transfers.outcome_counts.roll_up", ""): {
