@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from wallets import bearer_tokens, errors, event_sequence, images, names, operator_log, origins, passwords, queries
 from wallets.deadlocks import retry_on_deadlock
-from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, RestrictedKey, Wallet
 from wallets.states import EventType
 
 # Characters of a wallet's name in a login at the public service.
@@ -438,14 +438,15 @@ _PURGED_AT_ONCE = 10_000
 
 def purge_expired() -> dict[str, int]:
     """
-    Delete stored answers after `COPPICE_ANSWER_DAYS`, bearer tokens `COPPICE_ENDED_TOKEN_DAYS` after their end, and
-    expired origins.
+    Delete stored answers after `COPPICE_ANSWER_DAYS`, bearer tokens and restricted keys `COPPICE_ENDED_TOKEN_DAYS`
+    after their end, and expired origins.
 
     Returns the counts of the first two.
     """
     _delete_in_slices(origins.expired())
     ended = Now() - timedelta(days=settings.ENDED_TOKEN_DAYS)
     answered = Now() - timedelta(days=settings.ANSWER_DAYS)
+    _delete_in_slices(RestrictedKey.objects.filter(Q(expires_at__lt=ended) | Q(ended_at__lt=ended)))
     return {
         "answers": _delete_in_slices(IdempotentAnswer.objects.filter(created_at__lt=answered)),
         "bearer_tokens": _delete_in_slices(

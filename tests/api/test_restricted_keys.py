@@ -219,6 +219,18 @@ def test_an_owner_ends_a_key_and_a_key_ends_none(alice: Caller, bob: Caller) -> 
     assert [each.payload["keyId"] for each in Event.objects.filter(type="key.ended")] == [ended.json()["id"]]
 
 
+def test_a_key_is_deleted_thirty_days_after_its_end(alice: Caller) -> None:
+    keys = {name: key_of(with_key(alice, "tokens:read")).pk for name in ("valid", "ended", "long ended", "expired")}
+    now = timezone.now()
+    RestrictedKey.objects.filter(pk=keys["ended"]).update(ended_at=now - timedelta(days=29))
+    RestrictedKey.objects.filter(pk=keys["long ended"]).update(ended_at=now - timedelta(days=31))
+    RestrictedKey.objects.filter(pk=keys["expired"]).update(expires_at=now - timedelta(days=31))
+
+    wallets.purge_expired()
+
+    assert {name for name, pk in keys.items() if RestrictedKey.objects.filter(pk=pk).exists()} == {"valid", "ended"}
+
+
 def test_a_new_password_ends_no_key(alice: Caller) -> None:
     key = with_key(alice, "tokens:read")
     body = {"old_password": PASSWORD, "new_password": "another one"}

@@ -29,7 +29,9 @@ class KeyViewSet(ApiViewSet):
         takes=Takes(query=serializers.PAGE_QUERY),
     )
     def list(self, request: Request) -> Response:
-        """Lists the restricted keys of the caller's wallet, the newest first, with those that have ended."""
+        """
+        Lists the restricted keys of the caller's wallet, the newest first. Keys that have ended are listed for 30 days.
+        """
         page = pagination.read(request, scope="keys", default_limit=serializers.DEFAULT_LIMIT)
         rows = restricted_keys.keys_page(
             wallet=caller(request), limit=page.fetch, offset=page.offset, after=pagination.by_creation(page.position)
