@@ -77,6 +77,9 @@ def lists(alice: Caller, bob: Caller) -> dict[str, Listed]:
         f"/transfers/{ids['reserved']}/tokens": Listed(
             of_transfer, "tokens", 4, f"/transfers/{ids['also reserved']}/tokens"
         ),
+        f"/wallets/{ids['alice']}/statement": Listed(
+            "/wallets/{wallet_id}/statement", "lines", 8, f"/wallets/{ids['sapling']}/statement", "from=2020"
+        ),
         f"/wallets/{ids['alice']}/trust_relationships": Listed(
             of_wallet, "trust_relationships", all_trusts, f"/wallets/{ids['sapling']}/trust_relationships", "type=send"
         ),

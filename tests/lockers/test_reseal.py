@@ -134,7 +134,7 @@ def test_what_was_passed_over_is_taken_by_the_next_pass(alice: Wallet, settings:
         written.append((name, number))
 
     assert written == [("coins", 2), ("coins", 1)]
-    assert [each.old for each in key_rotation.counts()] == [0, 0, 0, 0, 0, 0, 0]
+    assert [each.old for each in key_rotation.counts()] == [0, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_what_no_key_opens_is_counted_and_left_alone(alice: Wallet, settings: Any) -> None:

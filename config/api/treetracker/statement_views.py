@@ -65,17 +65,17 @@ class StatementViewSet(ApiViewSet):
         A transfer takes its time before it is committed: lines of the last minute can still be added. Another wallet is
         403, an unknown id 404.
         """
-        wallet = _readable(request, wallet_id)
         page = pagination.read(
             request,
             serializers.PERIOD,
             scope="token statement",
             default_limit=serializers.DEFAULT_LIMIT,
-            parameters=[wallet],
+            parameters=[path_id("wallet_id", wallet_id)],
         )
         start, end, after = page.values.get("from"), page.values.get("to"), None
         if start is not None and end is not None and end < start:
             raise Invalid('"to" must not be before "from"')
+        wallet = _readable(request, wallet_id)
         if page.position is not None:
             at, kind, number, *period = page.position
             after = datetime.fromisoformat(at), kind, number
