@@ -26,7 +26,7 @@ from config.admin.templatetags import formats
 from config.api.error_codes import CODES
 from config.ops import redis_status, request_log
 from wallets import names
-from wallets.models import ApiKey, Wallet
+from wallets.models import ApiKey
 
 _LIST_SECONDS: Final = 5
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)?[T ]?(?:(?<!\d)(\d\d:\d\d)(?::(\d\d))?)?(?: ?(?:Z|UTC))?", re.ASCII)
@@ -158,10 +158,14 @@ class RequestPage(base.LedgerPage):
     ordering = ("-id",)
     search_help_text = "a request id"
     csv_columns = (
-        ("at", lambda row: row.at),
-        *attributes("request_id", "method", "route", "status", "milliseconds", "error", "api_key_id", "wallet_id"),
-        ("operator", lambda row: row.user_id),
-        *attributes("client"),
+        ("time (UTC)", lambda row: row.at),
+        ("request", lambda row: f"{row.method} {row.route}"),
+        *attributes("status", "error"),
+        ("took", lambda row: row.milliseconds),
+        ("API key", lambda row: row.api_key and row.api_key.name),
+        ("wallet", lambda row: row.wallet and row.wallet.name),
+        *attributes("client", "request_id", "api_key_id", "wallet_id"),
+        ("operator", lambda row: row.user and row.user.get_username()),
     )
 
     @property
@@ -176,8 +180,10 @@ class RequestPage(base.LedgerPage):
     def is_exactly(self, row: Request, term: str) -> bool:
         return row.request_id == term
 
-    def prepare(self, rows: list[Any]) -> None:
-        _name(rows)
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
+        # What a row names may be gone, and is then None.
+        rows = Request.objects.select_related("wallet", "api_key", "user")
+        return rows.defer("wallet__password", "api_key__digest", "user__password")
 
     when = base.column("time (UTC)", lambda row: f"{row.at:%Y-%m-%d %H:%M:%S}")
     what = base.column("request", lambda row: f"{row.method} {row.route}")
@@ -207,7 +213,6 @@ class RequestPage(base.LedgerPage):
             return HttpResponseRedirect(request.path)
 
     def detail(self, request: HttpRequest, row: Request) -> dict[str, Any]:
-        _name([row])
         code = CODES.get(row.error)
         return {
             "title": f"{row.method} {row.route}",
@@ -235,15 +240,6 @@ class RequestPage(base.LedgerPage):
                 ),
             ],
         }
-
-
-def _name(rows: list[Request]) -> None:
-    """Load the keys, wallets and operators of rows. Those that do not exist are left out."""
-    wallets = Wallet.objects.only("id", "name").in_bulk({row.wallet_id for row in rows if row.wallet_id})
-    keys = ApiKey.objects.defer("digest").in_bulk({row.api_key_id for row in rows if row.api_key_id})
-    for row in rows:
-        row.wallet = wallets.get(row.wallet_id) if row.wallet_id else None
-        row.api_key = keys.get(row.api_key_id) if row.api_key_id else None
 
 
 def _note() -> str:

@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from config.admin.models import Alert
+from config.admin.models import Alert, Request
+from config.ops import request_log
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine, ServerHealth, ServerReading
 from lockers.operations import payment_requests
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
@@ -197,6 +198,11 @@ def furnish(staff: User) -> SimpleNamespace:
     alert = Alert.objects.create(
         kind="tasks-in-need", title="tasks that need action", state="1: coins unknown, or past the deadline",
         opened_at=now, seen_at=now, noticed_at=now,
+    )  # fmt: skip
+    request_log.create_partitions([now.date()])
+    Request.objects.create(
+        id=request_log.first_id(now), method="GET", route="/wallets/{wallet_id}", status=403, milliseconds=4,
+        error="wallet_not_controlled", api_key=key, wallet=bob, request_id="of-bobby",
     )  # fmt: skip
     return SimpleNamespace(
         alice=alice, bob=bob, sapling=sapling, key=key, restricted_key=restricted_key, transfers=made,

@@ -160,6 +160,7 @@ IN_OTHER_WORDS = {
     "value": {"denomination"}, "coins": {"amount"}, "on servers": {"servers"}, "asked": {"request"},
     "payment request": {"id"}, "payee": {"wallet"}, "for": {"description"}, "until": {"expires at"},
     "transfer": {"id"}, "locker": {"id"}, "trust": {"actor"}, "task": {"kind"},
+    "time (utc)": {"time (UTC)"}, "api key": {"API key"},
     "findings_count": {"findings"}, "findings count": {"findings"}, "request type": {"request"},
 }  # fmt: skip
 # A token is reserved by a transfer or it is free.

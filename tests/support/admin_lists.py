@@ -14,5 +14,6 @@ LISTS = [
     "lockers_locker",
     "lockers_coin",
     "lockers_paymentrequest",
+    "desk_request",
     "auth_user",
 ]

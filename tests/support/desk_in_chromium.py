@@ -9,11 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
-from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from config.admin.models import Request
-from config.ops import request_log
 from tests.admin.conftest import a_link_of, furnish
 from tests.api.web_server import web_server
 from tests.browser.clicks import press
@@ -58,20 +55,6 @@ def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
             staff = User.objects.create_superuser("olivia", password=PASSWORD)
             ledger = furnish(staff)
             a_link_of(ledger.alice)
-            # The server writes its own a second later.
-            now = timezone.now()
-            request_log.create_partitions([now.date()])
-            Request.objects.create(
-                id=request_log.first_id(now),
-                method="GET",
-                route="/wallets/{wallet_id}",
-                status=403,
-                milliseconds=4,
-                error="wallet_not_controlled",
-                api_key=ledger.key,
-                wallet=ledger.bob,
-                request_id="refused",
-            )
             with web_server() as address:
                 yield Desk(address, ledger)
         finally:
