@@ -481,7 +481,7 @@ class RestrictedKeyPage(base.LedgerPage):
             *([f"{row.tokens_per_transfer:,} in one transfer"] if row.tokens_per_transfer else []),
             *([f"{row.tokens_per_day:,} in a day"] if row.tokens_per_day else []),
         ]
-        spent = f"{row.spent:,} on {row.spent_on:%Y-%m-%d} (UTC)" if row.spent_on else "nothing is counted"
+        spent = f"{row.spent:,} on {row.spent_on:%Y-%m-%d} (UTC)" if row.spent_on else "none moved yet"
         return {
             "title": f"Restricted key {row.name} of {row.wallet.name}",
             "facts": [
