@@ -5,14 +5,12 @@ A missing or invalid value stops the process at its start, with all problems in 
 the same variables; a test compares them.
 """
 
-import base64
-import binascii
 import logging
 import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import psycopg
@@ -20,16 +18,12 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config import mail
+from config.environment_values import PUBLIC_URL, decoded, key_of_32_bytes
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from config.web.forwarded import network
 from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# A host name or address, an optional port, and an optional path of unreserved characters.
-_PUBLIC_URL: Final = re.compile(
-    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
-)
 
 
 class Environment(BaseSettings):
@@ -77,7 +71,7 @@ class Environment(BaseSettings):
         description="origins such as https://app.example.org whose pages may call the API, comma separated; * is all",
     )
     secure: bool = Field(
-        default=True, description="HTTPS is required; without effect if COPPICE_PUBLIC_URL is set, whose scheme says it"
+        default=True, description="HTTPS is required; without effect if COPPICEPUBLIC_URL is set, whose scheme says it"
     )
     hsts_include_subdomains: bool = Field(default=False, description="HSTS also for all subdomains")
     hsts_preload: bool = Field(default=False, description="permits browsers to ship the domain as one with HTTPS alone")
@@ -88,7 +82,7 @@ class Environment(BaseSettings):
     )
     media_url: str = Field(
         default="",
-        description="the URL below which images are served; media below COPPICE_PUBLIC_URL by default, required with"
+        description="the URL below which images are served; media below COPPICEPUBLIC_URL by default, required with"
         " an S3 store",
     )
     media_s3_bucket: str = Field(default="", description="keeps images in this bucket of an S3 store instead")
@@ -279,7 +273,7 @@ class Environment(BaseSettings):
     @classmethod
     def alert_secret_signs(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
-        if text and (not text.startswith("whsec_") or len(_decoded(text.removeprefix("whsec_"))) < 24):
+        if text and (not text.startswith("whsec_") or len(decoded(text.removeprefix("whsec_"))) < 24):
             raise ValueError("must be whsec_ and at least 24 bytes in base64")
         return value
 
@@ -287,7 +281,7 @@ class Environment(BaseSettings):
     @classmethod
     def oidc_issuer_is_a_place(cls, value: str) -> str:
         is_local = urlsplit(value).hostname in {"localhost", "127.0.0.1", "::1"}
-        if value and not (_PUBLIC_URL.fullmatch(value) and (value.startswith("https://") or is_local)):
+        if value and not (PUBLIC_URL.fullmatch(value) and (value.startswith("https://") or is_local)):
             raise ValueError("must look like https://id.example.org or https://id.example.org/realms/name")
         return value
 
@@ -383,7 +377,7 @@ class Environment(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def public_url_is_a_place(cls, value: str) -> str:
-        if value and not _PUBLIC_URL.fullmatch(value):
+        if value and not PUBLIC_URL.fullmatch(value):
             raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
         if value and (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
             raise ValueError("has a port that is none")
@@ -397,7 +391,7 @@ class Environment(BaseSettings):
     @field_validator("media_url")
     @classmethod
     def media_url_is_a_place(cls, value: str) -> str:
-        if value and not _PUBLIC_URL.fullmatch(value):
+        if value and not PUBLIC_URL.fullmatch(value):
             raise ValueError("must look like https://images.example.org or https://example.org/images")
         return value.rstrip("/")
 
@@ -417,7 +411,7 @@ class Environment(BaseSettings):
     @classmethod
     def cors_origins_are_origins(cls, value: list[str]) -> list[str]:
         for each in value:
-            if each != "*" and not (_PUBLIC_URL.fullmatch(each) and urlsplit(each).path == ""):
+            if each != "*" and not (PUBLIC_URL.fullmatch(each) and urlsplit(each).path == ""):
                 raise ValueError("must be origins such as https://app.example.org:8443, without a path, or *")
         return [each.lower() for each in value]
 
@@ -475,24 +469,6 @@ class Environment(BaseSettings):
             if not name or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise ValueError(f"the entry of RAIDA {number} is not host:port")
         return value
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def key_of_32_bytes(value: SecretStr) -> SecretStr:
-    """Check a key. :raises ValueError: it is not 32 bytes in base64"""
-    try:
-        raw = base64.b64decode(value.get_secret_value(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("must be base64") from error
-    if len(raw) != 32:
-        raise ValueError("must be 32 bytes in base64")
-    return value
 
 
 def explain(error: ValidationError) -> str:

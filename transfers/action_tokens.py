@@ -24,6 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from transfers import errors, ledger, queries
 from transfers.action_token_lists import ActionTokenRow, action_token_visible_to, links_among, links_due
+from transfers.link_terms import LinkTerms, OfferedLink
 from transfers.models import ActionToken
 from transfers.operations import TooFew, attempt
 from transfers.states import ActionTokenState
@@ -146,7 +147,7 @@ def _new_code() -> str:
     return code
 
 
-def _terms(actor: Wallet, sender: str | None, wish: Wish, *, size: int) -> ledger.LinkTerms:
+def _terms(actor: Wallet, sender: str | None, wish: Wish, *, size: int) -> LinkTerms:
     """
     Resolve the sender, and lock what lets the actor act for it until the transaction ends.
 
@@ -159,7 +160,7 @@ def _terms(actor: Wallet, sender: str | None, wish: Wish, *, size: int) -> ledge
         raise errors.LinkNeedsApproval
     if wish.expires_at is not None and wish.expires_at <= queries.now():
         raise errors.ExpiryPassed
-    return ledger.LinkTerms(
+    return LinkTerms(
         originator_id=actor.pk,
         sender_id=wallet.pk,
         recipient_email=wish.recipient_email,
@@ -175,7 +176,7 @@ def _authorise(actor: Wallet, wallet_id: UUID) -> None:
         raise wallet_errors.WalletNotControlled("Wallet does not belong to the logged in wallet")
 
 
-def _created(offered: Sequence[ledger.OfferedLink], codes: dict[UUID, str]) -> list[NewLink]:
+def _created(offered: Sequence[OfferedLink], codes: dict[UUID, str]) -> list[NewLink]:
     by_id = {each.id: each for each in offered}
     return [NewLink(each, code, by_id[each].expires_at, by_id[each].token_count) for each, code in codes.items()]
 

@@ -34,6 +34,7 @@ import orjson
 from django.db import IntegrityError, connection
 
 from transfers.errors import ReferenceTaken
+from transfers.link_terms import LinkTerms, OfferedLink
 from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, transfer_json
 from transfers.states import ActionTokenState, TransferEvent, TransferState
 from wallets import restrictions
@@ -321,31 +322,6 @@ def expire(*, transfer_ids: Sequence[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "expire", released=_part("released")), {"ids": list(transfer_ids)})
         return [transfer_id for (transfer_id,) in cursor.fetchall()]
-
-
-class LinkTerms(NamedTuple):
-    """
-    What all claim links of one request have in common.
-
-    Each link expires at `expires_at`, or after the `lifetime` if that is None.
-    """
-
-    originator_id: UUID
-    sender_id: UUID
-    recipient_email: str
-    email_must_match: bool
-    message: str
-    expires_at: datetime | None
-    lifetime: timedelta
-
-
-class OfferedLink(NamedTuple):
-    """A claim link that was created, without its code."""
-
-    id: UUID
-    created_at: datetime
-    expires_at: datetime
-    token_count: int
 
 
 def offer_bundle(

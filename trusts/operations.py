@@ -8,7 +8,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Now
 
-from trusts import errors, queries
+from trusts import errors, management_rules, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TRANSITIONS, TrustEvent, TrustRequestType, TrustState, TrustType, next_state
 from wallets import errors as wallet_errors
@@ -175,7 +175,7 @@ def request_trust(
         if asking.pk == target.pk:
             raise errors.TrustWithOneself
         if not within_management:
-            _refuse_within_management(asking, target)
+            management_rules.refuse_within_management(asking, target)
         if _is_prevented(actor_id=asking.pk, target_id=target.pk, request_type=request_type):
             raise errors.TrustAlreadyExists
         trust = _create(
@@ -346,27 +346,6 @@ def _is_prevented(*, actor_id: UUID, target_id: UUID, request_type: TrustRequest
     ).exists()
 
 
-def _refuse_within_management(requester: Wallet, requestee: Wallet) -> None:
-    if queries.controls(actor_id=requester.pk, wallet_id=requestee.pk):
-        raise errors.TrustWithinManagement("The requesting wallet already manages the target wallet")
-    if queries.controls(actor_id=requestee.pk, wallet_id=requester.pk):
-        raise errors.TrustWithinManagement("The requesting wallet is managed by the target wallet")
-    if queries.have_one_manager(requester.pk, requestee.pk):
-        raise errors.TrustWithinManagement(
-            "Cannot send trust relationship request to a sub wallet with the same parent"
-        )
-
-
-def _management(trust: Trust) -> tuple[UUID, UUID] | None:
-    """Return manager and managed wallet of a trust that gives control, or None."""
-    return (trust.holder_id, trust.subject_id) if trust.type == TrustType.MANAGE else None
-
-
-def _would_manage_each_other(trust: Trust) -> bool:
-    management = _management(trust)
-    return management is not None and queries.controls(actor_id=management[1], wallet_id=management[0])
-
-
 def _create(
     *, actor: Wallet, target: Wallet, originator: Wallet, request_type: TrustRequestType, state: TrustState
 ) -> Trust:
@@ -439,7 +418,7 @@ def _change(trust: Trust, *, actor: Wallet | None, event: TrustEvent) -> queries
     if event is TrustEvent.ACCEPT:
         if not queries.controls_until_commit(actor_id=trust.originator_id, wallet_id=trust.actor_id):
             raise errors.OriginatorWithoutControl
-        if _would_manage_each_other(trust):
+        if management_rules.would_manage_each_other(trust):
             raise errors.ManagementCircle
         if trust.type == TrustType.MANAGE and wallet_queries.demands_approvals(wallet_id=trust.subject_id):
             raise errors.ApprovalsDemanded
@@ -483,7 +462,7 @@ def _lost_control(ended: Sequence[Trust]) -> dict[tuple[UUID, UUID], UUID]:
     """
     lost = {}
     for trust in ended:
-        management = _management(trust)
+        management = management_rules.management(trust)
         if management is None or trust.state != TrustState.TRUSTED:
             continue
         manager_id, wallet_id = management

@@ -27,7 +27,7 @@ from typing import Any, Final, TypeVar
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from config.api import error_codes as codes
-from config.api import errors, key_scopes
+from config.api import errors, key_scopes, openapi_headers
 from config.api.error_schemas import component_of
 from config.api.json_schemas import Named, OneOf, named_in, plain, schema_like, schema_of
 from config.api.treetracker import v2
@@ -290,7 +290,7 @@ class Description:
             description=self._text(action),
             parameters=[
                 *_parameters(self.takes.query or {}, self.takes.path),
-                *_headers(self.takes.query, list(self._examples), is_idempotent=self.takes.takes_key),
+                *openapi_headers.headers(self.takes.query, list(self._examples), is_idempotent=self.takes.takes_key),
             ],
             request=self.takes.requests() or None,
             responses=self._responses(action.__qualname__),
@@ -419,34 +419,6 @@ def _parameters(query: Mapping[str, Field], path: Mapping[str, Field]) -> Iterat
     for name, each in path.items():
         yield OpenApiParameter(
             name, schema_of(each), OpenApiParameter.PATH, required=True, description=_ABOUT_PATHS.get(name, "")
-        )
-
-
-def _headers(
-    query: Mapping[str, Field] | None, statuses: Sequence[int], *, is_idempotent: bool
-) -> Iterator[OpenApiParameter]:
-    if is_idempotent:
-        yield OpenApiParameter(
-            "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
-            OpenApiParameter.HEADER,
-            description="A retry with the same key gets the stored response and has no second effect. Kept for 7 days.",
-        )
-        yield OpenApiParameter(
-            "Idempotency-Replayed",
-            {"type": "string", "enum": ["true"]},
-            OpenApiParameter.HEADER,
-            response=list(statuses),
-            description="Present if this is the stored response to an earlier request with the same key.",
-        )
-    if query is not None and "cursor" in query:
-        yield OpenApiParameter(
-            "Link",
-            {"type": "string"},
-            OpenApiParameter.HEADER,
-            response=list(statuses),
-            description='`<…>; rel="next"`: the URL of the next page. The last page has no link, but for `GET /events`:'
-            ' `<…>; rel="monitor"`, the URL of the events that will come after it.',
         )
 
 

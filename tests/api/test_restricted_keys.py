@@ -16,7 +16,8 @@ from tests.support.object_matrix import coins_of, form
 from tests.support.restricted_keys import with_key
 from transfers import action_tokens, list_counts
 from transfers import operations as transfers
-from transfers.models import ActionToken, ListTally, Transfer
+from transfers.list_models import ListTally
+from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType

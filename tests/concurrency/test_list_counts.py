@@ -9,7 +9,8 @@ from django.db import connection, transaction
 from tests.concurrency.races import assert_sound, kinds, race
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
 from transfers import errors, list_counts, operations, transfer_lists
-from transfers.models import ListMark, Transfer
+from transfers.list_models import ListMark
+from transfers.models import Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import event_sequence

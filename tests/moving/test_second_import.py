@@ -14,7 +14,8 @@ from tests.moving.service import Service, a_salt, an_id, hashed
 from tests.support.list_totals import wrong_totals
 from transfers import action_token_lists, action_tokens, counters, list_counts
 from transfers import operations as transfers
-from transfers.models import ListTally, Movement, Transfer
+from transfers.list_models import ListTally
+from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from wallets import operations as wallets

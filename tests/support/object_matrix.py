@@ -22,7 +22,7 @@ from lockers.states import CoinState, FileType, LineType, LockerState, PaymentSt
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.lockers.stock import stock_of_states
 from tests.ports import silent_ports
-from transfers import action_tokens, ledger
+from transfers import action_tokens, ledger, link_terms
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts import restricted_keys
@@ -112,7 +112,7 @@ def build() -> World:
 
 def offer_link(sender: Wallet) -> None:
     """Create a claim link of one token with a code that is known beforehand."""
-    terms = ledger.LinkTerms(sender.pk, sender.pk, "", False, "", None, timedelta(days=1))
+    terms = link_terms.LinkTerms(sender.pk, sender.pk, "", False, "", None, timedelta(days=1))
     ledger.offer_bundle(terms=terms, ids=[uuid4()], digests=[queries.digest(LINK_CODE)], each=1, wait=False)
 
 

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from config.ops import audits
 from tests.api.caller import Caller
 from transfers import audit, counters, list_counts, list_pages, operations, transfer_lists
-from transfers.models import ControlChange, ListMark, ListSpan, ListTally, Transfer
+from transfers.list_models import ListMark, ListSpan, ListTally
+from transfers.models import ControlChange, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts.controlled_wallets import WalletOrder, WalletSelection

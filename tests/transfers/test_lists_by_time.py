@@ -16,7 +16,8 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.api.caller import Caller
 from transfers import list_counts, list_pages, transfer_lists
-from transfers.models import ListSpan, Transfer
+from transfers.list_models import ListSpan
+from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from wallets.models import Wallet

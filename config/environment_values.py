@@ -1,0 +1,32 @@
+"""Keys and addresses in environment variables."""
+
+import base64
+import binascii
+import re
+from typing import Final
+
+from pydantic import SecretStr
+
+# A host name or address, an optional port, and an optional path of unreserved characters.
+PUBLIC_URL: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+)
+
+
+def decoded(text: str) -> bytes:
+    """Return the bytes of a text in base64, none if it is not."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def key_of_32_bytes(value: SecretStr) -> SecretStr:
+    """Check a key. :raises ValueError: it is not 32 bytes in base64"""
+    try:
+        raw = base64.b64decode(value.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("must be base64") from error
+    if len(raw) != 32:
+        raise ValueError("must be 32 bytes in base64")
+    return value
