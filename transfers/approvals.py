@@ -6,8 +6,9 @@ pending for its own side first, with its tokens reserved; so is a request that i
 need one is refused.
 
 **Who approves**: a wallet that controls the source now, with another credential than the one that asked. A credential
-is a bearer token, that is one login; a manager's own login is another one. Who knows the password of a wallet can make
-more credentials; who has one of its bearer tokens cannot.
+is a bearer token, that is one login; a manager's own login is another one. What was asked for without a login (by a
+command, or by a credential that a login can make) is approved by another wallet only, a manager or the owner. Who knows
+the password of a wallet can make more logins; who has one of its bearer tokens cannot.
 
 **A change that loosens a demand** has its effect when two credentials have asked for the same one, within a day. One is
 enough for a change that only tightens. While a wallet demands approvals no other wallet begins to manage it
@@ -65,10 +66,12 @@ def approve(*, actor: Wallet, credential_id: UUID | None, transfer_id: UUID) -> 
         transfer = operations.lock(transfer_id)
         operations.authorise(transfer, actor, TransferEvent.APPROVE, verb="approve")
         operations.state_after(transfer, TransferEvent.APPROVE)
-        if credential_id is None or credential_id == transfer.approval_asked_with:
-            raise errors.SameCredential
-        asker_id = transfer.approval_asked_by_id
+        asker_id, asked_with = transfer.approval_asked_by_id, transfer.approval_asked_with
         assert asker_id is not None
+        # What was asked for without a login may have been asked for by any login of the wallet.
+        is_same = credential_id == asked_with or (asked_with is None and actor.pk == asker_id)
+        if credential_id is None or is_same:
+            raise errors.SameCredential
         if not trust_queries.controls_until_commit(actor_id=asker_id, wallet_id=transfer.source_id):
             raise errors.AskerWithoutControl
         Transfer.objects.filter(pk=transfer.pk).update(
@@ -199,6 +202,7 @@ def _is_confirmed(wallet: Wallet, wanted: Demand, credential_id: UUID | None) ->
         change is not None
         and (change.above, change.new_receivers) == wanted
         and credential_id is not None
+        and change.asked_with is not None
         and change.asked_with != credential_id
         and trust_queries.controls_until_commit(actor_id=change.asked_by_id, wallet_id=wallet.pk)
     )

@@ -433,7 +433,7 @@ def world() -> Any:
         transfers.send_bundle(actor=alice, sender="alice", receiver=receiver, size=1, terms=Terms(order))
     transfers.send_bundle(actor=bob, sender="alice", receiver="bobby", size=1)
     Wallet.objects.filter(pk=alice.pk).update(approval_above=0)
-    held = transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1)
+    held = transfers.send_bundle(actor=alice, sender="alice", receiver=sapling.name, size=1, credential_id=uuid4())
     approvals.approve(actor=alice, credential_id=uuid4(), transfer_id=held.id)
     Wallet.objects.filter(pk=alice.pk).update(approval_above=None)
     links = action_tokens.offer_bundles(actor=alice, sender=None, size=1, count=2)

@@ -85,7 +85,7 @@ def build() -> World:
     offering = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="rita", size=1)
     requested = transfers.send_bundle(actor=rita.wallet, sender="alice", receiver="rita", size=1)
     Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=0)
-    held = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="tina", size=1)
+    held = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="tina", size=1, credential_id=uuid4())
     Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=None)
     link = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)[0]
     offer_link(rita.wallet)

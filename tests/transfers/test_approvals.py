@@ -592,6 +592,18 @@ def test_approve_needs_a_credential(alice: Caller, held: Any) -> None:
         approvals.approve(actor=alice.wallet, credential_id=None, transfer_id=held)
 
 
+def test_what_was_asked_for_without_a_login_is_approved_by_another_wallet_only(alice: Caller, carol: Caller) -> None:
+    manages(carol, alice.wallet)
+    demand(alice, above=0)
+    made = transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="carol", size=1)
+
+    assert answer(alice.post(f"/transfers/{made.id}/approve", {})) == SAME_LOGIN
+    assert answer(carol.post(f"/transfers/{made.id}/approve", {}))[0] == 200
+    approvals.demand(actor=alice.wallet, credential_id=None, wallet_id=alice.wallet.pk, wanted=Demand())
+    assert demand(alice)[0] == 202
+    assert Wallet.objects.get(pk=alice.wallet.pk).approval_above == 0
+
+
 def test_loosening_is_told_from_tightening() -> None:
     present = Demand(5, True)
     assert not any(present.is_loosened_by(other) for other in (present, Demand(4, True), Demand(0, True)))

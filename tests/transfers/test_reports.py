@@ -199,7 +199,8 @@ def test_each_event_is_possible_by_the_side_that_decides(
 
 def test_a_transfer_says_whose_approval_it_awaits_and_who_gave_it(alice: Caller, bob: Caller, send: Any) -> None:
     Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=1)
-    transfer = Transfer.objects.get(pk=send("alice", "bobby", 2))
+    made = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=2, credential_id=uuid4())
+    transfer = Transfer.objects.get(pk=made.id)
 
     def told() -> list[tuple[str, str, bool]]:
         return [(each.state, each.words, each.is_reached) for each in reports.timeline(transfer)]
@@ -231,7 +232,7 @@ def test_a_transfer_says_whose_approval_it_awaits_and_who_gave_it(alice: Caller,
 def test_a_fulfilled_request_says_so_while_it_awaits_an_approval(alice: Caller, bob: Caller, send: Any) -> None:
     Wallet.objects.filter(pk=alice.wallet.pk).update(approval_above=1)
     transfer_id = send("alice", "bobby", 2, by=bob)
-    operations.fulfill(actor=alice.wallet, transfer_id=transfer_id)
+    operations.fulfill(actor=alice.wallet, transfer_id=transfer_id, credential_id=uuid4())
     approvals.approve(actor=alice.wallet, credential_id=uuid4(), transfer_id=transfer_id)
 
     strip = reports.timeline(Transfer.objects.get(pk=transfer_id))
