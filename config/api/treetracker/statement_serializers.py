@@ -68,7 +68,7 @@ STATEMENT: Final = Named(
     words={
         "wallet_id": "The id of the wallet.",
         "from": "The beginning of the period, in UTC with microseconds: lines of this moment are in it.",
-        "to": "Its end: lines of this moment are not in it. The end of the request, or now if that is earlier.",
+        "to": "Its end: lines of this moment are not in it. That of the request, or now if that is earlier.",
         "opening_balance": "The balance at the beginning, of the whole period and not of the page.",
         "closing_balance": "The balance at the end.",
         "lines": "The rows of the page, no more than `limit`.",
