@@ -281,7 +281,7 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     page.goto(desk.home)
     with page.expect_navigation():
         page.locator(".alerts a", has_text="tasks that need action").click()
-    press(page, "Acknowledge")
+    follow(page, "Acknowledge")
     confirm(page, "Acknowledge the alert")
     expect(done).to_contain_text("The alert is acknowledged.")
     picture(page, "alert")
