@@ -2,9 +2,10 @@
 Pseudonymise a closed wallet: the ledger stays whole, and no longer says whose wallet it was.
 
 A wallet can be closed when it holds nothing and nothing waits for it (`what_is_left`). Its name becomes `closed-<id>`;
-texts, images, password, logins, addresses and webhooks go. Where its name, or what an operator wrote about it, was
-copied, the copy is rewritten in the same transaction: in events, also those of other wallets, in the operators' log,
-and in what an import read. docs/operations.md lists what remains until its retention ends.
+texts, images, password, logins, restricted keys, addresses and webhooks go. Where its name, or what an operator wrote
+about it, was copied, the copy is rewritten in the same transaction: in events, also those of other wallets, in the
+operators' log and their proposals, and in what an import read. docs/operations.md lists what remains until its
+retention ends.
 
 Events and the operators' log are append-only; their triggers let this module alone rewrite these columns
 (`coppice.pseudonymises`, a setting of the transaction).
@@ -18,8 +19,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Q
 
+from transfers.models import ApprovalChange
 from wallets import errors, images, names
-from wallets.models import BearerToken, IdempotentAnswer, KnownOrigin, Wallet
+from wallets.models import BearerToken, IdempotentAnswer, KnownOrigin, RestrictedKey, Wallet
 from wallets.operator_log import thing
 from wallets.wording import counted
 from webhooks.models import Webhook, WebhookDelivery
@@ -102,7 +104,7 @@ def pseudonymise(*, wallet_id: UUID) -> str:
                 "names": list(_NAMES_IN_EVENTS),
                 "thing": thing("wallet", wallet_id),
             }
-            for statement in (_EVENTS, _ACTIONS, _IMPORTED):
+            for statement in (_EVENTS, _ACTIONS, _PROPOSALS, _IMPORTED):
                 cursor.execute(statement, arguments)
             cursor.execute("SET LOCAL coppice.pseudonymises = 'off'")
         _forget(wallet)
@@ -125,8 +127,10 @@ def pseudonymise(*, wallet_id: UUID) -> str:
 
 
 def _forget(wallet: Wallet) -> None:
-    """Delete logins with their addresses, known origins, stored answers and webhooks."""
+    """Delete logins with their addresses, restricted keys, known origins, stored answers and webhooks."""
     BearerToken.objects.filter(wallet=wallet).delete()
+    RestrictedKey.objects.filter(wallet=wallet).delete()
+    ApprovalChange.objects.filter(wallet=wallet).delete()
     KnownOrigin.objects.filter(kind="wallet", account=str(wallet.pk)).delete()
     IdempotentAnswer.objects.filter(wallet=wallet).delete()
     of_wallet = Webhook.objects.filter(Q(wallet=wallet) | Q(owner=wallet))
@@ -138,9 +142,12 @@ _EVENTS: Final = """
 UPDATE wallets_event AS event
    SET payload = (
            SELECT jsonb_object_agg(key, CASE WHEN key = ANY (%(names)s::text[]) AND value = to_jsonb(%(old)s::text)
-                                             THEN to_jsonb(%(new)s::text) ELSE value END)
+                                             THEN to_jsonb(%(new)s::text)
+                                             WHEN key = 'keyName' AND event.wallet_id = %(id)s THEN to_jsonb(''::text)
+                                             ELSE value END)
              FROM jsonb_each(event.payload))
  WHERE EXISTS (SELECT FROM unnest(%(names)s::text[]) AS name WHERE event.payload ->> name = %(old)s)
+    OR event.wallet_id = %(id)s AND event.payload ->> 'keyName' <> ''
 """
 # What an operator wrote about the wallet, and what the confirmation showed.
 _ACTIONS: Final = """
@@ -151,6 +158,11 @@ UPDATE wallets_operatoraction
        before = replace(before::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb,
        after = replace(after::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb
  WHERE things @> ARRAY[%(thing)s]::varchar[]
+"""
+# Acts on the wallet that were to be approved; what an open one will do is sealed, and stays.
+_PROPOSALS: Final = """
+UPDATE desk_proposal SET title = left(replace(title, %(old)s, %(new)s), 254), shown = '[]', reason = ''
+ WHERE object_id = %(id)s::text
 """
 _IMPORTED: Final = """
 UPDATE treetracker_import_importedrow

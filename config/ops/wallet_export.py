@@ -45,6 +45,7 @@ EXPORTED: Final[Mapping[str, Section]] = {
     # `name_key` and `written` repeat columns of the row.
     "wallets.Wallet": _of("id", without=("password", "name_key", "written")),
     "wallets.BearerToken": _of("wallet_id", without=("prefix",)),
+    "wallets.RestrictedKey": _of("wallet_id", without=("prefix",)),
     "wallets.KnownOrigin": Section("this.kind = 'wallet' AND this.account = %(wallet)s::uuid::text"),
     "wallets.Event": _of("wallet_id"),
     "wallets.IdempotentAnswer": _of("wallet_id"),
@@ -90,6 +91,7 @@ EXPORTED: Final[Mapping[str, Section]] = {
         "this.webhook_id IN (SELECT id FROM webhooks_webhook"
         " WHERE wallet_id = %(wallet)s::uuid OR owner_id = %(wallet)s::uuid)"
     ),
+    "desk.Request": _of("wallet_id", without=("user_id",)),
     # What an import of another installation read; its copies hold the digest of a password.
     "treetracker_import.ImportedRow": Section(
         "this.kind = 'wallet' AND this.source_id = %(wallet)s::uuid", frozenset({"source", "written"})
@@ -110,6 +112,8 @@ OMITTED: Final[Mapping[str, str]] = {
     "transfers.ControlChange": "a change of control that is not counted yet; the trust is exported",
     "transfers.OutcomeTally": _COUNTS,
     "transfers.DayTally": _COUNTS,
+    "transfers.WalletDay": _COUNTS,
+    "transfers.ListSpan": _COUNTS,
     "lockers.Attempt": "which servers were asked for a task; the task and its receipt are exported",
     "lockers.Turn": "when a worker last served the wallet",
     "lockers.Upload": "the encrypted file of a task, deleted when the task ends; its coins are exported",
@@ -121,6 +125,11 @@ OMITTED: Final[Mapping[str, str]] = {
     "desk.Session": _OPERATORS,
     "desk.SecondFactor": _OPERATORS,
     "desk.RecoveryCode": _OPERATORS,
+    "desk.Identity": _OPERATORS,
+    "desk.Proposal": "an act of operators; what was done is exported from their log",
+    "desk.Alert": _INSTALLATION,
+    "desk.AlertNotice": _INSTALLATION,
+    "desk.Backup": _INSTALLATION,
 }
 
 

@@ -2,23 +2,30 @@
 
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from config.admin.actions.wallets import PseudonymiseWallet
+from config.admin.models import Proposal
 from config.ops import audits, pseudonyms, wallet_export
 from tests.admin.running import run
 from tests.api.caller import PASSWORD
+from transfers import approvals
 from transfers import operations as transfers
+from transfers.models import ApprovalChange
+from transfers.queries import Demand
 from trusts import operations as trusts
+from trusts import restricted_keys
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import operator_log
 from wallets.errors import NotPossible
-from wallets.models import BearerToken, Event, OperatorAction, Wallet
+from wallets.models import BearerToken, Event, OperatorAction, RestrictedKey, Wallet
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 from webhooks import operations as webhooks
@@ -43,6 +50,16 @@ def closed(db: None) -> Wallet:
     sent = transfers.send_bundle(actor=wallet, sender=NAME, receiver="bobby", size=3)
     transfers.accept(actor=other, transfer_id=sent.id)
     webhooks.create(actor=wallet, url=f"https://{NAME}.example/hook")
+    restricted_keys.create(
+        actor=wallet, name=f"cron of {NAME}", scopes=["transfers:write"], networks=["203.0.113.7"], expires_at=None
+    )
+    approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=5))
+    approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=9))
+    Proposal.objects.create(
+        maker=User.objects.create_user("mona"), action="issue-tokens", object_id=str(wallet.pk),
+        title=f"Issue tokens to {NAME}", shown=[f"{NAME} gets 3 tokens"], reason=f"{NAME} asked", state="void",
+        created_at=timezone.now(), expires_at=timezone.now(), decided_at=timezone.now(),
+    )  # fmt: skip
     with transaction.atomic():
         operator = Operator(User.objects.create_superuser("olga"), "a confirmation", f"{NAME} called me")
         operator_log.begin(operator)
@@ -92,6 +109,8 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
     )  # fmt: skip
     assert not BearerToken.objects.filter(wallet=closed).exists()
     assert not Webhook.objects.exists()
+    assert not RestrictedKey.objects.exists()
+    assert not ApprovalChange.objects.exists()
     assert audits.findings() == []
     assert NAME not in "".join(wallet_export.lines(wallet_id=Wallet.objects.get(name="bobby").pk))
 

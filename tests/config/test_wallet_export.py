@@ -21,11 +21,11 @@ from wallets.models import BearerToken, Wallet
 
 # Binary columns: each holds a digest or what is encrypted. A new one must be named here.
 BINARY = {
-    "desk.RecoveryCode.digest", "desk.SecondFactor.secret", "desk.Session.digest", "lockers.Coin.proposed",
-    "lockers.Coin.secrets", "lockers.Locker.code", "lockers.LockerTask.code", "lockers.Upload.content",
-    "transfers.ActionToken.digest", "wallets.ApiKey.digest", "wallets.BearerToken.digest",
+    "desk.Proposal.given", "desk.RecoveryCode.digest", "desk.SecondFactor.secret", "desk.Session.digest",
+    "lockers.Coin.proposed", "lockers.Coin.secrets", "lockers.Locker.code", "lockers.LockerTask.code",
+    "lockers.Upload.content", "transfers.ActionToken.digest", "wallets.ApiKey.digest", "wallets.BearerToken.digest",
     "wallets.IdempotentAnswer.body", "wallets.IdempotentAnswer.fingerprint", "wallets.KnownOrigin.digest",
-    "webhooks.Webhook.previous_secret", "webhooks.Webhook.secret",
+    "wallets.RestrictedKey.digest", "webhooks.Webhook.previous_secret", "webhooks.Webhook.secret",
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_no_model_with_a_wallet_is_omitted_without_being_a_count() -> None:
 
     assert with_wallet - wallet_export.EXPORTED.keys() == {
         "lockers.Turn", "transfers.ControlChange", "transfers.ListTally", "transfers.TallyDelta",
-        "transfers.TokenTally",
+        "transfers.TokenTally", "transfers.WalletDay",
     }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_export_has_the_rows_of_the_wallet_and_no_secret() -> None:
     # What this world has no row of.
     assert wallet_export.EXPORTED.keys() - exported_tables == {
         "treetracker_import.ImportedRow", "transfers.TransferTerms", "wallets.IdempotentAnswer", "wallets.KnownOrigin",
-        "wallets.OperatorAction", "transfers.ApprovalChange", "transfers.KnownReceiver",
+        "wallets.OperatorAction", "transfers.ApprovalChange", "transfers.KnownReceiver", "desk.Request",
     }  # fmt: skip
     assert alice.wallet.password not in text
     assert Wallet.objects.get(pk=alice.wallet.pk).password not in text
