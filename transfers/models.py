@@ -14,7 +14,7 @@ from typing import Final
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import MD5, Now
 
 # Its models are of this app too: Django finds them here.
 from transfers import list_models  # noqa: F401
@@ -245,7 +245,7 @@ class TransferTerms(models.Model):
                 name="terms_by_originator",
             ),
             # For operators.
-            models.Index(fields=["reference"], condition=~Q(reference=""), name="terms_by_reference"),
+            models.Index(MD5("reference"), condition=~Q(reference=""), name="terms_by_reference"),
         ]
 
     def __str__(self) -> str:

@@ -7,12 +7,13 @@ others are rare, and have partial indexes.
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from hashlib import md5
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models.functions import MD5, Now
 
 from transfers.models import Movement, Transfer, TransferTerms
 from transfers.states import OPEN, ApprovalOf, Side, TransferEvent, TransferState, deciding_sides
@@ -300,6 +301,10 @@ def allowed_events(transfer: Transfer) -> list[Possibility]:
 
 def transfers_with_reference(reference: str) -> QuerySet[TransferTerms, Any]:
     """Return the numbers of the transfers with exactly this reference, in no order."""
-    # Repeats the predicate of the partial index.
-    rows = TransferTerms.objects.filter(reference=reference).exclude(reference="")
+    # Repeats the expression and the predicate of the index. It has the digest, so that no list of a wallet is read by an
+    # index of what all others wrote.
+    rows = TransferTerms.objects.annotate(digest=MD5("reference")).filter(
+        digest=md5(reference.encode(), usedforsecurity=False).hexdigest()
+    )
+    rows = rows.filter(reference=reference).exclude(reference="")
     return rows.values_list("transfer_id", flat=True)

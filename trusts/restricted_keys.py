@@ -64,7 +64,7 @@ def create(
     with transaction.atomic(savepoint=False):
         with connection.cursor() as cursor:
             # Of two requests the second counts the key of the first.
-            cursor.execute("SELECT 1 FROM wallets_wallet WHERE id = %s FOR NO KEY UPDATE", [actor.pk])
+            cursor.execute("SELECT 1 FROM wallets_wallet WHERE id = %s ORDER BY id FOR NO KEY UPDATE", [actor.pk])
             cursor.execute("SELECT coalesce(%s::timestamptz <= clock_timestamp(), false)", [expires_at])
             if cursor.fetchone()[0]:
                 raise errors.ContradictoryKey("The expiry of a key is in the future")

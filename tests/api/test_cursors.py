@@ -145,8 +145,8 @@ def test_every_list_of_the_description_is_tried(lists: dict[str, Listed]) -> Non
         if any("cursor" in name.lower() for name in names) and not path.startswith("/api/"):
             described.add(re.sub(r"^/wallet(?=/)", "", path))
 
-    # Their errors are problem details: see test_sessions and tests/webhooks.
-    of_other_format = {"/auth/sessions", "/webhooks", "/webhooks/{webhook_id}/deliveries"}
+    # Their errors are problem details: see test_sessions, test_restricted_keys and tests/webhooks.
+    of_other_format = {"/auth/sessions", "/keys", "/webhooks", "/webhooks/{webhook_id}/deliveries"}
     assert described - of_other_format == {listed.endpoint for listed in lists.values()}
 
 

@@ -192,6 +192,7 @@ def ids(alice: Caller, bob: Caller, settings: Any) -> dict[str, str]:
                 "webhook_id",
                 "delivery_id",
                 "session_id",
+                "key_id",
             ),
             "00000000-0000-4000-8000-000000000000",
         ),

@@ -14,6 +14,7 @@ from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
 from transfers import balances, list_counts, queries, token_reports
 from wallets import event_sequence, redis_servers
+from wallets import queries as wallet_queries
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
@@ -50,6 +51,8 @@ INSERTED: Final = {
     "answer_join": [" "],
     "announced": [event_sequence.ANNOUNCED],
     "balance": [balances.balance_sql("asked.at")],
+    "bearers": [wallet_queries._BEARER["bearers"]],
+    "is_valid": [wallet_queries._BEARER["is_valid"]],
     "closing": [balances.balance_sql("ended.until")],
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],
@@ -64,6 +67,7 @@ INSERTED: Final = {
     "is_open": ["line.settled_by_id IS NULL"],
     "is_settled": ["other.locker_id IS NULL"],
     "json": [queries.transfer_json()],
+    "key_columns": [" "],
     "lines": [balances.lines_sql("period.page_start", "period.page_end")],
     "new": part("/coins_by_"),
     "opening": [balances.balance_sql("ended.start")],

@@ -215,6 +215,7 @@ NOT_LEAVING = {
     ("POST", "/trust_relationships/{trust_relationship_id}/accept"),
     ("POST", "/trust_relationships/{trust_relationship_id}/decline"),
     ("DELETE", "/trust_relationships/{trust_relationship_id}"),
+    ("POST", "/keys"), ("PATCH", "/keys/{key_id}"), ("DELETE", "/keys/{key_id}"),
 }  # fmt: skip
 
 

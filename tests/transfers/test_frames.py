@@ -901,6 +901,7 @@ MODULES_OF_ACTS: Final = (
     "config.admin.actions.transfers",
 )
 ELSEWHERE: Final = {
+    "config.admin.actions.alerts": "tests/admin/test_alerts.py",
     "config.admin.actions.lockers": "tests/lockers/test_action_frames.py",
     "config.admin.actions.keys": "tests/admin/test_restricted_keys.py",
     "config.admin.actions.people": "tests/admin/test_people_frames.py",

@@ -304,6 +304,13 @@ PLANTED = [
         "UPDATE transfers_actiontoken SET token_count = 2 WHERE state = 'active'",
     ),
     (
+        "a transfer that needs an approval moves nothing before another credential gave it",
+        "UPDATE transfers_transfer SET approval_of = 'send', approval_asked_by_id = %(alice)s WHERE number ="
+        " (SELECT max(number) FROM transfers_transfer WHERE state = 'completed')",
+        "UPDATE transfers_transfer SET approval_of = 'send' WHERE id = %(pending)s",
+        "UPDATE transfers_transfer SET approved_by_id = %(alice)s WHERE id = %(pending)s",
+    ),
+    (
         "the counts of lists agree with the transfers and trusts",
         "UPDATE transfers_listtally SET own = own + 1 WHERE wallet_id = %(bob)s",
         "UPDATE transfers_listtally SET visible = visible - 1 WHERE wallet_id = %(alice)s",

@@ -28,6 +28,7 @@ from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, LineType, LockerState, Step, TaskKind, TaskState
 from tests.api.caller import Caller, logged_in
 from tests.lockers.stock import stock_of_states
+from tests.support.restricted_keys import with_key
 from transfers import (
     action_token_lists,
     action_tokens,
@@ -551,6 +552,23 @@ def _webhook_set_by_the_actor(asked: Asked) -> Webhook:
 @path("GET /wallets/{wallet_id}")
 def see_the_wallet(asked: Asked) -> str:
     return asked.send("GET", f"/wallets/{asked.wallet_id}")
+
+
+@path("GET /wallets/{wallet_id}/balance")
+def see_the_balance_of_the_wallet(asked: Asked) -> str:
+    return asked.send("GET", f"/wallets/{asked.wallet_id}/balance")
+
+
+@path("GET /wallets/{wallet_id}/statement")
+def see_the_statement_of_the_wallet(asked: Asked) -> str:
+    return asked.send("GET", f"/wallets/{asked.wallet_id}/statement")
+
+
+@path("POST /keys", writes=True)
+def see_tokens_with_a_key_for_the_wallet(asked: Asked) -> None:
+    program = with_key(asked.world.callers[asked.who], "tokens:read", wallets=[asked.wallet])
+    assert program.get(f"/tokens?limit=9&wallet={asked.wallet}").status_code == 200
+    assert program.get(f"/tokens?limit=9&wallet={COUNTERPART}").status_code == 403
 
 
 @path("PATCH /wallets/{wallet_id}", writes=True)

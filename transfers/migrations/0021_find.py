@@ -1,6 +1,7 @@
 """An index for the search of operators: by reference."""
 
 from django.db import migrations, models
+from django.db.models.functions import MD5
 
 
 class Migration(migrations.Migration):
@@ -10,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="transferterms",
             index=models.Index(
-                condition=models.Q(("reference", ""), _negated=True), fields=["reference"], name="terms_by_reference"
+                MD5("reference"), condition=models.Q(("reference", ""), _negated=True), name="terms_by_reference"
             ),
         ),
     ]

@@ -6,6 +6,7 @@ WITH held AS MATERIALIZED (
            CASE WHEN spent_on = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN spent ELSE 0 END AS spent
       FROM wallets_restrictedkey
      WHERE id = %(key)s::uuid AND ended_at IS NULL AND coalesce(expires_at > clock_timestamp(), true)
+     ORDER BY id
        FOR NO KEY UPDATE
 ), counted AS (
     UPDATE wallets_restrictedkey AS key
