@@ -301,10 +301,9 @@ def allowed_events(transfer: Transfer) -> list[Possibility]:
 
 def transfers_with_reference(reference: str) -> QuerySet[TransferTerms, Any]:
     """Return the numbers of the transfers with exactly this reference, in no order."""
-    # Repeats the expression and the predicate of the index. It has the digest, so that no list of a wallet is read by an
-    # index of what all others wrote.
-    rows = TransferTerms.objects.annotate(digest=MD5("reference")).filter(
-        digest=md5(reference.encode(), usedforsecurity=False).hexdigest()
-    )
+    # Repeats the expression and the predicate of the index. It has the digest, so that no list of a wallet is read by
+    # an index of what all others wrote.
+    digest = md5(reference.encode(), usedforsecurity=False).hexdigest()
+    rows = TransferTerms.objects.annotate(digest=MD5("reference")).filter(digest=digest)
     rows = rows.filter(reference=reference).exclude(reference="")
     return rows.values_list("transfer_id", flat=True)
