@@ -490,6 +490,36 @@ def test_the_limit_of_a_day_counts_all_that_moves_or_reserves_tokens(rich: Calle
 # Kept answers.
 
 
+def test_a_login_and_the_keys_it_made_are_one_credential(rich: Caller, bob: Caller) -> None:
+    """Otherwise who has one bearer token makes itself the second credential that an approval needs."""
+    wallet_id = rich.wallet.pk
+    token = wallets.authenticate(name_or_id="alice", password=PASSWORD)
+    other = Caller(rich.api_key, token, rich.wallet)
+    made = rich.post("/keys", {"name": "program", "scopes": [WRITE], "tokens_per_day": 9})
+    assert made.status_code == 201, made.content
+    key = Caller(rich.api_key, made.json()["key"], rich.wallet)
+    asked = transfers.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=2)
+    assert rich.send("PUT", f"/wallets/{wallet_id}/approval", {"above": 1}).status_code == 200
+
+    sent = send(key, "bobby", 2).json()
+    of_login = send(rich, "bobby", 2).json()
+    fulfilled = key.post(f"/transfers/{asked.id}/fulfill", {"implicit": True}).json()
+    assert {each["state"] for each in (sent, of_login, fulfilled)} == {"pending"}
+    assert key_of(key).spent == 4, "what awaits an approval is reserved"
+
+    for each in (sent, of_login, fulfilled):
+        approval = f"/transfers/{each['id']}/approve"
+        assert code_of(rich.post(approval, {})) == (403, "transfer_approval_same_login")
+        # And no key approves, nor changes the demand.
+        assert code_of(key.post(approval, {})) == (403, "key_scope_missing")
+    assert code_of(key.send("PUT", f"/wallets/{wallet_id}/approval", {"above": 0})) == (403, "key_scope_missing")
+    assert rich.wallet.tokens.count() == 40
+
+    assert other.post(f"/transfers/{fulfilled['id']}/approve", {}).json()["state"] == "completed"
+    assert other.post(f"/transfers/{sent['id']}/approve", {}).json()["state"] == "pending", "bobby accepts it"
+    assert key_of(key).spent == 4
+
+
 def test_a_kept_answer_is_for_the_credential_that_got_it(rich: Caller, bob: Caller) -> None:
     key, other = with_key(rich, WRITE), with_key(rich, WRITE)
     first = {who: send(caller, "bobby", 1, idempotency_key="one") for who, caller in (("owner", rich), ("key", key))}
