@@ -6,6 +6,9 @@ statements ask who manages which wallet, they get one without the wallets that t
 actor itself counts as controlled, it does only if the key reaches it. Statements of other requests stay as they are,
 and so do their plans.
 
+The statements are found by their text, so each must have one of the forms that are known here: one in which the actor
+stands in any other way is refused (`NotNarrowed`), as it might give what the key does not reach.
+
 `transfers.list_counts` keeps counts of all that a wallet sees: queries that use them ask `restrictions.current`.
 """
 
@@ -17,7 +20,7 @@ from uuid import UUID
 
 from wallets import restrictions
 
-_POWERS: Final = re.compile(r"\btrusts_power\b(?P<alias> AS \w+)?")
+_POWERS: Final = re.compile(r"\btrusts_power\b(?P<alias> AS \w+)?", re.IGNORECASE)
 _REACHED: Final = """(SELECT * FROM trusts_power AS reached
   WHERE reached.power <> 'manage' OR reached.holder_id <> %(restricted_maker)s::uuid
      OR reached.subject_id = ANY (%(restricted_wallets)s::uuid[]))"""
@@ -37,11 +40,56 @@ _OWN: Final = {
         "destination_id = %(restricted_own)s::uuid OR held.over_destination"
     ),
 }
+# Where else the actor may stand, with white space collapsed, in a text that is narrowed.
+_KNOWN: Final = (
+    # Its own rows, if the key reaches it.
+    "me AS MATERIALIZED (SELECT %(actor)s::uuid AS id)",
+    "SELECT id FROM me WHERE id = %(restricted_own)s::uuid",
+    "FROM wallets_wallet JOIN me USING (id) WHERE id = %(restricted_own)s::uuid AND",
+    # What it manages.
+    "AS trusts_power WHERE holder_id = (SELECT id FROM me) AND power = 'manage'",
+    "AS trusts_power WHERE holder_id = (SELECT %(actor)s::uuid) AND power = 'manage'",
+    "AS power WHERE power.power = 'manage' AND power.holder_id = %(actor)s::uuid AND power.subject_id = ANY (",
+    # The parties of a transfer that is decided on.
+    "me.id AS actor_id, source.id AS source_id",
+    "AS needs_approval FROM me LEFT JOIN wallets_wallet AS source ON",
+    "SELECT given.line, %(actor)s::uuid AS actor_id, %(source)s::uuid AS source_id",
+    "('over source', 'manage', parties.actor_id, parties.source_id)",
+    "('over destination', 'manage', parties.actor_id, parties.destination_id)",
+    # Whose idempotency key it is.
+    "pg_try_advisory_xact_lock(hashtextextended(me.id::text || %(key)s, 0))",
+    "FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar",
+    "SELECT %(actor)s::uuid, %(key)s::varchar, %(fingerprint)s::bytea",
+    # Who acted, after the right was decided.
+    "nextval('wallets_event_number'), %(actor)s::uuid,",
+    "CASE WHEN approval_of IS NOT NULL THEN %(actor)s::uuid END",
+    "approval_asked_by_id = %(actor)s::uuid, approval_asked_with",
+    ", closed_by_id = %(actor)s::uuid",
+    "SELECT link.id, link.digest, %(actor)s::uuid, guard.source_id",
+    "SELECT written.number, %(actor)s::uuid, written.source_id",
+    # The wallet that was asked for, whose control the caller has checked.
+    "SELECT %(wallet)s::uuid AS id FROM me WHERE id IS NOT NULL",
+    "WHERE token.wallet_id = (SELECT id FROM me) AND",
+    # Orders.
+    "ORDER BY id <> %(actor)s::uuid",
+    "OR trust.target_id <> (SELECT id FROM me) AND trust.target_id IN (SELECT id FROM managed)",
+)
+# The actor by its parameter, and by the names that the statements give it.
+_ACTOR: Final = re.compile(r"%\(actor\)s|\bme\b|\bparties\.actor_id\b")
+_DECIDED: Final = re.compile(r"(?<!\.)\bactor_id\b")
 _NO_WALLET: Final = UUID(int=0)
 
 
+class NotNarrowed(Exception):
+    """A statement in which the actor stands in a way that is not known to be narrowed. It was not executed."""
+
+
 def narrowed(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-    """Execute a statement within the restriction of the current request, if it has one."""
+    """
+    Execute a statement within the restriction of the current request, if it has one.
+
+    :raises NotNarrowed: the form of the statement is not known
+    """
     restriction = restrictions.current()
     if restriction is None:
         return execute(sql, params, many, context)
@@ -65,4 +113,15 @@ def _narrowed(sql: str) -> str | None:
     for own, reached in _OWN.items():
         text = text.replace(own, reached)
     text = _POWERS.sub(lambda found: _REACHED + (found["alias"] or " AS trusts_power"), text)
+    _refuse_unknown(text)
     return None if text == sql else text
+
+
+def _refuse_unknown(text: str) -> None:
+    rest = " ".join(text.split())
+    # In other statements it is a column of trusts and tasks.
+    actor = _DECIDED if " AS actor_id" in rest else None
+    for known in _KNOWN:
+        rest = rest.replace(known, "")
+    if _ACTOR.search(rest) or (actor is not None and actor.search(rest)):
+        raise NotNarrowed(text)

@@ -179,3 +179,54 @@ def test_lists_have_what_the_wallets_of_a_key_have(world: World, path: str, name
     # Of its own trust with the managed wallet the manager is a party.
     common = set(listed("manager without alice")[0]) & set(own[0])
     assert common == ({str(Trust.objects.get(actor__name="mona").pk)} if "trust" in path else set())
+
+
+_SORTS: Final = ("", "created_at", "closed_at", "state", "id", "source_wallet_id", "originator_wallet_id")
+_FILTERS: Final = (
+    "", "state=pending", "state=completed", "state=requested", "wallet=alice", "wallet=steve", "wallet=mona",
+    "before=2040-01-01", "after=2020-01-01", "created_since=2020-01-01T00:00:00Z", "reference=x",
+    "metadata[shop]=north", "awaiting_approval=true", "include=available_actions", "after=2020-01-01&state=pending",
+)  # fmt: skip
+LISTS: Final = (
+    *(f"/transfers?limit=9&{query}" for query in _FILTERS if "include" not in query),
+    *(
+        f"/wallet/v2/transfers?{query}&{sort and f'sort_by={sort}&order={order}'}"
+        for query in _FILTERS
+        if "include" not in query
+        for sort in _SORTS
+        for order in ("asc", "desc")
+        if order == "asc" or (sort and not query)
+    ),
+    *(
+        f"/wallet/v2/wallets?{query}&{sort and f'sort_by={sort}&order={order}'}"
+        for query in ("", "name=a", "created_at_start_date=2020-01-01")
+        for sort in ("", "created_at", "name")
+        for order in ("asc", "desc")
+    ),
+    *(
+        f"/wallet/v2/trust_relationships?{query}&{sort and f'sort_by={sort}&order={order}'}"
+        for query in ("", "state=trusted", "search=a", "type=send")
+        for sort in ("", "created_at", "updated_at", "state")
+        for order in ("asc", "desc")
+    ),
+    *(f"/trust_relationships?{query}" for query in ("", "state=trusted", "type=manage", "request_type=manage")),
+    "/wallets/{alice}/trust_relationships", "/wallet/v2/wallets/{alice}/trust_relationships?exclude_managed=true",
+    "/events?limit=9&wallet=alice", "/action-tokens?state=active",
+    "/webhooks?wallet=alice", "/tokens?limit=9&wallet=alice",
+)  # fmt: skip
+
+
+def test_each_form_of_a_list_is_narrowed_and_none_is_refused_as_unknown(world: World) -> None:
+    """What the manager's key for one wallet lists is what that wallet's own login lists."""
+    wrong = []
+    for path in LISTS:
+        named = path.format(**{name: str(value) for name, value in world.ids.items()})
+        of_key, of_owner = (world.callers[role].get(named) for role in ("manager for alice", "owner"))
+        if (of_key.status_code, of_owner.status_code) != (200, 200):
+            wrong.append((path, of_key.content, of_owner.content))
+            continue
+        [key] = [name for name, value in of_key.json().items() if isinstance(value, list)]
+        rows = [sorted(str(each.get("id") or each["name"]) for each in one.json()[key]) for one in (of_key, of_owner)]
+        if rows[0] != rows[1] or of_key.json().get("total") != of_owner.json().get("total"):
+            wrong.append((path, *rows))
+    assert wrong == []
