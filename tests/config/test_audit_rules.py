@@ -637,6 +637,10 @@ def is_found(check: str) -> bool:
 
 def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any) -> None:
     assert counters.roll_up()
+    # What is in no tally yet is compared too.
+    alice = Wallet.objects.get(name="alice")
+    transfers.issue_tokens(wallet=alice, count=1)
+    transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
     let_triggers_sleep()
     for table in ("transfers_transfer", "transfers_movement", "wallets_token", "transfers_transferterms"):
         strip(table)
