@@ -26,7 +26,7 @@ ALONE = {
     "end-trust", "cancel-transfer", "cancel-payment-request", "cancel-action-token", "mark-task-seen",
     "disable-webhook", "enable-webhook", "test-webhook", "resend-delivery", "run-audit", "rehearse-outage",
     "create-person", "change-role", "change-mail", "change-active", "set-person-password", "reset-second-factor",
-    "end-sessions", "end-session",
+    "end-sessions", "end-session", "acknowledge-alert", "end-restricted-key", "pseudonymise-wallet",
 }  # fmt: skip
 
 
