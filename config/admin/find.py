@@ -37,7 +37,7 @@ from lockers.models import Locker, LockerTask, PaymentRequest
 from lockers.raida import codes
 from transfers.models import ActionToken, Transfer
 from trusts.models import Trust
-from wallets import names
+from wallets import names, restricted_keys
 from wallets.models import ApiKey, Event, Wallet
 from webhooks import secrets as webhook_secrets
 from webhooks.models import Webhook
@@ -61,6 +61,8 @@ _LIKE_A_SECRET: Final = re.compile(
     r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[!-~]{20,}|[A-Z0-9]{3}-[A-Z0-9]{4}(?:-[0-9A-F]{10})?", re.ASCII
 )
 _BEARER_TOKEN: Final = re.compile(r"(?:Bearer\s+)?eyJ[A-Za-z0-9_-]+\.", re.IGNORECASE)
+# More of one than its pages show.
+_RESTRICTED_KEY: Final = re.compile(rf"(?:Bearer\s+)?{restricted_keys.PREFIX}\S{{5,}}", re.IGNORECASE)
 
 
 class Group(NamedTuple):
@@ -92,6 +94,8 @@ def secret_in(term: str) -> str:
     """Return what kind of secret a term surely is, or ""."""
     if _BEARER_TOKEN.match(term):
         return "a bearer token"
+    if _RESTRICTED_KEY.match(term):
+        return "a restricted key"
     if term.startswith(webhook_secrets.PREFIX):
         return "the secret of a webhook"
     if _TRANSMIT_CODE.fullmatch(term):

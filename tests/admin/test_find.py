@@ -19,6 +19,7 @@ from transfers import action_tokens
 from transfers.models import ActionToken, Transfer, TransferTerms
 from trusts.models import Trust
 from wallets import operations as wallets
+from wallets import restricted_keys
 from wallets.models import ApiKey, BearerToken, Event, Token, Wallet
 from webhooks.models import WebhookDelivery
 
@@ -216,11 +217,13 @@ def secrets_of(ledger: SimpleNamespace) -> dict[str, str]:
     bearer = wallets.authenticate(name_or_id="alice", password="correct horse")
     code = codes.generate_code(b"\7" * codes.RANDOM_SIZE)
     link = action_tokens.offer_bundles(actor=ledger.alice, sender=None, size=1)[0]
+    restricted = restricted_keys.new_key()
     return {
         "an API key": key, "a short API key": short, "a bearer token": bearer, "a header": f"Bearer {bearer}",
         "a transmit code": code, "in lower case": code.lower(), "without dashes": code.replace("-", ""),
         "a claim code": link.code, "a claim link": f"https://example.org/claim#{link.code}",
         "a webhook's": "whsec_" + "a" * 44,
+        "a restricted key": restricted, "a restricted key in a header": f"Bearer {restricted}",
     }  # fmt: skip
 
 
