@@ -26,7 +26,11 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import jwt
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.views.decorators.debug import sensitive_variables
+
+from wallets import names
 
 # Signatures with a key pair: a token signed with a secret that both sides know, or not signed, is refused.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -166,11 +170,16 @@ def _verified(token: object, *, nonce: str) -> dict[str, Any]:
     if claims.get("azp", None if several else settings.OIDC_CLIENT_ID) != settings.OIDC_CLIENT_ID:
         raise Refused("other_party")
     sent = claims.get("nonce")
-    if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), nonce.encode()):
+    if not isinstance(sent, str) or not hmac.compare_digest(_bytes(sent), nonce.encode()):
         raise Refused("other_nonce")
-    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or "\0" in claims["sub"]:
+    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or not names.is_storable(claims["sub"]):
         raise Refused("subject")
     return claims
+
+
+def _bytes(text: str) -> bytes:
+    # JSON can hold half of a surrogate pair.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _key(header: Mapping[str, Any]) -> jwt.PyJWK:
@@ -213,7 +222,7 @@ def _person(claims: dict[str, Any], *, access_token: object) -> Person:
     groups = claims.get(settings.OIDC_GROUPS_CLAIM)
     groups = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     name = next((claims[key] for key in ("preferred_username", "email", "name") if _is_text(claims.get(key))), "")
-    mail = claims["email"] if _is_text(claims.get("email")) and claims.get("email_verified") is not False else ""
+    mail = claims["email"] if _is_mail(claims.get("email")) and claims.get("email_verified") is not False else ""
     return Person(
         issuer=settings.OIDC_ISSUER,
         subject=claims["sub"],
@@ -225,6 +234,16 @@ def _person(claims: dict[str, Any], *, access_token: object) -> Person:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _is_mail(value: object) -> bool:
+    if not isinstance(value, str) or not names.is_storable(value):
+        return False
+    try:
+        validate_email(value)
+    except ValidationError:
+        return False
+    return True
 
 
 # --- the provider -------------------------------------------------------------------------

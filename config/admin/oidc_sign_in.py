@@ -30,7 +30,7 @@ from config.admin.models import Identity, Session
 from config.admin.sign_in import next_page
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address
-from wallets import operator_log
+from wallets import names, operator_log
 from wallets.states import OperatorVerb
 
 _COOKIE: Final = "coppice_oidc"
@@ -143,7 +143,7 @@ def _admitted(person: oidc.Person) -> User:
         if identity is None:
             if role is None:
                 raise _NotAdmitted("None of your groups has a role here. Ask an administrator.")
-            # One at a time: names are compared without regard to case, which no constraint does.
+            # One at a time: names are compared by their keys, which no constraint does.
             operator_log.hold(OperatorVerb.CREATED_PERSON, kind=PERSON, object_id=_SALT)
             identity = _identity(person) or _made(person)
         (user,) = people.locked(identity.user_id)
@@ -166,9 +166,11 @@ def _identity(person: oidc.Person) -> Identity | None:
 
 def _made(person: oidc.Person) -> Identity:
     """Make an account without a password, under a name that is free."""
-    wanted = _NOT_IN_A_NAME.sub("-", person.name)[:100].strip("-") or "person"
-    name, number = wanted, 1
-    while User.objects.filter(username__iexact=name).exists():
+    # As Django stores it, so that what is compared and cut is what is stored.
+    seen = "".join(character for character in person.name if not names.is_invisible(character))
+    wanted = _NOT_IN_A_NAME.sub("-", User.normalize_username(seen))[:100].strip("-") or "person"
+    name, number, taken = wanted, 1, people.name_keys()
+    while names.name_key(name) in taken:
         number += 1
         name = f"{wanted}-{number}"
     try:

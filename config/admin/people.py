@@ -102,9 +102,13 @@ def check_new_name(name: str) -> None:
         UnicodeUsernameValidator()(name)
     except ValidationError as error:
         raise errors.NotPossible(" ".join(error.messages)) from error
-    key = names.name_key(name)
-    if any(names.name_key(taken) == key for taken in User.objects.values_list("username", flat=True)):
+    if names.name_key(name) in name_keys():
         raise errors.NotPossible("There is already a person of this name.")
+
+
+def name_keys() -> set[str]:
+    """Return the keys by which the names of all accounts are compared."""
+    return {names.name_key(name) for name in User.objects.values_list("username", flat=True)}
 
 
 @sensitive_variables("password")

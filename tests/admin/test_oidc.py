@@ -2,6 +2,7 @@
 
 import json
 import time
+import unicodedata
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -20,6 +21,7 @@ from config.api import throttles
 from tests.concurrency.races import race
 from tests.support.desk_pages import text_of
 from tests.support.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET, Provider, providing
+from wallets import names
 from wallets.models import OperatorAction
 
 pytestmark = pytest.mark.django_db
@@ -313,6 +315,38 @@ def test_no_account_is_taken_over_by_name_or_mail(provider: Provider) -> None:
     assert not Identity.objects.filter(user=local).exists()
 
 
+def test_a_name_that_differs_in_width_or_unseen_characters_is_taken(provider: Provider) -> None:
+    User.objects.create_user("nora")
+    User.objects.create_user("nora-2")
+    provider.claims["preferred_username"] = "\uff2eor\u3164a"
+
+    assert signed_in(Client(), provider).status_code == 302
+
+    name = User.objects.get(identity__subject="s-1").username
+    assert names.name_key(name) == "nora-3"
+
+
+@pytest.mark.parametrize(
+    "mail", ["n\0@coppice.example", "\ud800@coppice.example", "nora", "a@b.example\nBcc: x@y.example"]
+)
+def test_an_address_that_is_none_is_not_kept(provider: Provider, mail: str) -> None:
+    provider.claims["email"] = mail
+
+    assert signed_in(Client(), provider).status_code == 302
+    assert User.objects.get().email == ""
+
+
+@pytest.mark.parametrize("changes", [{"sub": "s-\ud800"}, {"sub": "s-\0"}, {"nonce": "\ud800"}])
+def test_a_claim_that_cannot_be_stored_is_refused(provider: Provider, changes: dict[str, Any]) -> None:
+    provider.alter = lambda claims: claims.update(changes)
+    client = Client()
+
+    answer = signed_in(client, provider)
+
+    assert (answer.status_code, REFUSED in text_of(answer)) == (403, True)
+    nothing_changed(client)
+
+
 def test_a_subject_of_another_issuer_is_another_person(provider: Provider, settings: Any) -> None:
     signed_in(Client(), provider)
     Identity.objects.update(issuer="https://elsewhere.example")
@@ -474,6 +508,9 @@ def test_the_next_page_is_one_of_this_site(provider: Provider, url: str) -> None
         ({"preferred_username": "💥"}, "person"),
         ({"preferred_username": ["a"], "name": "Nora Oak"}, "Nora-Oak"),
         ({"preferred_username": "n" * 300}, "n" * 100),
+        # One character that compatibility composition makes eighteen.
+        ({"preferred_username": "\ufdfa" * 90}, unicodedata.normalize("NFKC", "\ufdfa" * 90).replace(" ", "-")[:100]),
+        ({"preferred_username": "\ud800nora"}, "nora"),
     ],
 )
 def test_names_are_those_that_accounts_may_have(provider: Provider, claims: dict[str, Any], name: str) -> None:
