@@ -58,6 +58,6 @@ def check_alerts() -> None:
 # Ends before the leases of `config.admin.notices`, whatever a mail server does.
 @shared_task(name="config.send_notices", soft_time_limit=50, time_limit=70)
 def send_notices() -> None:
-    """Send mails and calls about alerts. A missed run only delays them."""
+    """Send notifications of alerts. A missed run only delays them."""
     if sent := notices.send():
         log.info("%d notices of alerts sent", sent)

@@ -66,7 +66,7 @@ class AlertPage(base.LedgerPage):
         return Alert.objects.select_related("acknowledged_by").defer("acknowledged_by__password")
 
     what = base.column("alert", lambda alert: alert.title)
-    now = base.column("what was seen last", lambda alert: alert.state)
+    now = base.column("last value", lambda alert: alert.state)
     status = base.column("state", _pill)
     who = base.column("acknowledged by", lambda alert: alert.acknowledged_by or "–")
     begun = base.column("began", lambda alert: formats.moment(alert.opened_at))
@@ -82,7 +82,7 @@ class AlertPage(base.LedgerPage):
             "facts": [
                 Fact("state", _pill(row)),
                 Fact("alert", row.title, url=about),
-                Fact("seen last", row.state, note=formats.ago(row.seen_at)),
+                Fact("last value", row.state, note=formats.ago(row.seen_at)),
                 Fact("began", formats.full(row.opened_at), note=formats.ago(row.opened_at)),
                 Fact("ended", formats.full(row.closed_at) or "–"),
                 Fact("acknowledged", acknowledged),

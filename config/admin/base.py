@@ -544,6 +544,7 @@ class LedgerPage(_ModelAdmin):
             "opts": self.opts,
             "row": row,
             "singular": self.singular,
+            "plural": self.plural,
             "buttons": buttons,
             "not_allowed": [button.label for button in buttons if not button.is_allowed],
             **self.detail(request, row),

@@ -1,16 +1,16 @@
 """
-Acts that a second operator approves, by setting.
+Actions that need a second operator, if the installation's settings say so.
 
-`COVERED` says which acts, and when. `AdminAction.run` asks `is_covered` for every act: the confirmation of the first
-operator then makes a proposal instead of acting. A second operator with the permission of the act opens it, sees the
-preview computed anew, and confirms it with an own ticket and reason; `run` then does the act in that request, under the
-locks and checks of any act, and those of `take`:
+`COVERED` says which actions, and for which input. `AdminAction.run` calls `is_covered` for each action: if it is, the
+confirmation of the first operator, the proposer, creates a proposal and changes nothing else. A second operator with
+the permission of the action opens the proposal, sees a new preview, and confirms it with a ticket and a reason; `run`
+then performs the action in that request. Besides the locks and checks of every action, `take` and `check_maker` check:
 
-* the proposal is open, less than a day old, and for this act and row;
-* the approver is not its maker, and the maker has not lately made or taken over the approver's account;
-* the maker's account is active and has the permission still, and had it all the time.
+* the proposal is open, less than a day old, and for this action and row;
+* the approver is not the proposer, and the proposer has not lately created or taken over the approver's account;
+* the proposer's account is active, and has had the permission ever since it proposed.
 
-Superusers are not exempt. Commands of the server (`manage.py`) are not acts of the admin, and not covered.
+Superusers are not exempt. Commands on the server (`manage.py`) are not actions of the admin, and not covered.
 """
 
 import json
@@ -67,7 +67,7 @@ def _vault(values: Values) -> bool:
     return bool(settings.FOUR_EYES_VAULT)
 
 
-# The acts that a second operator approves, by the name of the action, and for which input.
+# Which input of an action needs a second operator, by the name of the action.
 COVERED: Final[Mapping[str, Callable[[Values], bool]]] = {
     "issue-tokens": _issues_many,
     "create-api-key": _keys,
@@ -77,7 +77,7 @@ COVERED: Final[Mapping[str, Callable[[Values], bool]]] = {
     "retry-task": _vault,
     "roll-back-task": _vault,
 }
-# By these the maker could be the second operator too.
+# With these the proposer could act as the second operator too.
 _TAKES_OVER: Final = (
     OperatorVerb.CREATED_PERSON,
     OperatorVerb.CHANGED_ROLE,
@@ -94,7 +94,7 @@ def is_on() -> bool:
 
 
 def is_covered(action: Act, values: Values) -> bool:
-    """Return whether the act needs a second operator."""
+    """Return whether the action, with this input, needs a second operator."""
     rule = COVERED.get(action.name)
     return rule is not None and rule(values)
 
@@ -108,7 +108,7 @@ def database_now() -> datetime:
 
 
 def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot: Values) -> Proposal:
-    """Store the act and log that it was proposed, in the transaction of `AdminAction.run`."""
+    """Store a proposal of the action and log it, in the transaction of `AdminAction.run`."""
     proposal_id, now = uuid4(), database_now()
     proposal = Proposal.objects.create(
         id=proposal_id,
@@ -129,7 +129,11 @@ def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot:
         object_id="" if row is None else row.pk,
         label=action.log_label(row, values) if row is not None else str(action.label),
         before=snapshot,
-        after={"act": str(action.label), "will": list(proposal.shown), "expires_at": proposal.expires_at.isoformat()},
+        after={
+            "action": str(action.label),
+            "will": list(proposal.shown),
+            "expires_at": proposal.expires_at.isoformat(),
+        },
         concerns=[(PROPOSAL, proposal.pk)],
     )
     return proposal
@@ -163,13 +167,13 @@ def _context(proposal_id: UUID) -> str:
 
 def take(proposal_id: UUID, action: Act, approver: User, row: Any) -> Proposal:
     """
-    Lock an open proposal and check that the approver may decide on it, before the act is locked.
+    Lock an open proposal and check that the approver may decide on it, before the action's row is locked.
 
     :raises NotPossible: it may not be approved, or not by this user
     """
     proposal = _locked(proposal_id)
     if (proposal.action, proposal.object_id) != (action.name, "" if row is None else str(row.pk)):
-        raise errors.NotPossible("The proposal is for another act.")
+        raise errors.NotPossible("The proposal is for another action.")
     if reason := why_not(proposal, approver):
         raise errors.NotPossible(f"This is not possible: {reason}.")
     return proposal
@@ -177,13 +181,13 @@ def take(proposal_id: UUID, action: Act, approver: User, row: Any) -> Proposal:
 
 def check_maker(proposal: Proposal, action: Act, row: Any) -> None:
     """
-    Check, with the row locked, that the maker has the right to the act still. Its account stays locked until commit.
+    Check, with the row locked, that the proposer still has the right to the action. Its account is locked until commit.
 
     :raises NotPossible: it has not
     """
     (maker,) = people.locked(proposal.maker_id)
     if not _has_right(proposal, action, maker, row):
-        raise errors.NotPossible("Its maker no longer has the right to this act.")
+        raise errors.NotPossible("The person who proposed it no longer has the right to this action.")
 
 
 def _has_right(proposal: Proposal, action: Act, maker: User, row: Any) -> bool:
@@ -197,7 +201,7 @@ def _has_right(proposal: Proposal, action: Act, maker: User, row: Any) -> bool:
 
 
 def approve(proposal: Proposal, approver: User) -> None:
-    """Note the approval, in the transaction of the act."""
+    """Record the approval, in the transaction of the action."""
     _decide(proposal, ProposalState.APPROVED, approver)
 
 
@@ -223,7 +227,11 @@ def refuse(*, proposal_id: UUID, action: Act, operator: Operator) -> Proposal:
             kind=action.kind,
             object_id=proposal.object_id,
             label=proposal.title,
-            before={"act": str(action.label), "proposed_by": proposal.maker.get_username(), "reason": proposal.reason},
+            before={
+                "action": str(action.label),
+                "proposed_by": proposal.maker.get_username(),
+                "reason": proposal.reason,
+            },
             after={"state": ProposalState.REFUSED.value},
             concerns=[(PROPOSAL, proposal.pk)],
         )
@@ -231,7 +239,7 @@ def refuse(*, proposal_id: UUID, action: Act, operator: Operator) -> Proposal:
 
 
 def void_if_lost(proposal_id: UUID, action: Act, row: Any) -> None:
-    """Close an open proposal whose maker has lost the right to the act, or whose row is gone (None without need)."""
+    """Make an open proposal void if its proposer lost the right to the action, or the row of the action is gone."""
     with transaction.atomic():
         proposal = _locked(proposal_id)
         if proposal.state != ProposalState.OPEN:
@@ -244,7 +252,7 @@ def why_not_open(proposal: Proposal) -> str:
     if proposal.state != ProposalState.OPEN:
         return f"the proposal is {proposal.get_state_display()}"
     if database_now() >= proposal.expires_at:
-        return "the proposal has lapsed: it is more than a day old"
+        return "the proposal has expired: it is more than a day old"
     return ""
 
 
@@ -253,7 +261,7 @@ def why_not(proposal: Proposal, approver: User) -> str:
     if reason := why_not_open(proposal):
         return reason
     if approver.pk == proposal.maker_id:
-        return "you proposed it; a second person approves it"
+        return "you proposed it, so another person must approve it"
     takeover = OperatorAction.objects.filter(
         staff=proposal.maker_id,
         verb__in=_TAKES_OVER,
@@ -261,14 +269,14 @@ def why_not(proposal: Proposal, approver: User) -> str:
         created_at__gte=proposal.created_at - LIFETIME,
     )
     if takeover.exists():
-        return "its maker made or changed your account within a day of the proposal"
+        return "the person who proposed it created or changed your account less than a day before, or since"
     return ""
 
 
 def state_of(proposal: Proposal, now: datetime) -> str:
-    """Return the state as lists show it: an open one that is too old has lapsed."""
+    """Return the state as lists show it: an open one that is too old has expired."""
     is_late = proposal.state == ProposalState.OPEN and now >= proposal.expires_at
-    return "lapsed" if is_late else str(proposal.state)
+    return "expired" if is_late else str(proposal.state)
 
 
 def open_count() -> int:

@@ -289,10 +289,10 @@ class Request(models.Model):
 
 class Proposal(models.Model):
     """
-    An operator's act that waits for a second operator: see `config.admin.four_eyes`.
+    An operator's action that waits for a second operator: see `config.admin.four_eyes`.
 
-    `given` is the input of the form, sealed with the vault key, until it is decided. `shown` is the preview that the
-    maker confirmed.
+    `maker` is the operator who proposed it. `given` is the input of the form, sealed with the vault key, until it is
+    decided. `shown` is the preview that the proposer confirmed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -52,8 +52,8 @@ class Decision:
     """
     The page of one proposal.
 
-    The preview is computed anew, and its ticket is the approver's own: what was proposed and what is approved are both
-    shown. Every state and right is checked again when the act runs.
+    It shows what was proposed, and a new preview of what would happen now, whose ticket is for the approver. Every
+    state and right is checked again when the action runs.
     """
 
     def __init__(self, site: AdminSite) -> None:
@@ -133,7 +133,7 @@ class Decision:
         row = self._row(proposal, action)
         because = four_eyes.why_not(proposal, user)
         if not because and not action.may(user, row):
-            because = "your role does not allow this act"
+            because = "your role does not allow this action"
         if not because:
             because = action.why_not(user, row)
         consequences, ticket = [], ""

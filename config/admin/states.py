@@ -4,10 +4,10 @@ from django.db import models
 
 
 class ProposalState(models.TextChoices):
-    """The state of a proposal. All but OPEN are final; an open one that is a day old has lapsed."""
+    """The state of a proposal. All but OPEN are final; an open one that is a day old has expired."""
 
     OPEN = "open"
     APPROVED = "approved"
     REFUSED = "refused"
-    # The maker lost the right to the act, or its object is gone.
+    # The proposer lost the right to the action, or its object is gone.
     VOID = "void"

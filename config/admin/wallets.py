@@ -240,14 +240,14 @@ class TokenPage(base.LedgerPage):
 
 def _issuer(row: Any) -> Fact:
     """Return who issued a token; the actions of operators on it and on its issue are loaded."""
-    act = next((each for each in row.operator_actions if each.verb == OperatorVerb.ISSUED_TOKENS), None)
-    if act is None:
+    action = next((each for each in row.operator_actions if each.verb == OperatorVerb.ISSUED_TOKENS), None)
+    if action is None:
         return Fact("issued by", "not recorded", note="by a command on the server, or an import")
-    return Fact("issued by", link(act, act.staff.get_username()), note=act.reason)
+    return Fact("issued by", link(action, action.staff.get_username()), note=action.reason)
 
 
 def _approvals(row: Wallet) -> Iterator[Fact]:
-    """Yield which transfers of its tokens need the approval of a second login, if the wallet demands any."""
+    """Yield which transfers of its tokens need an approval, if the wallet requires any."""
     if row.approval_above is not None:
         words = f"each transfer of more than {counted(row.approval_above, 'token')}"
         yield Fact("needs approval", words, note="by a second login, or by a manager")

@@ -231,7 +231,7 @@ def _alerts() -> Iterator[Metric]:
     still.add_metric(["yes"], seen)
     yield still
     yield GaugeMetricFamily(
-        "coppice_alert_notices_unsent", "Mails and calls about alerts that failed at least once.", value=unsent
+        "coppice_alert_notices_unsent", "Notifications of alerts whose last attempt failed.", value=unsent
     )
     if age is not None:
         yield GaugeMetricFamily("coppice_backup_age_seconds", "Age of the data of the last backup.", value=age)

@@ -159,7 +159,7 @@ UPDATE wallets_operatoraction
        after = replace(after::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb
  WHERE things @> ARRAY[%(thing)s]::varchar[]
 """
-# Acts on the wallet that were to be approved; what an open one will do is sealed, and stays.
+# Proposals of actions on the wallet; the input of an open one is sealed, and stays.
 _PROPOSALS: Final = """
 UPDATE desk_proposal SET title = left(replace(title, %(old)s, %(new)s), 254), shown = '[]', reason = ''
  WHERE object_id = %(id)s::text

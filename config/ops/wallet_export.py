@@ -126,7 +126,7 @@ OMITTED: Final[Mapping[str, str]] = {
     "desk.SecondFactor": _OPERATORS,
     "desk.RecoveryCode": _OPERATORS,
     "desk.Identity": _OPERATORS,
-    "desk.Proposal": "an act of operators; what was done is exported from their log",
+    "desk.Proposal": "a proposed action of operators; what was done is exported from their log",
     "desk.Alert": _INSTALLATION,
     "desk.AlertNotice": _INSTALLATION,
     "desk.Backup": _INSTALLATION,

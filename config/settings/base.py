@@ -133,7 +133,7 @@ OIDC_GROUPS = env.oidc_groups
 OIDC_NAME = env.oidc_name
 OIDC_ONLY = env.oidc_only
 
-# --- Mails and calls about alerts (`config.admin.notices`).
+# --- Notifications of alerts, by mail and HTTP request (`config.admin.notices`).
 _MAIL = mail.read(env.email_url.get_secret_value())
 EMAIL_HOST, EMAIL_PORT = _MAIL["EMAIL_HOST"], _MAIL["EMAIL_PORT"]
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL["EMAIL_HOST_USER"], _MAIL["EMAIL_HOST_PASSWORD"]

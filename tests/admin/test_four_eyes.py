@@ -246,7 +246,7 @@ def test_a_proposal_that_is_no_longer_good_is_not_approved(
     assert response.status_code == 409
     assert response.context["ticket"] == ""
     assert held(team.alice) == before
-    expected = {lose_the_role: "void", lose_and_regain: "void", be_deactivated: "void", lapse: "lapsed"}
+    expected = {lose_the_role: "void", lose_and_regain: "void", be_deactivated: "void", lapse: "expired"}
     assert response.context["state"] == expected.get(happening, "open" if happening is lose_the_key else "refused")
 
 
@@ -276,7 +276,7 @@ def test_an_account_that_the_maker_made_lately_is_no_second_person(team: SimpleN
     response = puppet.post(url, {"step": "confirm", "ticket": reviewed.context["ticket"], "reason": "sure"})
 
     assert response.status_code == 409
-    assert "its maker made or changed your account" in response.content.decode()
+    assert "the person who proposed it created or changed your account" in response.content.decode()
     assert held(team.alice) == before
     # Nor does setting the password of another make one.
     team.mia.confirm("set-person-password", {}, team.otto.user.pk)

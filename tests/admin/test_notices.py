@@ -1,4 +1,4 @@
-"""Mails and calls about alerts, to real servers: once each, later if a server is away, and never with a secret."""
+"""Notifications of alerts, to real servers: once each, later if a server is away, and never with a secret."""
 
 import time
 from collections.abc import Iterator

@@ -322,7 +322,7 @@ def test_two_operators_issue_many_tokens_together(watched: Watched, desk: Desk, 
         go(page, desk, f"wallets/wallet/{alice.pk}/change/", "Issue tokens")
         page.get_by_label("How many").fill(count)
         review(page)
-        expect(page.get_by_text("This act needs a second operator.")).to_be_visible()
+        expect(page.get_by_text("This action needs a second operator.")).to_be_visible()
         confirm(page, "Propose")
         expect(page.get_by_text("you proposed it; a second person approves it")).to_be_visible()
         addresses.append(page.url)

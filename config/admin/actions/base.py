@@ -247,8 +247,8 @@ class AdminAction:
         """
         Do it, and log it, in one transaction.
 
-        An act that a second operator approves (`config.admin.four_eyes`) is proposed instead, unless it is the approval
-        of a proposal.
+        An action that needs a second operator (`config.admin.four_eyes`) is proposed instead, unless `proposal_id`
+        names the proposal that this approves.
 
         :raises AlreadyDone: this confirmation was used before
         :raises ChangedMeanwhile: the subject is not as the snapshot says
@@ -272,7 +272,7 @@ class AdminAction:
             elif four_eyes.is_covered(self, values):
                 made = four_eyes.propose(self, operator, row, values, snapshot)
                 url = reverse("admin:proposal", args=[made.pk])
-                return Outcome("Proposed. Nothing was done yet: a second operator approves it.", {}, url=url)
+                return Outcome("Proposed. Nothing was changed yet: a second operator must approve it.", {}, url=url)
             outcome = self.perform(operator, row, values, snapshot)
             subject = row if outcome.subject is None else outcome.subject
             operator_log.record(
@@ -316,5 +316,5 @@ class AdminAction:
 
 
 def _approval(proposal: Proposal | None) -> dict[str, Any]:
-    """Return what the log says of an act that was approved."""
+    """Return what the log says of an action that was approved."""
     return {} if proposal is None else {"proposed_by": proposal.maker.get_username(), "proposed_for": proposal.reason}

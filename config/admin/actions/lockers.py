@@ -62,8 +62,8 @@ class StartFind(CoinsAction):
 
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         return [
-            f"A task asks all {RAIDA_COUNT} servers about {counted(snapshot['coins_in_doubt'], 'coin')} of {row.name}"
-            " that are in limbo or errored.",
+            f"A task asks all {RAIDA_COUNT} servers about the coins of {row.name} that are in limbo or errored:"
+            f" {counted(snapshot['coins_in_doubt'], 'coin')}.",
             "It only queries: the answers decide which coins are spendable. No coin changes its owner.",
         ]
 
@@ -155,10 +155,11 @@ class RetryTask(TaskAction):
 
     def preview(self, row: LockerTask, values: Values, snapshot: Values) -> Sequence[str]:
         if row.state == TaskState.RUNNING:
+            coins = snapshot["coins"]
             return [
-                "The task is enqueued again at once; the sweep would do so within seconds.",
-                f"{counted(snapshot['coins'], 'coin')} stay reserved for it. The worker asks the servers for their"
-                " state before it sends anything again.",
+                "The task is enqueued again at once; a periodic task would do so within seconds.",
+                f"{counted(coins, 'coin')} {verb(coins, 'stays', 'stay')} reserved for it. The worker asks the servers"
+                " for their state before it sends anything again.",
             ]
         todo, later = snapshot["left_to_do"], snapshot["later_puts"]
         new_code = "The new locker has a new code, which its owner reads from the new task."

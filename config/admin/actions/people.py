@@ -19,7 +19,7 @@ from config.admin.templatetags import formats
 from wallets import errors
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
-from wallets.wording import counted
+from wallets.wording import counted, verb
 
 _MAY: Final = {
     roles.VIEWER: "see everything, change nothing",
@@ -28,6 +28,11 @@ _MAY: Final = {
 }
 _ROLES: Final = [(role, f"{role}: {_MAY[role]}") for role in roles.ROLES]
 _STAYS: Final = "The password stays valid: this person can sign in again."
+
+
+def _sessions_end(snapshot: Values) -> str:
+    number = snapshot["sessions"]
+    return f"{counted(number, 'session')} {verb(number, 'ends', 'end')}"
 
 
 class _OnPeople(AdminAction):
@@ -178,7 +183,7 @@ class ChangeActive(PersonAction):
         if values["active"] == "yes":
             return [f"{row.username} can sign in, with the role {snapshot['role']} and the current password."]
         return [
-            f"{row.username} can no longer sign in, and {counted(snapshot['sessions'], 'session')} end at once.",
+            f"{row.username} can no longer sign in, and {_sessions_end(snapshot)} at once.",
             "Role, password and second factor are kept in case the account is activated again.",
         ]
 
@@ -201,7 +206,7 @@ class SetPersonPassword(PersonAction):
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"{row.username} gets a random password. {SHOWN_ONCE}",
-            f"The old password stops working, and {counted(snapshot['sessions'], 'session')} end.",
+            f"The old password stops working, and {_sessions_end(snapshot)}.",
             "The second factor stays." if snapshot["second_factor"] else "There is no second factor.",
         ]
 
@@ -226,7 +231,7 @@ class ResetSecondFactor(PersonAction):
     def preview(self, row: User, values: Values, snapshot: Values) -> Sequence[str]:
         return [
             f"The authenticator app and the recovery codes of {row.username} stop working, and"
-            f" {counted(snapshot['sessions'], 'session')} end.",
+            f" {_sessions_end(snapshot)}.",
             "Until a new one is set up, the password alone is enough to sign in, or to set one up where the role"
             " requires it. First make sure that the request comes from this person.",
         ]

@@ -60,8 +60,9 @@ def _captures_in(file: Any) -> list[UUID]:
             f"At most {MAXIMUM_ISSUE:,} tokens at once; the file has {len(found):,} capture ids."
         )
     if len(set(found)) < len(found):
+        repeated = len(found) - len(set(found))
         raise forms.ValidationError(
-            f"{counted(len(found) - len(set(found)), 'line')} of the file repeat another capture id."
+            f"{counted(repeated, 'line')} of the file {verb(repeated, 'repeats', 'repeat')} another capture id."
         )
     return found
 
