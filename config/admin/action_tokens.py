@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.actions.base import ACTION_TOKEN
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
@@ -19,11 +19,11 @@ from transfers.models import ActionToken, Transfer
 from transfers.states import ActionTokenState
 
 
-class ActionTokenStateFilter(base.StateFilter):
+class ActionTokenStateFilter(filters.StateFilter):
     values = [(state.value, state.value) for state in ActionTokenState]
 
 
-class SenderFilter(base.WalletFilter):
+class SenderFilter(filters.WalletFilter):
     columns = ("sender",)
 
 
@@ -72,7 +72,7 @@ class ActionTokenPage(base.LedgerPage):
     called = (ACTION_TOKEN, "claim links")
     list_display = ("identity", "status", "tokens", "sender", "made", "ends")
     numbers = ("tokens",)
-    list_filter = (ActionTokenStateFilter, SenderFilter, base.made("created_at"))
+    list_filter = (ActionTokenStateFilter, SenderFilter, filters.made("created_at"))
     ordering = ("-created_at", "id")
     sorts = {"made": ("created_at", "-id")}
     search_help_text = "a claim link's id"

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 # The pages of the apps register themselves.
 from config.admin import action_tokens as _action_tokens  # noqa: F401
 from config.admin import alert_pages as _alert_pages  # noqa: F401
-from config.admin import base, people, roles, second_factor, sessions
+from config.admin import base, filters, people, roles, second_factor, sessions
+from config.admin import credentials as _credentials  # noqa: F401
 from config.admin import lockers as _lockers  # noqa: F401
 from config.admin import payments as _payments  # noqa: F401
 from config.admin import requests as _requests  # noqa: F401
@@ -32,7 +33,7 @@ from wallets.wording import counted
 admin.site.unregister([User, Group])
 
 
-class RoleFilter(base.Choice):
+class RoleFilter(filters.Choice):
     title = "role"
     parameter_name = "role"
     values = [*((role, role) for role in roles.ROLES), (people.SUPERUSER, people.SUPERUSER), (people.NO_ROLE, "none")]
@@ -45,7 +46,7 @@ class RoleFilter(base.Choice):
         return queryset.filter(is_superuser=False, groups__name=value)
 
 
-class ActiveFilter(base.Choice):
+class ActiveFilter(filters.Choice):
     title = "active"
     parameter_name = "active"
     values = [("yes", "yes"), ("no", "no")]
@@ -61,7 +62,7 @@ class PersonPage(base.LedgerPage):
 
     called = ("person", "people")
     list_display = ("name", "mail", "role", "active", "factor", "seen")
-    list_filter = (RoleFilter, ActiveFilter, base.made("date_joined"))
+    list_filter = (RoleFilter, ActiveFilter, filters.made("date_joined"))
     # Few rows.
     sorts = {"name": ("username",), "seen": ("last_login", "username")}
     ordering = ("username",)

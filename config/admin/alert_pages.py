@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from config.admin import alerts, base, tiles
+from config.admin import alerts, base, filters, tiles
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import page_url
@@ -15,7 +15,7 @@ from config.admin.templatetags import formats
 from webhooks.models import Webhook
 
 
-class OpenFilter(base.Choice):
+class OpenFilter(filters.Choice):
     title = "state"
     parameter_name = "state"
     values = [("open", "open"), ("unacknowledged", "not acknowledged"), ("ended", "ended")]
@@ -27,7 +27,7 @@ class OpenFilter(base.Choice):
         return still if value == "open" else still.filter(acknowledged_at=None)
 
 
-class KindFilter(base.StateFilter):
+class KindFilter(filters.StateFilter):
     title = "kind"
     parameter_name = "kind"
     values = [(key, key.replace("-", " ")) for key in tiles.KEYS]

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.urls import get_script_prefix, reverse
 from django.utils.safestring import SafeString
 
-from config.admin import alerts, base, charts, server_grid, tiles
+from config.admin import alerts, charts, filters, server_grid, tiles
 from config.admin.links import list_url
 from config.admin.models import Alert
 from lockers import reports as lockers
@@ -223,7 +223,7 @@ def _ages(summary: transfers.LedgerSummary) -> list[Age]:
             f"{here}?state=requested&waits={key}",
             charts.share(requested[place], highest, css="s-requested"),
         )
-        for place, (key, (name, _, _)) in enumerate(base.AGES.items())
+        for place, (key, (name, _, _)) in enumerate(filters.AGES.items())
     ]
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from config.admin import base, server_grid
+from config.admin import base, filters, server_grid
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link
@@ -65,17 +65,17 @@ def _tagged(tag: str) -> Q:
     return Q(tag=tag) & ~Q(tag="")
 
 
-class TaskStateFilter(base.StateFilter):
+class TaskStateFilter(filters.StateFilter):
     values = _words(TaskState)
 
 
-class TaskKindFilter(base.StateFilter):
+class TaskKindFilter(filters.StateFilter):
     title = "kind"
     parameter_name = "kind"
     values = _words(TaskKind)
 
 
-class NeedFilter(base.Choice):
+class NeedFilter(filters.Choice):
     title = "needs action"
     parameter_name = "need"
     values = (("yes", "coins unknown, or past the deadline"),)
@@ -92,8 +92,8 @@ class LockerTaskPage(base.LedgerPage):
     list_display = ("kind", "status", "bar", "owner", "worth", "tag", "made", "ended")
     numbers = ("worth",)
     list_filter = (
-        TaskStateFilter, TaskKindFilter, NeedFilter, base.made("created_at", "begun"), base.AgeFilter,
-        base.WalletFilter, base.TagFilter,
+        TaskStateFilter, TaskKindFilter, NeedFilter, filters.made("created_at", "begun"), filters.AgeFilter,
+        filters.WalletFilter, filters.TagFilter,
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
@@ -190,11 +190,11 @@ class LockerTaskPage(base.LedgerPage):
         }
 
 
-class LockerStateFilter(base.StateFilter):
+class LockerStateFilter(filters.StateFilter):
     values = _words(LockerState)
 
 
-class ThinFilter(base.Choice):
+class ThinFilter(filters.Choice):
     title = "servers"
     parameter_name = "servers"
     values = (("thin", f"thin: fewer than {reports.THIN_BELOW}"),)
@@ -205,7 +205,7 @@ class ThinLockerFilter(ThinFilter):
         return reports.thin_lockers(queryset)
 
 
-class ExpiryFilter(base.Choice):
+class ExpiryFilter(filters.Choice):
     title = "expiry"
     parameter_name = "expiry"
     values = (("due", "expired, not known where its coins are"),)
@@ -249,8 +249,8 @@ class LockerPage(base.LedgerPage):
     list_display = ("identity", "status", "servers", "worth", "owner", "tag", "made", "changed")
     numbers = ("worth",)
     list_filter = (
-        LockerStateFilter, ThinLockerFilter, ExpiryFilter, base.WalletFilter, base.TagFilter,
-        base.made("created_at", "begun"), base.AgeFilter,
+        LockerStateFilter, ThinLockerFilter, ExpiryFilter, filters.WalletFilter, filters.TagFilter,
+        filters.made("created_at", "begun"), filters.AgeFilter,
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
@@ -306,11 +306,11 @@ def _servers_needed(coin: Coin) -> str:
     return "13 make it spendable"
 
 
-class CoinStateFilter(base.StateFilter):
+class CoinStateFilter(filters.StateFilter):
     values = _words(CoinState)
 
 
-class DenominationFilter(base.Choice):
+class DenominationFilter(filters.Choice):
     title = "denomination"
     parameter_name = "denomination"
     values = [(str(power), formats.denomination(power)) for power in range(6, -9, -1)]
@@ -325,7 +325,7 @@ class CoinPage(base.LedgerPage):
 
     list_display = ("serial", "value", "status", "grade", "owner", "held_by", "changed")
     numbers = ("value",)
-    list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, base.WalletFilter)
+    list_filter = (CoinStateFilter, DenominationFilter, ThinCoinFilter, filters.WalletFilter)
     search_help_text = "a serial number"
     detail_template = "desk/coin.html"
     empty = "No coin yet. Wallets import coins, or take them out of lockers, over the API."

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link
@@ -16,7 +16,7 @@ from lockers.models import PaymentRequest
 from lockers.states import PaymentRequestState
 
 
-class PaymentRequestStateFilter(base.Choice):
+class PaymentRequestStateFilter(filters.Choice):
     title = "state"
     parameter_name = "state"
     values = [(state.value, state.value.replace("_", " ")) for state in PaymentRequestState]
@@ -25,7 +25,7 @@ class PaymentRequestStateFilter(base.Choice):
         return payment_requests.in_state(queryset, PaymentRequestState(value))
 
 
-class ReferenceFilter(base.Typed):
+class ReferenceFilter(filters.Typed):
     """Rows with exactly this reference."""
 
     title = "reference"
@@ -48,7 +48,7 @@ class PaymentRequestPage(base.LedgerPage):
     list_display = ("identity", "status", "payee", "worth", "so_far", "words", "made", "until")
     numbers = ("worth", "so_far")
     list_filter = (
-        PaymentRequestStateFilter, base.WalletFilter, ReferenceFilter, base.made("created_at"), base.AgeFilter
+        PaymentRequestStateFilter, filters.WalletFilter, ReferenceFilter, filters.made("created_at"), filters.AgeFilter
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from psycopg.errors import QueryCanceled
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
@@ -51,7 +51,7 @@ def moment_in(text: str) -> tuple[datetime, datetime] | None:
         return None
 
 
-class KeyFilter(base.Typed):
+class KeyFilter(filters.Typed):
     title = "API key"
     parameter_name = "api_key"
     hint = "name or id"
@@ -65,7 +65,7 @@ class KeyFilter(base.Typed):
         return queryset.filter(api_key_id=key_id)
 
 
-class StatusFilter(base.Typed):
+class StatusFilter(filters.Typed):
     title = "status"
     parameter_name = "status"
     hint = "403 or 4xx"
@@ -82,7 +82,7 @@ class StatusFilter(base.Typed):
         return queryset.filter(status=int(value), **({"status__gte": 300} if value >= "300" else {}))
 
 
-class RouteFilter(base.Typed):
+class RouteFilter(filters.Typed):
     """Rows of a route, such as `/transfers`, or of a method and a route, such as `POST /transfers`."""
 
     title = "route"
@@ -94,7 +94,7 @@ class RouteFilter(base.Typed):
         return queryset.filter(route=route, **({"method": method.strip().upper()} if method else {}))
 
 
-class ErrorFilter(base.Typed):
+class ErrorFilter(filters.Typed):
     title = "error"
     parameter_name = "error"
     hint = "the whole code"
@@ -103,7 +103,7 @@ class ErrorFilter(base.Typed):
         return queryset.filter(error=value).exclude(error="")
 
 
-class SinceFilter(base.Typed):
+class SinceFilter(filters.Typed):
     title = "from"
     parameter_name = "since"
     hint = "10:00 or a day"
@@ -113,7 +113,7 @@ class SinceFilter(base.Typed):
         return queryset.none() if found is None else queryset.filter(id__gte=request_log.first_id(found[0]))
 
 
-class UntilFilter(base.Typed):
+class UntilFilter(filters.Typed):
     """Up to the end of the day, minute or second that is given."""
 
     title = "to"
@@ -153,7 +153,7 @@ class RequestPage(base.LedgerPage):
     list_display = ("when", "what", "answer", "code", "took", "key", "caller", "client")
     numbers = ("took",)
     list_filter = (
-        SinceFilter, UntilFilter, KeyFilter, base.WalletFilter, RouteFilter, StatusFilter, ErrorFilter,
+        SinceFilter, UntilFilter, KeyFilter, filters.WalletFilter, RouteFilter, StatusFilter, ErrorFilter,
     )  # fmt: skip
     ordering = ("-id",)
     search_help_text = "a request id"

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
@@ -24,7 +24,7 @@ TOKENS_SHOWN = 50
 _MOST_REFERRING = 1000
 
 
-class TransferStateFilter(base.Choice):
+class TransferStateFilter(filters.Choice):
     title = "state"
     parameter_name = "state"
     values = (("open", "open: pending or requested"), *((state.value, state.value) for state in TransferState))
@@ -38,11 +38,11 @@ class TransferStateFilter(base.Choice):
         return queryset.filter(~Q(state=TransferState.COMPLETED) | ~Q(closed_event=""), state=value)
 
 
-class PartyFilter(base.WalletFilter):
+class PartyFilter(filters.WalletFilter):
     columns = ("source", "destination")
 
 
-class WaitFilter(base.AgeFilter):
+class WaitFilter(filters.AgeFilter):
     """Open transfers by age; only these have an index by age."""
 
     title = "waits for"
@@ -52,7 +52,7 @@ class WaitFilter(base.AgeFilter):
         return super().narrowed(queryset.filter(state__in=OPEN), value)
 
 
-class NeedFilter(base.Choice):
+class NeedFilter(filters.Choice):
     title = "needs action"
     parameter_name = "need"
     values = (("yes", "open for more than a day"),)
@@ -85,7 +85,7 @@ class TransferPage(base.LedgerPage):
 
     list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("tokens",)
-    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter, base.made("created_at"))
+    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter, filters.made("created_at"))
     search_help_text = "a transfer's id or a reference"
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. Wallets create them over the API."

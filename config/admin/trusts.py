@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link
@@ -16,17 +16,17 @@ from trusts.models import Trust
 from trusts.states import TrustRequestType, TrustState
 
 
-class TrustStateFilter(base.StateFilter):
+class TrustStateFilter(filters.StateFilter):
     values = [(state.value, state.value.replace("_", " ")) for state in TrustState]
 
 
-class RequestTypeFilter(base.StateFilter):
+class RequestTypeFilter(filters.StateFilter):
     title = "request"
     parameter_name = "request_type"
     values = [(kind.value, kind.value) for kind in TrustRequestType]
 
 
-class PartyFilter(base.WalletFilter):
+class PartyFilter(filters.WalletFilter):
     columns = ("actor", "target", "originator")
 
 
@@ -35,7 +35,13 @@ class TrustPage(base.LedgerPage):
     """Which wallet may act for another, and which may send without approval."""
 
     list_display = ("says", "request_type", "status", "made", "changed")
-    list_filter = (TrustStateFilter, RequestTypeFilter, PartyFilter, base.made("created_at", "asked"), base.AgeFilter)
+    list_filter = (
+        TrustStateFilter,
+        RequestTypeFilter,
+        PartyFilter,
+        filters.made("created_at", "asked"),
+        filters.AgeFilter,
+    )
     sorts = {"made": ("number",)}
     ordering = ("-number",)
     search_help_text = "a trust's id"

@@ -1,18 +1,16 @@
-"""Pages of wallets, tokens, credentials, audits and the operators' log."""
+"""Pages of wallets, tokens, audits and the operators' log."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from config.admin import action_tokens, base, charts
+from config.admin import action_tokens, base, charts, credentials, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url, page_url
@@ -27,15 +25,12 @@ from transfers.models import ActionToken, Transfer
 from trusts import reports as trusts
 from trusts.models import Trust
 from wallets import names, reports
-from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
+from wallets.models import AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
 from wallets.states import AuditResult, OperatorVerb
 from wallets.wording import counted
 
 _ABOUT_SHOWN: Final = 500
-# The characters of a secret that are stored.
-_STORED: Final = 6
 MANAGED_SHOWN: Final = 50
-_FEWEST: Final = 3
 
 
 @admin.register(Wallet)
@@ -44,7 +39,7 @@ class WalletPage(base.LedgerPage):
 
     list_display = ("name", "tokens", "reserved", "can_log_in", "made")
     numbers = ("tokens", "reserved")
-    list_filter = (base.made("created_at", "created"), base.AgeFilter)
+    list_filter = (filters.made("created_at", "created"), filters.AgeFilter)
     ordering = ("name_key",)
     sorts = {"name": ("name_key",)}
     search_help_text = "a part of a name, or an id"
@@ -101,7 +96,7 @@ class WalletPage(base.LedgerPage):
         held = counters.token_counts([wallet.pk for wallet in managed[:MANAGED_SHOWN]])
         keys = list(row.bearer_tokens.defer("digest").order_by("-created_at", "pk")[:10])
         for key in keys:
-            key.validity = validity(key)  # type: ignore[attr-defined]
+            key.validity = credentials.validity(key)  # type: ignore[attr-defined]
         newest_keys = row.restricted_keys.defer("digest").order_by("-created_at", "pk")[:10]
         here = f"?wallet={row.pk}"
         return {
@@ -119,7 +114,7 @@ class WalletPage(base.LedgerPage):
             "moves": transfers.latest_transfers(wallet_id=row.pk, limit=10),
             "claim_links": action_tokens.latest_of(row.pk, limit=10),
             "keys": keys,
-            "restricted_keys": [(key, state_of_key(key)) for key in newest_keys],
+            "restricted_keys": [(key, credentials.state_of_key(key)) for key in newest_keys],
             "links": {
                 "tokens": list_url(Token) + here,
                 "transfers": list_url(Transfer) + here,
@@ -167,7 +162,7 @@ def _picture(wallet: Wallet, neighbours: Sequence[trusts.Neighbour]) -> SafeStri
     )
 
 
-class ReservedFilter(base.Choice):
+class ReservedFilter(filters.Choice):
     title = "reserved"
     parameter_name = "reserved"
     values = (("yes", "by a pending transfer or a claim link"), ("no", "free"))
@@ -182,7 +177,7 @@ class TokenPage(base.LedgerPage):
 
     list_display = ("id", "holder", "state", "moved", "made")
     numbers = ("moved",)
-    list_filter = (base.WalletFilter, ReservedFilter)
+    list_filter = (filters.WalletFilter, ReservedFilter)
     list_select_related = ("wallet",)
     search_help_text = "a token's id or a capture's id"
     id_columns = ("pk", "capture_id")
@@ -262,250 +257,7 @@ def _reserved(reserved_by: Any) -> Fact:
     return Fact("state", "reserved by a pending transfer", page_url(Transfer, reserved_by))
 
 
-class UsedFilter(base.Choice):
-    """Bearer tokens that can be revoked without anyone noticing."""
-
-    title = "unused"
-    parameter_name = "unused"
-    values = (("90", "valid, not used for 90 days"), ("never", "valid, made over a day ago and never used"))
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        now = timezone.now()
-        valid = queryset.filter(revoked_at=None, expires_at__gt=now)
-        if value == "never":
-            return valid.filter(last_used_at=None, created_at__lt=now - timedelta(days=1))
-        long_ago = now - timedelta(days=90)
-        return valid.filter(Q(last_used_at__lt=long_ago) | Q(last_used_at=None, created_at__lt=long_ago))
-
-
-class ValidityFilter(base.Choice):
-    title = "state"
-    parameter_name = "state"
-    values = (("valid", "valid"), ("expired", "expired"), ("revoked", "revoked"))
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        now = timezone.now()
-        if value == "revoked":
-            return queryset.exclude(revoked_at=None)
-        if value == "expired":
-            return queryset.filter(revoked_at=None, expires_at__lte=now)
-        return queryset.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-
-
-def validity(row: ApiKey | BearerToken) -> str:
-    """Return `valid`, `expired` or `revoked`."""
-    if row.revoked_at is not None:
-        return "revoked"
-    return "expired" if row.expires_at is not None and row.expires_at <= timezone.now() else "valid"
-
-
-def _begins(secret: str) -> Q:
-    """Return the condition that a secret begins in this way, as far as its beginning is stored. A letter is too few."""
-    return Q(prefix__startswith=secret[:_STORED]) if len(secret) >= _FEWEST else Q(pk=None)
-
-
-class KeyPage(base.LedgerPage):
-    """Base of the pages of API keys and bearer tokens: the secret is not stored, only its first characters."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("digest")
-
-    begins = base.column("begins with", lambda row: f"{row.prefix}…")
-    state = base.column("state", lambda row: formats.pill(validity(row)))
-    used = base.column("last used", lambda row: formats.moment(row.last_used_at))
-    ends = base.column("expires", lambda row: formats.moment(row.expires_at))
-    made = base.column("created", lambda row: formats.moment(row.created_at))
-
-
-@admin.register(ApiKey)
-class ApiKeyPage(KeyPage):
-    """API keys of partner applications."""
-
-    called = ("API key", "API keys")
-    list_display = ("name", "begins", "state", "used", "ends", "made")
-    list_filter = (ValidityFilter, base.made("created_at", "created"))
-    ordering = ("-created_at", "-pk")
-    # Few rows.
-    sorts = {
-        "name": ("name", "pk"),
-        "used": ("last_used_at", "pk"),
-        "ends": ("expires_at", "pk"),
-        "made": ("created_at", "pk"),
-    }
-    search_help_text = "a part of the name, or how the key begins"
-    empty = "No API key yet. Each partner's application needs one; it is shown once."
-    csv_columns = (
-        *attributes("name"),
-        ("begins with", lambda key: key.prefix),
-        ("state", validity),
-        ("batches", lambda key: "yes" if key.batch_access else "no"),
-        *attributes("last_used_at", "expires_at", "revoked_at", "created_at"),
-    )
-
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(Q(name__icontains=term) | (self.with_id(term) or _begins(term)))
-
-    def detail(self, request: HttpRequest, row: ApiKey) -> dict[str, Any]:
-        return {
-            "title": f"API key {row.name}",
-            "facts": [
-                Fact("state", formats.pill(validity(row))),
-                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
-                Fact("batches", "may send batches" if row.batch_access else "may send no batches"),
-                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
-                *requests_fact(request, "refused", "its requests that were refused", api_key=row.pk, status="refused"),
-                *requests_fact(request, "requests", "all its requests", api_key=row.pk),
-                Fact("expires", formats.full(row.expires_at) or "never"),
-                Fact("revoked", formats.full(row.revoked_at) or "no"),
-                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
-                Fact("id", row.pk),
-            ],
-        }
-
-
-@admin.register(BearerToken)
-class BearerTokenPage(KeyPage):
-    """Bearer tokens, with which wallets authenticate after login."""
-
-    list_display = ("begins", "holder", "state", "used", "ends", "made")
-    list_filter = (base.WalletFilter, ValidityFilter, UsedFilter, base.made("created_at", "created"))
-    ordering = ("-created_at", "-pk")
-    sorts = {"made": ("created_at", "pk")}
-    search_help_text = "how the secret part begins"
-    empty = "No wallet has logged in yet. A partner's application gets a bearer token with a wallet's password."
-    is_partners_work = True
-    csv_columns = (
-        ("secret part", lambda token: token.prefix),
-        *attributes("wallet.name"),
-        ("state", validity),
-        ("API key", lambda token: token.api_key and token.api_key.name),
-        *attributes("address", "last_used_at", "expires_at", "revoked_at", "created_at"),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .select_related("wallet", "api_key")
-            .defer("digest", "wallet__password", "api_key__digest")
-        )
-
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(self.with_id(term) or _begins(term.rpartition(".")[2]))
-
-    begins = base.column("secret part", lambda row: f"{row.prefix}…")
-    holder = base.column("wallet", lambda row: link(row.wallet))
-
-    def detail(self, request: HttpRequest, row: BearerToken) -> dict[str, Any]:
-        return {
-            "title": f"Bearer token of {row.wallet.name}",
-            "facts": [
-                Fact("state", formats.pill(validity(row))),
-                Fact(
-                    "secret part",
-                    f"{row.prefix}…",
-                    note="how the part after the token's last dot begins; the rest is known to its owner only",
-                ),
-                Fact("wallet", link(row.wallet)),
-                Fact("API key", link(row.api_key) if row.api_key else "not recorded", note="with which it logged in"),
-                Fact("address", row.address or "not recorded", note="from which it logged in"),
-                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
-                Fact("expires", formats.full(row.expires_at), note=formats.ago(row.expires_at)),
-                Fact("revoked", formats.full(row.revoked_at) or "no"),
-                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
-                Fact("id", row.pk),
-            ],
-        }
-
-
-class EndedFilter(base.StateFilter):
-    """Valid, expired or ended restricted keys."""
-
-    title = "state"
-    parameter_name = "state"
-    values = (("valid", "valid"), ("expired", "expired"), ("ended", "ended"))
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        now = timezone.now()
-        if value == "ended":
-            return queryset.exclude(ended_at=None)
-        if value == "expired":
-            return queryset.filter(ended_at=None, expires_at__lte=now)
-        return queryset.filter(Q(expires_at=None) | Q(expires_at__gt=now), ended_at=None)
-
-
-def state_of_key(row: RestrictedKey) -> str:
-    """Return `valid`, `expired` or `ended`."""
-    if row.ended_at is not None:
-        return "ended"
-    return "expired" if row.expires_at is not None and row.expires_at <= timezone.now() else "valid"
-
-
-@admin.register(RestrictedKey)
-class RestrictedKeyPage(base.LedgerPage):
-    """Restricted keys, which wallets make for programs. The secret is not stored, only its first characters."""
-
-    list_display = ("called_by", "begins", "holder", "may", "state", "used", "ends", "made")
-    list_filter = (base.WalletFilter, EndedFilter)
-    ordering = ("-created_at", "pk")
-    search_help_text = "a part of the name, or how the key begins"
-    empty = "No restricted key yet. A wallet makes one with `POST /keys`."
-    csv_columns = (
-        *attributes("name"),
-        ("begins with", lambda key: key.prefix),
-        *attributes("wallet.name"),
-        ("scopes", lambda key: " ".join(key.scopes)),
-        ("networks", lambda key: " ".join(key.networks)),
-        ("state", state_of_key),
-        *attributes("tokens_per_transfer", "tokens_per_day", "last_used_at", "expires_at", "ended_at", "created_at"),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("wallet").defer("digest", "wallet__password")
-
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return queryset.filter(Q(name__icontains=term) | Q(prefix__startswith=term[:11]))
-
-    called_by = base.column("name", lambda row: row.name)
-    begins = base.column("begins with", lambda row: f"{row.prefix}…")
-    holder = base.column("wallet", lambda row: link(row.wallet))
-    may = base.column("scopes", lambda row: ", ".join(row.scopes))
-    state = base.column("state", lambda row: formats.pill(state_of_key(row)))
-    used = base.column("last used", lambda row: formats.moment(row.last_used_at))
-    ends = base.column("expires", lambda row: formats.moment(row.expires_at))
-    made = base.column("created", lambda row: formats.moment(row.created_at))
-
-    def detail(self, request: HttpRequest, row: RestrictedKey) -> dict[str, Any]:
-        reached = Wallet.objects.only("name").filter(pk__in=row.wallet_ids).order_by("name_key")
-        limits = [
-            *([f"{row.tokens_per_transfer:,} in one transfer"] if row.tokens_per_transfer else []),
-            *([f"{row.tokens_per_day:,} in a day"] if row.tokens_per_day else []),
-        ]
-        spent = f"{row.spent:,} on {row.spent_on:%Y-%m-%d} (UTC)" if row.spent_on else "none moved yet"
-        return {
-            "title": f"Restricted key {row.name} of {row.wallet.name}",
-            "facts": [
-                Fact("state", formats.pill(state_of_key(row))),
-                Fact("begins with", f"{row.prefix}…", note="the rest is known to its owner only"),
-                Fact("wallet", link(row.wallet), note="which made it"),
-                Fact("scopes", ", ".join(row.scopes)),
-                Fact(
-                    "reaches",
-                    format_html_join(", ", "{}", ((link(wallet),) for wallet in reached)),
-                    note="as long as the wallet that made it controls them",
-                ),
-                Fact("networks", ", ".join(row.networks) or "all"),
-                Fact("most tokens", ", ".join(limits) or "no limit", note=spent if row.tokens_per_day else ""),
-                Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
-                Fact("expires", formats.full(row.expires_at) or "never"),
-                Fact("ended", formats.full(row.ended_at) or "no"),
-                Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),
-                Fact("id", row.pk),
-            ],
-        }
-
-
-class AuditResultFilter(base.StateFilter):
+class AuditResultFilter(filters.StateFilter):
     title = "result"
     parameter_name = "result"
     values = AuditResult.choices
@@ -518,7 +270,7 @@ class AuditRunPage(base.LedgerPage):
     called = ("audit", "audits")
     list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
     numbers = ("findings_count",)
-    list_filter = (AuditResultFilter, base.made("started_at", "begun"))
+    list_filter = (AuditResultFilter, filters.made("started_at", "begun"))
     sorts = {"begun": ("id",)}
     list_select_related = ("staff",)
     ordering = ("-id",)
@@ -560,13 +312,13 @@ class AuditRunPage(base.LedgerPage):
         }
 
 
-class VerbFilter(base.StateFilter):
+class VerbFilter(filters.StateFilter):
     title = "action"
     parameter_name = "verb"
     values = OperatorVerb.choices
 
 
-class KindFilter(base.Typed):
+class KindFilter(filters.Typed):
     title = "of"
     parameter_name = "object_id"
     hint = "an id"
@@ -581,7 +333,7 @@ class OperatorActionPage(base.LedgerPage):
 
     called = ("action", "actions")
     list_display = ("id", "who", "what", "of", "reason", "at")
-    list_filter = (VerbFilter, base.made("created_at", "done"), base.AgeFilter, KindFilter)
+    list_filter = (VerbFilter, filters.made("created_at", "done"), filters.AgeFilter, KindFilter)
     sorts = {"at": ("id",)}
     list_select_related = ("staff",)
     ordering = ("-id",)

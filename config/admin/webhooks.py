@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from config.admin import base
+from config.admin import base, filters
 from config.admin.base import Fact
 from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
@@ -18,17 +18,17 @@ from webhooks.states import DeliveryState, DisabledBy, WebhookState
 DELIVERIES_SHOWN = 20
 
 
-class WebhookStateFilter(base.StateFilter):
+class WebhookStateFilter(filters.StateFilter):
     values = [(state.value, state.value) for state in WebhookState]
 
 
-class DisabledByFilter(base.StateFilter):
+class DisabledByFilter(filters.StateFilter):
     title = "disabled by"
     parameter_name = "disabled_by"
     values = [(each.value, each.value.replace("_", " ")) for each in DisabledBy]
 
 
-class NeedFilter(base.Choice):
+class NeedFilter(filters.Choice):
     title = "needs attention"
     parameter_name = "need"
     values = (("failing", "its last delivery failed"),)
@@ -54,7 +54,7 @@ class WebhookPage(base.LedgerPage):
     """URLs to which events are sent."""
 
     list_display = ("receiver", "of_wallet", "status", "why", "made")
-    list_filter = (WebhookStateFilter, DisabledByFilter, NeedFilter, base.WalletFilter, base.made("created_at"))
+    list_filter = (WebhookStateFilter, DisabledByFilter, NeedFilter, filters.WalletFilter, filters.made("created_at"))
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "a webhook's id"
@@ -100,11 +100,11 @@ class WebhookPage(base.LedgerPage):
         }
 
 
-class DeliveryStateFilter(base.StateFilter):
+class DeliveryStateFilter(filters.StateFilter):
     values = [(state.value, state.value) for state in DeliveryState]
 
 
-class WebhookFilter(base.Typed):
+class WebhookFilter(filters.Typed):
     title = "webhook"
     parameter_name = "webhook"
     hint = "id"
@@ -125,7 +125,7 @@ class DeliveryPage(base.LedgerPage):
     called = ("delivery", "deliveries")
     list_display = ("kind", "to", "status", "answer", "tries", "made")
     numbers = ("tries",)
-    list_filter = (DeliveryStateFilter, WebhookFilter, base.made("created_at"), base.AgeFilter)
+    list_filter = (DeliveryStateFilter, WebhookFilter, filters.made("created_at"), filters.AgeFilter)
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
     search_help_text = "the id of a delivery or of its event"

@@ -11,7 +11,8 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from config.admin.base import DateFilter, LedgerPage
+from config.admin.base import LedgerPage
+from config.admin.filters import DateFilter
 from transfers.models import Transfer
 from wallets.models import ApiKey
 
