@@ -27,8 +27,10 @@ from tests.lockers.stock import stock
 from tests.transfers import frames
 from tests.transfers.frames import World
 from transfers.models import ActionToken, Transfer
+from trusts import restricted_keys as making
 from trusts.models import Trust
 from wallets import operations as wallets
+from wallets import restricted_keys
 from wallets.errors import NotPossible
 from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, Token
 from wallets.operator_log import Operator
@@ -52,13 +54,19 @@ def shown(action: type[AdminAction], row: Any, **values: Any) -> Any:
 
 def test_bearer_tokens_are_counted_that_are_valid_and_of_the_wallet(world: World, olga: User) -> None:
     counts = {"alice": 2, "bobby": 1, "carol": 0}
+    restricted_keys.end(key_id=making.create(actor=world.wallet("bobby"), name="ended", scopes=["tokens:read"]).row.pk)
+    stay = dict.fromkeys(counts, 0)
+    for name in ("alice", "bobby", "bobby"):
+        making.create(actor=world.wallet(name), name="shop", scopes=["tokens:read"])
+        stay[name] += 1
 
     for name, count in counts.items():
         wallet = world.wallet(name)
-        assert shown(wallet_actions.RevokeBearerTokens, wallet) == {"valid_bearer_tokens": count}
-        assert shown(wallet_actions.SetPassword, wallet) == {
-            "valid_bearer_tokens": count, "passwords_set_by_operators": 0,
-        }  # fmt: skip
+        valid = {"valid_bearer_tokens": count, "valid_restricted_keys": stay[name]}
+        assert shown(wallet_actions.RevokeBearerTokens, wallet) == valid
+        assert shown(wallet_actions.SetPassword, wallet) == valid | {"passwords_set_by_operators": 0}
+        said = " ".join(wallet_actions.SetPassword().preview(wallet, {}, shown(wallet_actions.SetPassword, wallet)))
+        assert ("will stay valid" in said) is bool(stay[name])
         why = wallet_actions.RevokeBearerTokens().why_not(olga, wallet)
         assert why == ("" if count else "it has no valid bearer token")
     for token in BearerToken.objects.all():

@@ -18,7 +18,7 @@ from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.links import page_url
 from config.admin.templatetags import formats
 from config.ops import audits, pseudonyms
-from wallets import errors, names, operations, operator_log
+from wallets import errors, names, operations, operator_log, restricted_keys
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
 from wallets.operator_log import Operator
 from wallets.states import AuditResult, OperatorVerb
@@ -38,6 +38,14 @@ def _valid() -> Q:
 
 def _valid_bearer_tokens(wallet_id: UUID) -> int:
     return BearerToken.objects.filter(_valid(), wallet_id=wallet_id).count()
+
+
+def _keys_that_stay(snapshot: Values) -> list[str]:
+    """Return a sentence on the restricted keys of a wallet, which new passwords and revoked tokens do not end."""
+    number = snapshot["valid_restricted_keys"]
+    if not number:
+        return []
+    return [f"{counted(number, 'restricted key')} of it will stay valid: end each on its own page if another has it."]
 
 
 class NewWalletForm(ReasonForm):
@@ -109,7 +117,11 @@ class SetPassword(WalletAction):
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
         earlier = operator_log.earlier(self.verb, kind=self.kind, object_id=row.pk)
-        return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk), "passwords_set_by_operators": earlier}
+        return {
+            "valid_bearer_tokens": _valid_bearer_tokens(row.pk),
+            "valid_restricted_keys": restricted_keys.count_valid(row),
+            "passwords_set_by_operators": earlier,
+        }
 
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         return [
@@ -117,6 +129,7 @@ class SetPassword(WalletAction):
             "Its current password, if it has one, stops working.",
             f"{counted(snapshot['valid_bearer_tokens'], 'valid bearer token')} of it will be revoked:"
             " programs that use them must log in again.",
+            *_keys_that_stay(snapshot),
         ]
 
     @sensitive_variables("password", "shown_once")
@@ -149,7 +162,8 @@ class PseudonymiseWallet(WalletAction):
         return [
             f"{row.name} will be called {pseudonyms.pseudonym(row.pk)}, also in events and in the operators' log.",
             "Reasons that operators gave for actions on it are deleted. The one below is kept: leave the name out.",
-            "Its texts, images, password, logins and webhooks are deleted. No one can log in as this wallet any more.",
+            "Its texts, images, password, logins, restricted keys and webhooks are deleted. No one can log in as this"
+            " wallet any more.",
             "Its transfers, tokens' histories and trusts stay. This cannot be undone.",
         ]
 
@@ -172,13 +186,17 @@ class RevokeBearerTokens(WalletAction):
         return "" if _valid_bearer_tokens(row.pk) else "it has no valid bearer token"
 
     def snapshot(self, row: Wallet, values: Values) -> Values:
-        return {"valid_bearer_tokens": _valid_bearer_tokens(row.pk)}
+        return {
+            "valid_bearer_tokens": _valid_bearer_tokens(row.pk),
+            "valid_restricted_keys": restricted_keys.count_valid(row),
+        }
 
     def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
         tokens = counted(snapshot["valid_bearer_tokens"], "valid bearer token")
         return [
             f"{tokens} of {row.name} will be revoked: requests that use them are refused.",
             "Its password stays valid and can be used to log in again.",
+            *_keys_that_stay(snapshot),
         ]
 
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
