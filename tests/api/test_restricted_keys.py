@@ -479,9 +479,6 @@ def test_the_limit_of_a_day_counts_all_that_moves_or_reserves_tokens(rich: Calle
     asked = transfers.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
     offered = transfers.send_bundle(actor=bob.wallet, sender="bobby", receiver="alice", size=1)
     link = action_tokens.offer_bundles(actor=bob.wallet, sender=None, size=1)[0]
-    listed = [
-        str(each) for each in rich.wallet.tokens.filter(transfer_pending_id=None).values_list("pk", flat=True)[:1]
-    ]
     for number, step in enumerate(steps):
         assert code_of(step()) == (403, "key_limit_exceeded"), number
     assert (Transfer.objects.count(), ActionToken.objects.count()) == (before[0] + 2, before[1] + 1)
