@@ -1,15 +1,18 @@
 """Counts of tokens while transfers are under way."""
 
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
-from tests.concurrency.races import assert_sound, kinds, race
+from tests.concurrency.races import PATIENCE_SECONDS, assert_sound, kinds, race
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
-from transfers import counters, errors, operations, outcome_counts
-from transfers.models import Transfer
+from transfers import balances, counters, errors, operations, outcome_counts
+from transfers.models import Transfer, WalletDay
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets.models import Token, Wallet
@@ -22,6 +25,10 @@ def held(wallet: Any) -> Any:
 
 def told(wallet: Any) -> Any:
     return counters.token_counts([wallet.pk])[wallet.pk].total
+
+
+def balance(wallet: Any) -> Any:
+    return balances.balance(wallet_id=wallet.pk).tokens
 
 
 def fold_while_an_earlier_transfer_is_not_committed(alice: Any) -> None:
@@ -37,6 +44,7 @@ def test_a_transfer_that_commits_after_a_later_one_was_folded_is_counted(stocked
     assert (told(stocked), told(sapling)) == (held(stocked), held(sapling)) == (38, 2)
     assert counters.roll_up()
     assert (told(stocked), told(sapling)) == (38, 2)
+    assert (balance(stocked), balance(sapling)) == (38, 2)
     assert_sound()
 
 
@@ -49,6 +57,51 @@ def test_control_folding_up_to_the_newest_number_loses_it(
 
     assert (held(stocked), held(sapling)) == (38, 2)
     assert (told(stocked), told(sapling)) == (39, 1)
+    assert (balance(stocked), balance(sapling)) == (39, 1)
+
+
+@pytest.mark.parametrize("is_locked", [True, False], ids=["locked", "control"])
+def test_what_is_issued_while_the_days_are_written_anew_is_counted_once(stocked: Wallet, is_locked: bool) -> None:
+    issues: list[Future[int]] = []
+
+    def issue() -> int:
+        try:
+            return operations.issue_tokens(wallet=stocked, count=3)
+        finally:
+            connections.close_all()
+
+    def between(execute: Any, sql: str, *rest: Any) -> Any:
+        if not is_locked and sql.startswith("LOCK TABLE transfers_tallydelta"):
+            return None
+        if sql.startswith("DELETE FROM transfers_walletday"):
+            issues.append(pool.submit(issue))
+            wait_until(lambda: issues[0].done() or waits_for_differences())
+        return execute(sql, *rest)
+
+    with ThreadPoolExecutor(1) as pool:
+        with connection.execute_wrapper(between):
+            counters.recount()
+        assert issues[0].result(timeout=PATIENCE_SECONDS) == 3
+
+    assert counters.roll_up()
+    assert held(stocked) == told(stocked) == 43
+    issued = sum(WalletDay.objects.filter(wallet=stocked).values_list("issued", flat=True))
+    assert issued == (43 if is_locked else 46)
+    if is_locked:
+        assert_sound()
+
+
+def waits_for_differences() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE relation = 'transfers_tallydelta'::regclass AND NOT granted")
+        return cursor.fetchone() is not None
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def settled() -> int:
