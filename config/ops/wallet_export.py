@@ -151,21 +151,22 @@ def _statement(label: str, section: Section) -> str:
     )
 
 
-def lines(*, wallet_id: UUID) -> Iterator[str]:
+def lines(*, wallet_id: UUID, is_patient: bool = False) -> Iterator[str]:
     """
     Yield the lines of the export of a wallet, each with its line end, in bounded memory.
 
-    All rows are of one snapshot. Inside a transaction of the caller, they are of that transaction.
+    All rows are of one snapshot. Inside a transaction of the caller, they are of that transaction. `is_patient` lifts
+    the time limits of the session: a wallet with millions of movements is read for longer, and a reader may pause.
     """
     digest, count = hashlib.sha256(), 0
-    for line in _rows(wallet_id):
+    for line in _rows(wallet_id, is_patient=is_patient):
         digest.update(line.encode())
         count += 1
         yield line
     yield json.dumps({"lines": count, "sha256": digest.hexdigest()}) + "\n"
 
 
-def _rows(wallet_id: UUID) -> Iterator[str]:
+def _rows(wallet_id: UUID, *, is_patient: bool) -> Iterator[str]:
     arguments: dict[str, Any] = {"wallet": wallet_id, "thing": thing("wallet", wallet_id)}
     is_alone = not connection.in_atomic_block
     with transaction.atomic():
@@ -173,6 +174,9 @@ def _rows(wallet_id: UUID) -> Iterator[str]:
             if is_alone:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+            if is_patient:
+                cursor.execute("SET LOCAL statement_timeout = 0")
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         for label, section in EXPORTED.items():
             with connection.chunked_cursor() as cursor:
                 cursor.execute(_statement(label, section), arguments)

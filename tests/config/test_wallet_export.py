@@ -173,3 +173,22 @@ def test_the_command_prints_the_export_of_a_wallet_by_name() -> None:
     assert rows[0]["row"]["about"] == "a garden, in Šibenik\nsecond line"
     with pytest.raises(CommandError, match="Could not find entity by wallet name: nobody"):
         call_command("export_wallet", "nobody", stdout=StringIO())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_may_take_longer_than_a_request() -> None:
+    alice = wallets.create_wallet(name="alice")
+
+    def limits(**how: bool) -> list[str]:
+        export = wallet_export.lines(wallet_id=alice.pk, **how)
+        next(export)
+        found = []
+        with connection.cursor() as cursor:
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                cursor.execute(f"SHOW {name}")
+                found.append(cursor.fetchone()[0])
+        list(export)
+        return found
+
+    assert limits(is_patient=True) == ["0", "0"]
+    assert limits() == ["30s", "1min"]

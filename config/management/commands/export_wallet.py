@@ -23,5 +23,5 @@ class Command(BaseCommand):
             wallet = queries.wallet_by_name_or_id(options["wallet"])
         except DomainError as error:
             raise CommandError(str(error)) from error
-        for line in wallet_export.lines(wallet_id=wallet.pk):
+        for line in wallet_export.lines(wallet_id=wallet.pk, is_patient=True):
             self.stdout.write(line, ending="")
