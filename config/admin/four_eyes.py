@@ -24,7 +24,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from config.admin import people
-from config.admin.kinds import PERSON, PROPOSAL
+from config.admin.kinds import PERSON, PROPOSAL, WALLET
 from config.admin.models import Proposal
 from config.admin.states import ProposalState
 from lockers import vault
@@ -134,9 +134,15 @@ def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot:
             "will": list(proposal.shown),
             "expires_at": proposal.expires_at.isoformat(),
         },
-        concerns=[(PROPOSAL, proposal.pk)],
+        concerns=_concerns(proposal, row),
     )
     return proposal
+
+
+def _concerns(proposal: Proposal, row: Any) -> list[tuple[str, object]]:
+    """Return what the log names beside the row: the wallet of a task too, for the name of which it is searched."""
+    wallet_id = getattr(row, "wallet_id", None)
+    return [(PROPOSAL, proposal.pk), *([] if wallet_id is None else [(WALLET, wallet_id)])]
 
 
 def as_sent(values: Values) -> dict[str, str]:
@@ -205,9 +211,9 @@ def approve(proposal: Proposal, approver: User) -> None:
     _decide(proposal, ProposalState.APPROVED, approver)
 
 
-def refuse(*, proposal_id: UUID, action: Act, operator: Operator) -> Proposal:
+def refuse(*, proposal_id: UUID, action: Act, operator: Operator, row: Any) -> Proposal:
     """
-    Refuse an open proposal, or withdraw it if the operator made it, and log it.
+    Refuse an open proposal, or withdraw it if the operator made it, and log it. `row` may be gone (None).
 
     :raises AlreadyDone: this confirmation was used before
     :raises NotPossible: it is not open, or the operator may not decide on it
@@ -233,7 +239,7 @@ def refuse(*, proposal_id: UUID, action: Act, operator: Operator) -> Proposal:
                 "reason": proposal.reason,
             },
             after={"state": ProposalState.REFUSED.value},
-            concerns=[(PROPOSAL, proposal.pk)],
+            concerns=_concerns(proposal, row),
         )
     return proposal
 

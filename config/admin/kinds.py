@@ -4,3 +4,4 @@ from typing import Final
 
 PERSON: Final = "person"
 PROPOSAL: Final = "proposal"
+WALLET: Final = "wallet"

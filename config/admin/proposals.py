@@ -70,7 +70,7 @@ class Decision:
         row = self._row(proposal, action)
         four_eyes.void_if_lost(proposal.pk, action, row)
         if request.method == "POST" and request.POST.get("step") == "refuse":
-            return self._refused(request, proposal, action)
+            return self._refused(request, proposal, action, row)
         if request.method == "POST":
             return self._approved(request, proposal, action, row)
         return self._page(request, proposal_id)
@@ -110,7 +110,7 @@ class Decision:
         messages.success(request, outcome.message)
         return HttpResponseRedirect(url)
 
-    def _refused(self, request: HttpRequest, proposal: Proposal, action: AdminAction) -> HttpResponse:
+    def _refused(self, request: HttpRequest, proposal: Proposal, action: AdminAction, row: Any) -> HttpResponse:
         user, reason = operator_of(request), request.POST.get("reason", "").strip()[:500]
         if not reason:
             return self._page(request, proposal.pk, refusal="Nothing was done yet: give a reason.", status=400)
@@ -118,7 +118,7 @@ class Decision:
         number = f"refuse {proposal.pk}"
         operator = Operator(staff=user, confirmation=number, reason=reason, request_id=current_request_id())
         try:
-            four_eyes.refuse(proposal_id=proposal.pk, action=action, operator=operator)
+            four_eyes.refuse(proposal_id=proposal.pk, action=action, operator=operator, row=row)
         except errors.AlreadyDone:
             return self._page(request, proposal.pk, refusal="It was refused already.", status=409)
         except errors.DomainError as error:

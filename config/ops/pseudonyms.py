@@ -149,20 +149,23 @@ UPDATE wallets_event AS event
  WHERE EXISTS (SELECT FROM unnest(%(names)s::text[]) AS name WHERE event.payload ->> name = %(old)s)
     OR event.wallet_id = %(id)s AND event.payload ->> 'keyName' <> ''
 """
-# What an operator wrote about the wallet, and what the confirmation showed.
+# What an operator wrote about the wallet, and what the confirmation showed; of proposals, their sentences and reasons.
 _ACTIONS: Final = """
 UPDATE wallets_operatoraction
    SET object_label = CASE WHEN object_kind = 'wallet' AND object_id = %(id)s::text THEN %(new)s
                            ELSE left(replace(object_label, %(old)s, %(new)s), 254) END,
        reason = '',
-       before = replace(before::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb,
+       before = replace(before::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb - 'reason',
        after = replace(after::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb
+               - ARRAY['will', 'proposed_for']
  WHERE things @> ARRAY[%(thing)s]::varchar[]
 """
-# Proposals of actions on the wallet; the input of an open one is sealed, and stays.
+# Proposals of actions on the wallet and its tasks: the log names both. The input of an open one is sealed, and stays.
 _PROPOSALS: Final = """
 UPDATE desk_proposal SET title = left(replace(title, %(old)s, %(new)s), 254), shown = '[]', reason = ''
  WHERE object_id = %(id)s::text
+    OR 'proposal:' || id IN (
+           SELECT unnest(things) FROM wallets_operatoraction WHERE things @> ARRAY[%(thing)s]::varchar[])
 """
 _IMPORTED: Final = """
 UPDATE treetracker_import_importedrow

@@ -10,9 +10,13 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from config.admin import four_eyes
+from config.admin.actions.lockers import RetryTask
 from config.admin.actions.wallets import PseudonymiseWallet
 from config.admin.models import Proposal
 from config.ops import audits, pseudonyms, wallet_export
+from lockers.models import LockerTask
+from lockers.states import TaskKind, TaskState
 from tests.admin.running import run
 from tests.api.caller import PASSWORD
 from transfers import approvals
@@ -113,6 +117,28 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
     assert not ApprovalChange.objects.exists()
     assert audits.findings() == []
     assert NAME not in "".join(wallet_export.lines(wallet_id=Wallet.objects.get(name="bobby").pk))
+
+
+def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> None:
+    task = LockerTask.objects.create(
+        kind=TaskKind.TAKE, state=TaskState.ERROR, step="done", wallet=closed, actor=closed, receipt_id=uuid4().hex,
+        deadline=timezone.now(), finished_at=timezone.now(),
+    )  # fmt: skip
+    maker, action = User.objects.get(username="olga"), RetryTask()
+    for number in range(2):
+        with transaction.atomic():
+            operator = Operator(maker, f"proposed {number}", f"{NAME} called again")
+            operator_log.begin(operator)
+            made = four_eyes.propose(action, operator, task, {}, {"wallet": NAME, "left_to_do": "all", "later_puts": 0})
+        if number:
+            refused = Operator(maker, "refused", f"not what {NAME} wants")
+            four_eyes.refuse(proposal_id=made.pk, action=action, operator=refused, row=task)
+    assert NAME in "".join(Proposal.objects.filter(action=action.name).values_list("title", flat=True))
+
+    pseudonyms.pseudonymise(wallet_id=closed.pk)
+
+    assert NAME not in whole_database()
+    assert Proposal.objects.filter(action=action.name).count() == 2
 
 
 def test_events_and_actions_of_others_stay_as_they_are(closed: Wallet) -> None:

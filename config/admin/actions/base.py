@@ -31,7 +31,7 @@ from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 
 # Kinds of subjects, as the log names them: the singular of the page that lists them.
-WALLET: Final = "wallet"
+WALLET: Final = kinds.WALLET
 API_KEY: Final = "API key"
 BEARER_TOKEN: Final = "bearer token"  # noqa: S105 - a kind of subject
 RESTRICTED_KEY: Final = "restricted key"
