@@ -7,7 +7,9 @@ the permission of the action opens the proposal, sees a new preview, and confirm
 then performs the action in that request. Besides the locks and checks of every action, `take` and `check_maker` check:
 
 * the proposal is open, less than a day old, and for this action and row;
-* the approver is not the proposer, and the proposer has not lately created or taken over the approver's account;
+* the approver is not the proposer and has another mail address: one person may have an account with a password and one
+  of the OpenID Connect provider;
+* the proposer has not lately created or taken over the approver's account;
 * the proposer's account is active, and has had the permission ever since it proposed.
 
 Superusers are not exempt. Commands on the server (`manage.py`) are not actions of the admin, and not covered.
@@ -268,6 +270,8 @@ def why_not(proposal: Proposal, approver: User) -> str:
         return reason
     if approver.pk == proposal.maker_id:
         return "you proposed it, so another person must approve it"
+    if approver.email and approver.email.casefold() == proposal.maker.email.casefold():
+        return "you and its proposer have the same mail address, so another person must approve it"
     takeover = OperatorAction.objects.filter(
         staff=proposal.maker_id,
         verb__in=_TAKES_OVER,

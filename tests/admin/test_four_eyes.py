@@ -284,6 +284,24 @@ def test_an_account_that_the_maker_made_lately_is_no_second_person(team: SimpleN
     assert team.otto.opened(made).context["ticket"] == ""
 
 
+@pytest.mark.parametrize(
+    ("mails", "is_second"), [(("Mia@coppice.example", "mia@Coppice.example"), False), (("", ""), True)]
+)
+def test_two_accounts_with_one_address_are_one_person(
+    team: SimpleNamespace, mails: tuple[str, str], is_second: bool
+) -> None:
+    """A person with a password has an account of the OpenID Connect provider too."""
+    for person, mail in zip((team.mia, team.otto), mails, strict=True):
+        User.objects.filter(pk=person.user.pk).update(email=mail)
+    made, before = proposed(team), held(team.alice)
+
+    shown = team.otto.opened(made)
+
+    assert bool(shown.context["ticket"]) == is_second
+    assert ("you and its maker have the same mail address" in shown.content.decode()) != is_second
+    assert held(team.alice) == before
+
+
 def test_a_new_key_is_shown_to_the_second_operator_alone(team: SimpleNamespace) -> None:
     keys = ApiKey.objects.count()
     first = team.mia.confirm("create-api-key", {"name": "shop"})
