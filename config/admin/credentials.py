@@ -211,7 +211,8 @@ class RestrictedKeyPage(base.LedgerPage):
     list_filter = (filters.WalletFilter, EndedFilter)
     ordering = ("-created_at", "pk")
     search_help_text = "a part of the name, or how the key begins"
-    empty = "No restricted key yet. A wallet makes one with `POST /keys`."
+    empty = "No restricted key yet. Wallets make them."
+    is_partners_work = True
     csv_columns = (
         *attributes("name"),
         ("begins with", lambda key: key.prefix),

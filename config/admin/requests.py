@@ -87,7 +87,7 @@ class RouteFilter(filters.Typed):
 
     title = "route"
     parameter_name = "route"
-    hint = "POST /transfers"
+    hint = "/transfers"
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         method, _, route = value.rpartition(" ")

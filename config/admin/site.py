@@ -32,8 +32,9 @@ from config.admin.actions import registry
 from config.admin.confirmation import operator_of
 from config.api.pools import Pool, answered_on
 
-# The navigation, in this order; pages that the user may not see are left out.
-_AROUND: Final[Sequence[str]] = (
+# The navigation, in this order, in two lines: what the ledger holds; who uses it, and how it runs. Pages that the user
+# may not see are left out.
+_LEDGER: Final[Sequence[str]] = (
     "wallets.wallet",
     "wallets.token",
     "transfers.transfer",
@@ -43,12 +44,14 @@ _AROUND: Final[Sequence[str]] = (
     "lockers.locker",
     "lockers.coin",
     "lockers.paymentrequest",
+)
+_RUNNING: Final[Sequence[str]] = (
     "webhooks.webhook",
     "webhooks.webhookdelivery",
-    "desk.alert",
     "wallets.apikey",
     "wallets.bearertoken",
     "wallets.restrictedkey",
+    "desk.alert",
     "desk.request",
     "wallets.auditrun",
     "wallets.operatoraction",
@@ -144,7 +147,7 @@ class OperatorsAdminSite(AdminSite):
     def pages_for(self, request: HttpRequest) -> Iterator[base.LedgerPage]:
         """Yield the pages that the user may view, in the order of the navigation."""
         by_label = {model._meta.label_lower: page for model, page in self._registry.items()}
-        for label in _AROUND:
+        for label in (*_LEDGER, *_RUNNING):
             page = by_label.get(label)
             if isinstance(page, base.LedgerPage) and page.has_view_permission(request):
                 yield page
@@ -154,13 +157,15 @@ class OperatorsAdminSite(AdminSite):
             return []
         pages = []
         by_label = {model._meta.label_lower: (model, model_admin) for model, model_admin in self._registry.items()}
-        for label in _AROUND:
+        for label in (*_LEDGER, *_RUNNING):
             model, model_admin = by_label.get(label, (None, None))
             if model is None or model_admin is None or not model_admin.has_view_or_change_permission(request):
                 continue
             name = f"{model._meta.app_label}_{model._meta.model_name}_changelist"
             title = getattr(model_admin, "plural", model._meta.verbose_name_plural)
-            pages.append({"url_name": f"admin:{name}", "title": str(title), "label": label})
+            pages.append(
+                {"url_name": f"admin:{name}", "title": str(title), "label": label, "is_ledger": label in _LEDGER}
+            )
         return pages
 
     @method_decorator(require_safe)

@@ -54,7 +54,7 @@ def test_an_empty_page_names_no_command(desk: Client) -> None:
     written = {page.request["PATH_INFO"]: re.sub(rb'<a class="what-is".*?</a>', b"", page.content) for page in pages}
     assert [path for path, text in written.items() if re.search(rb"`|manage\.py|(GET|POST) /", text)] == []
     texts = [html.unescape(page.content.decode()) for page in pages]
-    assert sum("The guide for partners" in text for text in texts) == 7
+    assert sum("The guide for partners" in text for text in texts) == 8
     for label in ("Create a wallet", "Create an API key", "Run the audit"):
         assert f">{label}</a>." in "".join(texts)
 
