@@ -205,6 +205,8 @@ class RestrictedKey(models.Model):
                 name="key_within_its_limits",
             ),
         ]
+        # For operators: the newest of all wallets.
+        indexes = [models.Index(fields=["-created_at", "-id"], name="restricted_key_newest")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

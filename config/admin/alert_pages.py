@@ -44,7 +44,7 @@ class AlertPage(base.LedgerPage):
     """What had to be acted on, from its beginning to its end."""
 
     list_display = ("what", "now", "status", "who", "begun", "ended")
-    list_filter = (OpenFilter, KindFilter)
+    list_filter = (OpenFilter, KindFilter, filters.made("opened_at", "opened"))
     ordering = ("-opened_at", "-id")
     search_help_text = "an alert's id"
     detail_template = "desk/alert.html"

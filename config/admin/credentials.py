@@ -208,8 +208,9 @@ class RestrictedKeyPage(base.LedgerPage):
     """Restricted keys, which wallets make for programs. The secret is not stored, only its first characters."""
 
     list_display = ("called_by", "begins", "holder", "may", "state", "used", "ends", "made")
-    list_filter = (filters.WalletFilter, EndedFilter)
-    ordering = ("-created_at", "pk")
+    list_filter = (filters.WalletFilter, EndedFilter, filters.made("created_at", "created"))
+    ordering = ("-created_at", "-pk")
+    sorts = {"made": ("created_at", "pk")}
     search_help_text = "a part of the name, or how the key begins"
     empty = "No restricted key yet. Wallets make them."
     is_partners_work = True

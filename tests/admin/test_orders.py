@@ -18,8 +18,9 @@ from wallets.models import ApiKey
 
 # Pages whose tables stay short: people and API keys.
 SHORT = {"auth.user", "wallets.apikey"}
-# Pages without days: an index on the time of each token, or coin, would cost every move of one.
-WITHOUT_DAYS = {"wallets.token", "lockers.coin"}
+# Pages without days: an index on the time of each token, or coin, would cost every move of one. That of requests has
+# times to the second in place of days.
+WITHOUT_DAYS = {"wallets.token", "lockers.coin", "desk.request"}
 # The filters under which a page has another order.
 UNDER = {
     "transfers.transfer": [

@@ -13,4 +13,8 @@ class Migration(migrations.Migration):
             model_name="bearertoken",
             index=models.Index(fields=["-created_at", "-id"], name="bearer_token_newest"),
         ),
+        migrations.AddIndex(
+            model_name="restrictedkey",
+            index=models.Index(fields=["-created_at", "-id"], name="restricted_key_newest"),
+        ),
     ]
