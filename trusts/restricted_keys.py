@@ -21,6 +21,9 @@ class MadeKey(NamedTuple):
     row: RestrictedKey
     secret: str
 
+    def __repr__(self) -> str:
+        return f"MadeKey(row={self.row!r})"
+
 
 class Terms(TypedDict, total=False):
     """What restricts a new key besides its scopes. `wallets` are names or ids."""
@@ -52,6 +55,7 @@ def create(
     :raises InvalidNetwork: a network is not in CIDR notation
     :raises ContradictoryKey: two terms exclude each other, or the expiry has passed
     :raises TooManyRestrictedKeys: the wallet has as many valid keys as it may have
+    :raises SessionNotFound: the bearer token has ended
     """
     parsed = list(dict.fromkeys(restricted_keys.parsed_network(each) for each in terms.get("networks", ())))
     reached = [wallet_queries.wallet_by_name_or_id(each) for each in terms.get("wallets", ())] or [actor]
@@ -68,6 +72,9 @@ def create(
             cursor.execute("SELECT coalesce(%s::timestamptz <= clock_timestamp(), false)", [expires_at])
             if cursor.fetchone()[0]:
                 raise errors.ContradictoryKey("The expiry of a key is in the future")
+        if made_with is not None:
+            # It may have been revoked, because it was stolen or the wallet closed, since the request was let in.
+            operations.keep_session(wallet=actor, bearer_token_id=made_with)
         for wallet_id in wallet_ids:
             if not queries.controls_until_commit(actor_id=actor.pk, wallet_id=wallet_id):
                 raise errors.WalletNotControlled("Wallet do not belongs to wallet logged in")

@@ -201,10 +201,18 @@ def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) 
         # Locks the row as `set_password` does. If the password was changed since it was verified, the old one is wrong.
         if not Wallet.objects.filter(pk=wallet.pk, password=stored).update(password=encoded):
             raise errors.WrongPassword
-        valid = _valid_tokens(wallet)
-        if valid.filter(pk=kept_token_id).select_for_update(no_key=True).first() is None:
-            raise errors.SessionNotFound
-        return valid.exclude(pk=kept_token_id).update(revoked_at=Now())
+        keep_session(wallet=wallet, bearer_token_id=kept_token_id)
+        return _valid_tokens(wallet).exclude(pk=kept_token_id).update(revoked_at=Now())
+
+
+def keep_session(*, wallet: Wallet, bearer_token_id: UUID) -> None:
+    """
+    Keep a bearer token of the wallet from being revoked before the caller's transaction ends.
+
+    :raises SessionNotFound: it has ended
+    """
+    if _valid_tokens(wallet).filter(pk=bearer_token_id).select_for_update(no_key=True).first() is None:
+        raise errors.SessionNotFound
 
 
 @sensitive_variables("password")

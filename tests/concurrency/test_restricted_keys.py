@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
+from config.ops import pseudonyms
+from tests.api.caller import PASSWORD
 from tests.concurrency.races import PATIENCE_SECONDS, assert_sound, kinds, locked
+from tests.concurrency.writers import uncommitted
 from tests.support.restricted_keys import acting_by
 from transfers import operations
 from transfers.models import Transfer
 from trusts import restricted_keys as making
+from wallets import operations as wallets
 from wallets import restricted_keys
-from wallets.models import RestrictedKey, Token, Wallet
+from wallets.models import BearerToken, RestrictedKey, Token, Wallet
 from wallets.states import KeyScope
 
 _HOLD = "SELECT FROM wallets_restrictedkey WHERE id = %s FOR NO KEY UPDATE"
@@ -22,6 +26,15 @@ _WAITING = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%%wallets_restrictedkey%%'
 """
+
+
+def _waits_for_the_wallet() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query LIKE '%wallets_wallet%'"
+        )
+        return cursor.fetchone() is not None
 
 
 def key_of(wallet: Wallet, **terms: Any) -> RestrictedKey:
@@ -73,6 +86,38 @@ def test_two_transfers_at_once_stay_within_the_limit_of_the_day(
     key.refresh_from_db()
     assert key.spent == 6
     assert_sound()
+
+
+@pytest.mark.parametrize("ends", ["revoked", "closed"])
+def test_a_key_that_is_made_with_a_token_that_ends_meanwhile_is_refused(bob: Wallet, ends: str) -> None:
+    wallets.set_password(wallet=bob, password=PASSWORD)
+    wallets.authenticate(name_or_id=bob.name, password=PASSWORD)
+    token = BearerToken.objects.get(wallet=bob)
+
+    def end() -> None:
+        if ends == "revoked":
+            # The operator's way: it locks the wallet as a new password does.
+            wallets.set_password(wallet=bob, password="another one")
+        else:
+            pseudonyms.pseudonymise(wallet_id=bob.pk)
+
+    def make() -> Any:
+        try:
+            return making.create(actor=bob, name="program", scopes=[KeyScope.TOKENS_READ], made_with=token.pk)
+        except Exception as error:  # noqa: BLE001 - judged by the test
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with uncommitted(end):
+            made = pool.submit(make)
+            end_of_patience = time.monotonic() + PATIENCE_SECONDS
+            while not _waits_for_the_wallet():
+                assert time.monotonic() < end_of_patience
+                time.sleep(0.01)
+        assert kinds([made.result(timeout=PATIENCE_SECONDS)]) == {"SessionNotFound": 1}
+    assert not RestrictedKey.objects.exists()
 
 
 @pytest.mark.parametrize("terms", [{"tokens_per_day": 10}, {}], ids=["limited", "unlimited"])

@@ -50,6 +50,7 @@ class KeyViewSet(ApiViewSet):
             errors.InvalidNetwork("203.0.113.7/24"),
             errors.ContradictoryKey("A key has transfers:write or transfers:pending-only, not both"),
             errors.TooManyRestrictedKeys(restricted_keys.PER_WALLET),
+            errors.SessionNotFound(),
         ],
     )
     @sensitive_variables("made")
