@@ -202,9 +202,9 @@ class TaskView:
 
     task: LockerTask
     attempts: Sequence[Attempt]
-    code: str | None
+    code: str | None = dataclasses.field(repr=False)
     # The spelling of the code that opened the locker of a peek or take, if it differs from the one that was sent.
-    code_used: str | None = None
+    code_used: str | None = dataclasses.field(default=None, repr=False)
     # The number of coins that a put stored, and the serial number of one of them; set by `final_task` only.
     stored_coins: int = 0
     stored_serial_number: int | None = None

@@ -62,6 +62,9 @@ class NewSecret(NamedTuple):
     webhook: Webhook
     secret: str
 
+    def __repr__(self) -> str:
+        return f"NewSecret(webhook={self.webhook!r})"
+
 
 @sensitive_variables("secret")
 def create(*, actor: Wallet, url: str, wallet: str | None = None, event_types: Collection[str] = ()) -> NewSecret:

@@ -11,6 +11,8 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from lockers.models import LockerTask
+from lockers.queries import TaskView
 from tests.api.caller import PASSWORD, Caller, answer, logged_in
 from tests.support.object_matrix import coins_of, form
 from tests.support.restricted_keys import with_key
@@ -19,12 +21,14 @@ from transfers import operations as transfers
 from transfers.list_models import ListTally
 from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
+from trusts import restricted_keys as making
 from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries, restricted_keys
 from wallets.models import Event, RestrictedKey, Wallet
 from wallets.states import KeyScope
+from webhooks import operations as webhooks
 
 pytestmark = pytest.mark.django_db
 
@@ -68,6 +72,15 @@ def rich(alice: Caller) -> Caller:
 
 
 # What a key is made of.
+
+
+def test_no_repr_has_the_secret(alice: Caller) -> None:
+    key = making.create(actor=alice.wallet, name="shop", scopes=["tokens:read"])
+    webhook = webhooks.create(actor=alice.wallet, url="https://shop.example/")
+
+    assert key.secret not in repr(key)
+    assert webhook.secret not in repr(webhook)
+    assert "K7-a" not in repr(TaskView(LockerTask(), [], "K7-a-code", code_used="K7-a-code"))
 
 
 def test_the_secret_is_shown_once_and_stored_as_a_digest(alice: Caller, sapling: Wallet) -> None:
