@@ -1,18 +1,18 @@
 """
-Approvals: a wallet may demand that transfers of its tokens are confirmed with a second credential.
+Approvals: a wallet may require that a second credential approves transfers of its tokens.
 
-A demand names a number of tokens, new receivers, or both (`queries.Demand`). A transfer that needs an approval is
-pending for its own side first, with its tokens reserved; so is a request that is fulfilled. A claim link that would
-need one is refused.
+A `queries.Demand` says which transfers: of more than a number of tokens, to new receivers, or both. A transfer that
+needs an approval is pending for its own side first, with its tokens reserved; so is a request that is fulfilled. A
+claim link that would need one is refused.
 
 **Who approves**: a wallet that controls the source now, with another credential than the one that asked. A credential
-is a bearer token, that is one login; a manager's own login is another one. What was asked for without a login (by a
-command, or by a credential that a login can make) is approved by another wallet only, a manager or the owner. Who knows
-the password of a wallet can make more logins; who has one of its bearer tokens cannot.
+is a bearer token, that is one login; a manager's own login is another one. What was requested without a login (by a
+command, or with a credential that a login can create) is approved by another wallet only, a manager or the owner. A
+person who knows the password of a wallet can log in again; one who has a bearer token of it cannot.
 
 **A change that loosens a demand** has its effect when two credentials have asked for the same one, within a day. One is
 enough for a change that only tightens. While a wallet demands approvals no other wallet begins to manage it
-(`trusts.operations`): otherwise one credential could make itself a second one.
+(`trusts.operations`): otherwise one credential could obtain a second one.
 
 Locks: the transfer, then the trusts, then the tokens; for a change the wallet, then the trusts.
 """
@@ -41,7 +41,7 @@ CHANGES_LAPSE_AFTER: Final = timedelta(days=1)
 
 
 class Standing(NamedTuple):
-    """What a wallet demands, and the change that waits for its confirmation with the time at which it lapses."""
+    """What a wallet demands, the change that waits for its confirmation, and until when this can be confirmed."""
 
     demand: Demand
     asked: Demand | None

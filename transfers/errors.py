@@ -102,7 +102,7 @@ class ApprovalNotAwaited(DomainError):
 
 
 class SameCredential(DomainError):
-    """What one credential asked for is approved with another one."""
+    """A transfer must be approved with another credential than the one that requested it."""
 
     def __init__(self) -> None:
         super().__init__("The approval needs another login than the one that asked for it")
@@ -116,7 +116,7 @@ class AskerWithoutControl(DomainError):
 
 
 class LinkNeedsApproval(DomainError):
-    """The sender demands an approval for such a transfer, and claim links cannot await one."""
+    """The sender requires an approval for such a transfer, and claim links cannot wait for one."""
 
     def __init__(self) -> None:
         super().__init__("The sender wallet demands an approval for this, which a claim link cannot await")

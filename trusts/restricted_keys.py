@@ -1,4 +1,4 @@
-"""Making restricted keys, which takes control of each of their wallets."""
+"""The creation of restricted keys, which requires control of each of their wallets."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ class MadeKey(NamedTuple):
 
 
 class Terms(TypedDict, total=False):
-    """What restricts a new key besides its scopes. `wallets` are names or ids."""
+    """What restricts a new key besides its scopes. `wallets` are names or ids, `networks` in CIDR notation."""
 
     wallets: Sequence[str]
     networks: Sequence[str]
@@ -45,11 +45,11 @@ def create(
     **terms: Unpack[Terms],
 ) -> MadeKey:
     """
-    Make a key of the actor's wallet for these wallets, by name or id; none: the actor's alone.
+    Create a key of the actor for `wallets` (names or ids), by default for the actor's own wallet only.
 
-    `made_with` is the bearer token with which the actor asks.
+    `made_with` is the id of the bearer token of the request.
 
-    :raises InvalidWalletName: a text can never be a name
+    :raises InvalidWalletName: one of `wallets` cannot be a name
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: the actor does not control one of them
     :raises InvalidNetwork: a network is not in CIDR notation

@@ -1,15 +1,15 @@
 """
-SQL for requests with a restricted key: what the key's maker controls, within the wallets of the key.
+SQL for requests with a restricted key: it limits what the key's owner controls to the wallets of the key.
 
-`narrowed` is an execute wrapper around the statements of such a request. In place of the view `trusts_power`, which all
-statements ask who manages which wallet, they get one without the wallets that the key does not reach; and where the
-actor itself counts as controlled, it does only if the key reaches it. Statements of other requests stay as they are,
-and so do their plans.
+`narrowed` is an execute wrapper around the statements of such a request. It replaces the view `trusts_power`, from
+which all statements read who manages which wallet, by a subquery without the wallets that the key may not be used for.
+Where a statement counts the actor's own wallet as controlled, the key must be for that wallet too. Statements of other
+requests are not changed, and neither are their plans.
 
-The statements are found by their text, so each must have one of the forms that are known here: one in which the actor
-stands in any other way is refused (`NotNarrowed`), as it might give what the key does not reach.
+Statements are recognised by their text. One that uses the actor in a form that is not known here is refused
+(`NotNarrowed`), because it could include wallets that the key may not be used for.
 
-`transfers.list_counts` keeps counts of all that a wallet sees: queries that use them ask `restrictions.current`.
+`transfers.list_counts` keeps counts of all that a wallet sees: queries do not use them for a restricted key.
 """
 
 import re

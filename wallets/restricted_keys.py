@@ -1,8 +1,8 @@
 """
-Restricted keys: their text, their limits, their end. `trusts.restricted_keys` makes them.
+Restricted keys: their text, their limits, their end. `trusts.restricted_keys` creates them.
 
-A key is `cop_rk_`, 32 random characters of 0-9, A-Z and a-z, and their CRC-32 as six more, so that scanners for
-secrets in source code recognise a key with few mistakes, and its misspelling without a query.
+A key is `cop_rk_`, 32 random characters of 0-9, A-Z and a-z, and their CRC-32 as six more, so that tools
+which search source code for secrets recognise a key, and a mistyped key is refused without a query.
 """
 
 import secrets
@@ -133,7 +133,7 @@ def key_of(*, wallet: Wallet, key_id: UUID) -> RestrictedKey:
 
 def rename(*, wallet: Wallet, key_id: UUID, name: str) -> RestrictedKey:
     """
-    Give a key another name. What it may do never changes.
+    Change the name of a key. Nothing else of a key can be changed.
 
     :raises RestrictedKeyNotFound: the wallet has no such key
     """
@@ -143,9 +143,9 @@ def rename(*, wallet: Wallet, key_id: UUID, name: str) -> RestrictedKey:
 
 def end(*, key_id: UUID, wallet: Wallet | None = None) -> RestrictedKey:
     """
-    End a key, of the wallet if one is given, and return it. One that has ended keeps its time.
+    End a key, of the wallet if one is given, and return it. The time of a key that was ended before does not change.
 
-    It waits for transfers of the key that are being made, and none completes later.
+    Waits for transfers in progress that use the key; none completes after this returns.
 
     :raises RestrictedKeyNotFound: there is no such key
     """

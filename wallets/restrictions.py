@@ -1,8 +1,9 @@
 """
-What the restricted key of the current request may do, as far as rules of the domain decide it.
+The restriction of the current request, if its credential is a restricted key.
 
-The request acts in the name of the wallet that made the key. Every rule that asks what this wallet controls also asks
-`reaches`, and SQL is narrowed by `trusts.restricted_sql`: control is that of the wallet now, within the key's wallets.
+The wallet that created the key, its owner, is the actor of the request. Rules in Python that check what the actor
+controls also call `reaches`; SQL is changed by `trusts.restricted_sql`. So the actor controls what the owner controls
+now, as far as it is among the key's wallets.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from wallets.states import KeyScope
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """The terms of a restricted key. `maker_id` is the wallet that made it, `made_with` its bearer token."""
+    """The terms of a restricted key. `maker_id` is the wallet that created it, its owner; `made_with` the
+    id of the bearer token with which it was created."""
 
     key_id: UUID
     maker_id: UUID
@@ -30,7 +32,7 @@ class Restriction:
 
     @property
     def is_pending_only(self) -> bool:
-        """Whether transfers that it makes wait for a further decision."""
+        """Whether transfers that it creates wait for a further decision."""
         return KeyScope.TRANSFERS_WRITE not in self.scopes
 
 
@@ -67,6 +69,6 @@ def current() -> Restriction | None:
 
 
 def reaches(*, actor_id: UUID, wallet_id: UUID) -> bool:
-    """Return whether the credential of the current request lets the actor control the wallet, if it does otherwise."""
+    """Return whether the wallet is among those of the current request's key; True if it has no restricted key."""
     restriction = current()
     return restriction is None or restriction.maker_id != actor_id or wallet_id in restriction.wallet_ids

@@ -18,5 +18,5 @@ def send() -> None:
 
 @shared_task(name="webhooks.purge")
 def purge() -> None:
-    """Delete deliveries after 30 days."""
+    """Delete deliveries after `COPPICE_DELIVERY_DAYS`."""
     _log.info("%d messages of webhooks were deleted", operations.purge())

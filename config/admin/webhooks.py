@@ -130,7 +130,7 @@ class DeliveryPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "the id of a delivery or of its event"
     id_columns = ("pk", "message_id")
-    empty = "No delivery in the last 30 days."
+    empty = "No delivery. They are deleted after some time, 30 days by default."
     csv_columns = (
         *attributes("id", "webhook_id", "message_id"),
         ("type", lambda delivery: delivery.message.type),

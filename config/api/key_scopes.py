@@ -16,14 +16,14 @@ from wallets.states import KeyScope
 
 # It asks for no bearer token: a key in its place changes nothing.
 _OPEN: Final = None
-# No scope allows it: the owner's session alone, or what would outlast the key.
+# No scope allows it: it needs a login, because its effect could outlast the key.
 _REFUSED: Final[tuple[KeyScope, ...]] = ()
 
 _WALLETS: Final = (KeyScope.WALLETS_READ,)
 _TOKENS: Final = (KeyScope.TOKENS_READ,)
 _TRANSFERS: Final = (KeyScope.TRANSFERS_READ,)
 _TRANSFER: Final = (KeyScope.TRANSFERS_WRITE,)
-_PROPOSE: Final = (KeyScope.TRANSFERS_WRITE, KeyScope.TRANSFERS_PENDING_ONLY)
+_PENDING: Final = (KeyScope.TRANSFERS_WRITE, KeyScope.TRANSFERS_PENDING_ONLY)
 _TRUSTS: Final = (KeyScope.TRUSTS_READ,)
 _TRUST: Final = (KeyScope.TRUSTS_WRITE,)
 _EVENTS: Final = (KeyScope.EVENTS_READ,)
@@ -67,19 +67,19 @@ OPERATIONS: Final[Mapping[str, tuple[KeyScope, ...] | None]] = {
     "transfers.get": _TRANSFERS,
     "transfers.tokens": _TRANSFERS,
     "transfers.pending": _TRANSFERS,
-    "transfers.create": _PROPOSE,
-    "transfers.create_batch": _PROPOSE,
-    # A proposal may be taken back.
-    "transfers.cancel": _PROPOSE,
+    "transfers.create": _PENDING,
+    "transfers.create_batch": _PENDING,
+    # A transfer that is pending may be cancelled.
+    "transfers.cancel": _PENDING,
     "transfers.accept": _TRANSFER,
     "transfers.fulfill": _TRANSFER,
     "transfers.decline": _TRANSFER,
-    # A login approves: the one that made a key is no second credential beside it.
+    # An approval needs a second login, and a key is not one: a login can create it.
     "transfers.approve": _REFUSED,
     "transfers.refuse": _TRANSFER,
     "action_tokens.list": _TRANSFERS,
     "action_tokens.get": _TRANSFERS,
-    # Whoever has a link completes it, so it is no proposal.
+    # A claim completes it without a further decision of the owner.
     "action_tokens.create": _TRANSFER,
     "action_tokens.create_batch": _TRANSFER,
     "action_tokens.redeem": _TRANSFER,

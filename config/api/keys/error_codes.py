@@ -12,7 +12,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "key_not_found",
         404,
         "There is no such key",
-        "The caller's wallet has made no restricted key with this id.",
+        "The caller's wallet has no restricted key with this id.",
         "Read `GET /keys`.",
         where=Where.TREETRACKER,
     ),
@@ -52,7 +52,8 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "key_limit_exceeded",
         403,
         "The transfer is above a limit of the restricted key",
-        "The key may move fewer tokens in one transfer, or in one day (UTC). Nothing was moved.",
+        "The transfer has more tokens than the key may move at once, or than it may still move today (UTC). Nothing was"
+        " moved.",
         "Send less, wait for the next day, or ask the owner of the wallet.",
         where=Where.TREETRACKER,
     ),
@@ -60,7 +61,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "control_needs_session",
         403,
         "A restricted key cannot change who manages a wallet",
-        "Trusts that give control of a wallet are requested, accepted and ended with a bearer token of a login: they"
+        "Trusts that give control of a wallet are requested, accepted and ended with a bearer token only: their effect"
         " would outlast the key.",
         "Log in with `POST /auth`.",
         where=Where.TREETRACKER,

@@ -54,13 +54,13 @@ KEY_SCOPE: Final = Named(
         KeyScope.TRUSTS_READ: "Show trust relationships.",
         KeyScope.TRUSTS_WRITE: "Request, accept and end trust relationships of the types `send` and `receive`.",
         KeyScope.EVENTS_READ: "Read events.",
-        KeyScope.WEBHOOKS_WRITE: "Show, create, change and delete webhooks. Whoever has the key can have the events of"
-        " its wallets sent to a URL.",
+        KeyScope.WEBHOOKS_WRITE: "Show, create, change and delete webhooks. A program with the key can have the"
+        " events of its wallets sent to a URL.",
         KeyScope.COINS_READ: "Show coins, lockers without their codes, tasks, receipts, exports and payment requests.",
         KeyScope.COINS_MOVE: "Move coins: put, take, import, export, transfer and pay; and begin the tasks that repair"
         " coins. Not together with limits.",
-        KeyScope.LOCKERS_PEEK: "Look into lockers whose code is known. The wallet that makes the key is one of its"
-        " wallets.",
+        KeyScope.LOCKERS_PEEK: "Peek into lockers whose code is known, and `echo`. The wallet that creates the key must"
+        " be one of its wallets.",
     },
 )
 _LIMIT_WORDS: Final = (
@@ -74,10 +74,10 @@ NEW_BODY: Final = Named(
     words={
         "name": "What the key is for: up to 64 characters.",
         "scopes": "What it may do.",
-        "wallets": "The names or ids of the wallets that it reaches: the caller's, and those that it manages. None: the"
-        " caller's alone.",
-        "networks": "The addresses and networks, in CIDR notation, from which it is valid. None: all.",
-        "expires_at": "When it ends. Without it, it is valid until it is ended.",
+        "wallets": "The names or ids of the wallets that it can be used for: the caller's own, and those that it"
+        " manages. By default the caller's own only.",
+        "networks": "The addresses and networks, in CIDR notation, from which it can be used. By default all.",
+        "expires_at": "When it expires. Without it, the key is valid until it is ended.",
         "tokens_per_transfer": "The most tokens of one transfer." + _LIMIT_WORDS,
         "tokens_per_day": "The most tokens of all its transfers of a day (UTC)." + _LIMIT_WORDS,
     },
@@ -110,13 +110,13 @@ _WORDS: Final[dict[str, str]] = {
     "name": "What the key is for.",
     "prefix": "Its first characters.",
     "scopes": "What it may do.",
-    "wallets": "The ids of the wallets that it reaches, as long as the wallet that made it controls them.",
-    "networks": "From where it is valid; none: from everywhere.",
+    "wallets": "The ids of the wallets that it can be used for, as long as the wallet that created it controls them.",
+    "networks": "The networks from which it can be used; empty: all.",
     "tokens_per_transfer": "The most tokens of one transfer; null if there is no such limit.",
     "tokens_per_day": "The most tokens of a day (UTC); null if there is no such limit.",
     "created_at": "When it was created.",
     "last_used_at": "When it was last used, recorded at most once an hour; null if never.",
-    "expires_at": "When it ends, if nothing ends it before; null if it does not expire.",
+    "expires_at": "When it expires; null if it does not.",
     "ended_at": "When it was ended; null if it was not.",
 }
 KEY: Final = Named("RestrictedKey", "A restricted key, without its secret.", _EXAMPLE, words=_WORDS)

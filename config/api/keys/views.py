@@ -20,7 +20,7 @@ _describe: Final = partial(openapi.describe, tag="keys", has_problems=True)
 
 
 class KeyViewSet(ApiViewSet):
-    """Credentials of programs, which may do some of what the caller may."""
+    """Credentials that a wallet creates for programs, with some of its own rights."""
 
     @_describe(
         "keys.list",
@@ -30,7 +30,8 @@ class KeyViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """
-        Lists the restricted keys of the caller's wallet, the newest first. Keys that have ended are listed for 30 days.
+        Lists the restricted keys of the caller's wallet, the newest first. Keys that have
+        ended are listed for some time, 30 days by default.
         """
         page = pagination.read(request, scope="keys", default_limit=serializers.DEFAULT_LIMIT)
         rows = restricted_keys.keys_page(
@@ -56,9 +57,10 @@ class KeyViewSet(ApiViewSet):
     @sensitive_variables("made")
     def create(self, request: Request) -> Response:
         """
-        Creates a key that a program sends in place of a bearer token. It may do what its scopes allow, on wallets of
-        its set that the caller controls at that time, from its networks. The answer has the secret, and no later one
-        does. A wallet has at most 50 valid keys. Keys stay valid when the password changes: end them with `keys.end`.
+        Creates a key that a program sends in place of a bearer token. Its scopes say which operations it may use.
+        It can be used for those of its wallets that the caller controls at that time, and from its networks. The
+        response contains the secret; no later one does. A wallet has at most 50 valid keys. Keys stay valid when the
+        password changes: end them with `keys.end`.
         """
         values = serializers.NEW.read_body(request.data)
         made = making.create(actor=caller(request), made_with=bearer_token_id(request), **values)

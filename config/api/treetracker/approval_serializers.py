@@ -1,4 +1,4 @@
-"""Request and response bodies of the approvals that a wallet demands."""
+"""Request and response bodies of the approvals that a wallet requires."""
 
 from typing import Any, Final
 
@@ -20,19 +20,19 @@ _WORDS: Final = {
 }
 DEMAND_BODY: Final = Named(
     "NewApprovalDemand",
-    "Which transfers of a wallet's tokens need an approval. Without a field, none needs one because of it.",
+    "Which transfers of a wallet's tokens need an approval. A field that is left out requires none.",
     DEMAND,
     words=_WORDS,
 )
 DEMAND_EXAMPLE: Final = {"above": 100, "new_receivers": True}
 _ASKED: Final = Named(
     "AskedApprovalDemand",
-    "A change that another login must confirm by asking for the same.",
+    "A change that takes effect when another login sends the same request.",
     {"above": Nullable(500), "new_receivers": False, "lapses_at": "2024-02-02T00:00:01.000Z"},
     words={
-        "above": f"{_WORDS['above']} Null: the number does not matter.",
+        "above": f"{_WORDS['above']} Null: no number of tokens needs one.",
         "new_receivers": _WORDS["new_receivers"],
-        "lapses_at": "Until when it can be confirmed, in UTC with milliseconds.",
+        "lapses_at": "The time until which another login can confirm it, in UTC with milliseconds.",
     },
 )
 STANDING: Final = Named(
@@ -40,9 +40,9 @@ STANDING: Final = Named(
     "Which transfers of a wallet's tokens need an approval.",
     {"above": Nullable(100), "new_receivers": True, "asked": Nullable(_ASKED)},
     words={
-        "above": f"{_WORDS['above']} Null: the number does not matter.",
+        "above": f"{_WORDS['above']} Null: no number of tokens needs one.",
         "new_receivers": _WORDS["new_receivers"],
-        "asked": "A change that waits for its confirmation with another login, or null.",
+        "asked": "A change that waits until another login confirms it, or null.",
     },
 )
 CHANGED: Final = Example(STANDING, {"asked": None})
@@ -55,6 +55,6 @@ def read(body: Any) -> Demand:
 
 
 def standing(found: Standing) -> dict[str, Any]:
-    """Return the body of what a wallet demands."""
+    """Return the body of what a wallet requires approvals for."""
     asked = None if found.asked is None else {**found.asked._asdict(), "lapses_at": found.lapses_at}
     return {**found.demand._asdict(), "asked": asked}

@@ -19,7 +19,7 @@ _REFUSALS = [
 
 
 class ApprovalViewSet(ApiViewSet):
-    """The approvals that a wallet demands for transfers of its tokens."""
+    """The approvals that a wallet requires for transfers of its tokens."""
 
     # A repeated request has no second effect.
     idempotent = False
@@ -55,9 +55,9 @@ class ApprovalViewSet(ApiViewSet):
         Sets which transfers of the tokens of a wallet need an approval. The caller controls the wallet. It applies to
         transfers, fulfilments and claim links that are made after the response.
 
-        * 200: it applies. Nothing passes now that needed an approval before, or two logins have asked for it.
-        * 202: it loosens what applies, so another login must ask for the same within a day (`asked`). A login is a
-          bearer token; that of a manager of the wallet is another one.
+        * 200: the change applies. It lets no transfer pass that needed an approval before, or two logins have sent it.
+        * 202: the change lets more transfers pass, so another login must send the same request within a day. Until then
+          it is in `asked`. A login is a bearer token; that of a manager of the wallet is another login.
         """
         found = approvals.demand(
             actor=caller(request),

@@ -31,8 +31,10 @@ EVENT_TYPE: Final = Named(
         EventType.TRANSFER_APPROVAL_REQUESTED: (
             "A transfer was begun, or its request fulfilled, and awaits the approval of its sender."
         ),
-        EventType.APPROVAL_CHANGED: "Other transfers of the wallet need an approval than before.",
-        EventType.APPROVAL_CHANGE_REQUESTED: "A login asked for a change of that which another login must confirm.",
+        EventType.APPROVAL_CHANGED: "Which transfers of the wallet need an approval was changed.",
+        EventType.APPROVAL_CHANGE_REQUESTED: (
+            "A change of which transfers need an approval was requested; another login must confirm it."
+        ),
         EventType.TRANSFER_COMPLETED: "A transfer moved its tokens.",
         EventType.TRANSFER_REQUEST_CANCELLED_BY_DESTINATION: "The side that was asked declined an open transfer.",
         EventType.TRANSFER_PENDING_CANCELLED_BY_REQUESTOR: "The side that asked cancelled an open transfer.",
@@ -123,7 +125,7 @@ EVENT_PAYLOAD: Final = Named(
         "transferState": "The state of the transfer after the event.",
         "claim": "Always false.",
         "awaitingApproval": "True if the sender must approve the transfer first. Absent otherwise.",
-        "above": "Transfers of more tokens than this need an approval; null: the number of tokens does not matter.",
+        "above": "Transfers of more tokens than this need an approval; null: no number of tokens needs one.",
         "newReceivers": "Whether transfers to wallets to which this one never sent need an approval.",
         "managerWallet": "The name of the wallet that no longer manages this one.",
         "trustRelationshipId": "The id of the trust relationship.",

@@ -286,7 +286,7 @@ TRANSFER: Final = Named(
         "source_wallet": "The name of the wallet that sends.",
         "destination_wallet": "The name of the wallet that receives.",
         "awaiting_approval": (
-            "True if it awaits the approval of its sender, who demands one for such transfers. Absent otherwise."
+            "True if it awaits the approval of its sender, who requires one for such transfers. Absent otherwise."
         ),
         "reference": "The reference that the request gave it. Absent without one.",
         "metadata": "The metadata that the request gave it. Absent without any.",

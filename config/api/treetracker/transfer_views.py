@@ -153,8 +153,8 @@ class TransferViewSet(ApiViewSet):
           declines.
         * 202, `requested`: the caller controls the receiver. No token is reserved; the sender fulfils or declines.
 
-        If the sender demands an approval for such transfers (`PUT /wallets/{wallet_id}/approval`), the transfer is
-        `pending` with `awaiting_approval` first, and goes on as above once another login has approved it.
+        If the sender requires an approval for such transfers (`PUT /wallets/{wallet_id}/approval`), the transfer is
+        `pending` with `awaiting_approval` first, and goes on as above when another login has approved it.
 
         All tokens move, or none. Too few free tokens, and tokens that are elsewhere or reserved, are 403.
 
@@ -293,7 +293,7 @@ class TransferViewSet(ApiViewSet):
         Moves tokens of the sender to the receiver of a `requested` transfer, and completes it. The caller controls the
         sender. It names the tokens, as many as the transfer asks for, or leaves the choice to the service with
         `implicit`. A transfer that names its tokens takes `implicit` alone. In any other state it is refused with 403.
-        If the sender demands an approval for it, the transfer becomes `pending` with `awaiting_approval` instead, with
+        If the sender requires an approval for it, the transfer becomes `pending` with `awaiting_approval` instead, with
         its tokens reserved.
         """
         asks = transfer_serializers.asks_for_actions(request.query_params)
@@ -326,9 +326,9 @@ class TransferViewSet(ApiViewSet):
     )
     def approve(self, request: Request, transfer_id: str) -> Response:
         """
-        Approves a transfer that awaits the approval of its sender, which the caller controls, with another login than
-        the one that made or fulfilled it. It goes on as it would have gone without the demand, by what the wallet that
-        made it may do now: it is completed, or `pending` for the receiver.
+        Approves a transfer that awaits the approval of its sender. The caller controls the sender, and uses another
+        login than the one that created or fulfilled the transfer. It goes on as a new transfer would now: it is
+        completed, or `pending` for the receiver.
         """
         asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)
@@ -354,7 +354,7 @@ class TransferViewSet(ApiViewSet):
     def refuse(self, request: Request, transfer_id: str) -> Response:
         """
         Cancels a transfer that awaits the approval of its sender, which the caller controls. Its tokens are free again.
-        Any login may, also the one that made it.
+        Each login of the caller may refuse it, also the one that created it.
         """
         asks = transfer_serializers.asks_for_actions(request.query_params)
         parsed = path_id("transfer_id", transfer_id)

@@ -20,7 +20,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "webhook_delivery_not_found",
         404,
         "There is no such delivery",
-        "The webhook has no delivery with this id. Deliveries are deleted after 30 days.",
+        "The webhook has no delivery with this id. Deliveries are deleted after some time, 30 days by default.",
         "Read `GET /webhooks/{webhook_id}/deliveries`.",
         where=Where.TREETRACKER,
     ),

@@ -154,7 +154,7 @@ DELIVERY_STATE: Final = Named(
 )
 DELIVERY: Final = Named(
     "WebhookDelivery",
-    "A message to a webhook, with its last attempt. Kept for 30 days.",
+    "A message to a webhook, with its last attempt. Kept for some time, 30 days by default.",
     {
         "id": "9b2f4d1e-7c3a-4e5b-8d6f-1a2b3c4d5e6f",
         "message_id": "5a3f0e2c-6a0b-4f0e-8a0b-1d2c3b4a5f60",

@@ -154,7 +154,7 @@ class WebhookViewSet(ApiViewSet):
         refusals=[errors.WebhookNotFound()],
     )
     def deliveries(self, request: Request, webhook_id: str) -> Response:
-        """Lists the deliveries of the last 30 days, the newest first, each with its last attempt."""
+        """Lists the deliveries that are kept, by default for 30 days, the newest first, each with its last attempt."""
         parsed = _id(webhook_id)
         page = pagination.read(
             request,
