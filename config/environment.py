@@ -152,7 +152,7 @@ class Environment(BaseSettings):
         default=7, ge=0, le=366, description="days for which requests are shown in the admin, today included; 0: none"
     )
     request_log_megabytes: int = Field(
-        default=2000, ge=10, le=1_000_000, description="size from which on the oldest of these days are dropped"
+        default=2000, ge=10, le=1_000_000, description="size above which the oldest of these days is dropped"
     )
 
     webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
@@ -182,7 +182,7 @@ class Environment(BaseSettings):
         description="hours until an open alert that is not acknowledged is reported again; 0: never",
     )
     backup_hours: int = Field(
-        default=0, ge=0, le=24 * 366, description="hours after which a backup is late; 0: backups are not watched"
+        default=0, ge=0, le=24 * 366, description="hours after which the last backup is too old; 0: never"
     )
 
     second_factor: Annotated[list[Literal["viewer", "operator", "administrator"]], NoDecode] = Field(
@@ -193,7 +193,7 @@ class Environment(BaseSettings):
     four_eyes_issue_above: int = Field(
         default=-1, ge=-1, description="a second operator approves issues of more tokens in the admin; -1: of none"
     )
-    four_eyes_keys: bool = Field(default=False, description="a second operator approves new API keys in the admin")
+    four_eyes_keys: bool = Field(default=False, description="a second operator approves new and rotated API keys")
     four_eyes_vault: bool = Field(
         default=False,
         description="a second operator approves finds, fixes, retries and rollbacks of coins in the admin",
@@ -216,8 +216,8 @@ class Environment(BaseSettings):
         description="group=role, comma separated, such as admins=administrator,staff=viewer; required with"
         " COPPICE_OIDC_ISSUER",
     )
-    oidc_name: str = Field(default="single sign-on", max_length=60, description="how the admin calls the provider")
-    oidc_only: bool = Field(default=False, description="no passwords in the admin but those of superusers")
+    oidc_name: str = Field(default="single sign-on", max_length=60, description="name of the provider when signing in")
+    oidc_only: bool = Field(default=False, description="only superusers may sign in to the admin with a password")
 
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
