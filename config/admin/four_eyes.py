@@ -271,7 +271,7 @@ def why_not(proposal: Proposal, approver: User) -> str:
     if approver.pk == proposal.maker_id:
         return "you proposed it, so another person must approve it"
     if approver.email and approver.email.casefold() == proposal.maker.email.casefold():
-        return "you and its proposer have the same mail address, so another person must approve it"
+        return "you and the person who proposed it have the same mail address, so another person must approve it"
     takeover = OperatorAction.objects.filter(
         staff=proposal.maker_id,
         verb__in=_TAKES_OVER,

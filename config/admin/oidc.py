@@ -53,7 +53,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the browser keeps between the two pages. Whoever has it can finish the attempt with a code."""
+    """What the browser keeps between the two pages. A browser that has it can finish the attempt with a code."""
 
     state: str
     nonce: str

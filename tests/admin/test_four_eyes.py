@@ -298,7 +298,7 @@ def test_two_accounts_with_one_address_are_one_person(
     shown = team.otto.opened(made)
 
     assert bool(shown.context["ticket"]) == is_second
-    assert ("you and its proposer have the same mail address" in shown.content.decode()) != is_second
+    assert ("you and the person who proposed it have the same mail address" in shown.content.decode()) != is_second
     assert held(team.alice) == before
 
 

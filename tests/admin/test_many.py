@@ -86,7 +86,7 @@ def test_a_row_that_changed_is_left_and_the_others_are_done(desk: Client, ledger
     assert [each.why for each in report.context["exceptions"]] == [
         "Something changed since this was shown. Look again."
     ]
-    assert "2 rows done, 1 row left as before." in text_of(report)
+    assert "2 rows done, 1 row left unchanged." in text_of(report)
     assert OperatorAction.objects.filter(verb="cancelled_transfer").count() == 2
 
 

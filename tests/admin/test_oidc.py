@@ -407,7 +407,7 @@ def test_the_provider_alone_but_for_superusers(provider: Provider, settings: Any
     assert statuses == {"otto": 200 if is_only else 302, "root": 302}
     page = text_of(Client().get(LOGIN))
     assert "Sign in with single sign-on" in page
-    assert ("Passwords are for superusers alone" in page) == is_only
+    assert ("Only superusers sign in with a password" in page) == is_only
 
 
 def test_the_provider_asks_for_the_factors_that_it_requires(provider: Provider, settings: Any) -> None:
