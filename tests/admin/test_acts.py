@@ -380,6 +380,7 @@ def test_a_get_does_nothing(desk: Client, ledger: SimpleNamespace) -> None:
         WebhookDelivery: ledger.delivery,
         User: User.objects.create_user("vera", is_staff=True),
         Session: Session.objects.get(),
+        Alert: ledger.alert,
     }
     rows[Transfer] = Transfer.objects.get(pk=ledger.transfers["pending"].id)
     rows[ActionToken] = a_link_of(ledger.alice)
@@ -684,7 +685,12 @@ def test_what_a_role_may_not_do_is_one_line(members: Any, staff: User) -> None:
 
     shown = text_of(members[roles.VIEWER].get(reverse("admin:wallets_wallet_change", args=[ledger.alice.pk])))
 
-    assert shown.count("Your role does not allow: Issue tokens, Set a new password, Revoke all bearer tokens,") == 1
+    assert (
+        shown.count(
+            "Your role does not allow: Issue tokens, Set a new password, Pseudonymise, Revoke all bearer tokens,"
+        )
+        == 1
+    )
     assert "button off" not in shown
 
 
