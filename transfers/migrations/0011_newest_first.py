@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("transfers", "0021_find"),
+        ("transfers", "0010_find"),
         ("wallets", "0010_claim_link_acts"),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lockers", "0021_find"),
+        ("lockers", "0005_find"),
         ("wallets", "0010_claim_link_acts"),
     ]
 
