@@ -11,7 +11,7 @@ from typing import Any, Final
 
 # All paths but pages and monitoring.
 PATHS: Final = re.compile(r"/(?!(?:admin|docs|static|claim|pay|livez|readyz|metrics)(?:/|\Z)|\Z)")
-METHODS: Final = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]
+METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Request headers.
 HEADERS: Final = [
     "accept", "authorization", "content-encoding", "content-type", "idempotency-key", "treetracker-api-key",
