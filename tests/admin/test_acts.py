@@ -111,7 +111,7 @@ def test_tokens_are_issued_for_the_captures_of_a_file_all_or_none(desk: Client, 
     assert desk.post(address, {**sent, "reason": "as asked"}).status_code == 409
     for wrong, sentence in [
         ("capture_id\nnonsense\n", "Line 2, column 1 has no capture id"),
-        (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeat another capture id"),
+        (f"{captures[0]}\n{captures[0]}\n", "1 line of the file repeats another capture id"),
         ("capture_id\n", "holds no capture id"),
         ("", "empty"),
     ]:
@@ -408,7 +408,7 @@ def test_coins_of_a_wallet_are_checked(desk: Client, ledger: SimpleNamespace) ->
 
 def test_coins_in_doubt_are_looked_for_and_others_are_fixed(desk: Client, ledger: SimpleNamespace) -> None:
     _, said = confirmation(desk, url("start-find", ledger.alice))
-    assert said[0].startswith("A task asks all 25 servers about 1 coin of alice")
+    assert said[0] == "A task asks all 25 servers about the coins of alice that are in limbo or errored: 1 coin."
 
     found = confirm(desk, url("start-find", ledger.alice))
     fixed = confirm(desk, url("start-fix", ledger.alice))

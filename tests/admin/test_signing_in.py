@@ -174,6 +174,7 @@ def every_address() -> Any:
             elif isinstance(each, URLPattern):
                 for part in ("<path:object_id>", "<str:object_id>"):
                     route = route.replace(part, "1")
+                route = route.replace("<uuid:proposal_id>", "00000000-0000-4000-8000-000000000000")
                 yield prefix + route.replace("(?P<url>.*)$", "nowhere/")
 
     return list(walk(admin.site.urls[0], HOME))

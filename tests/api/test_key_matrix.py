@@ -12,9 +12,18 @@ from django.urls import get_resolver
 
 from config.api import key_scopes
 from tests.api.endpoints import endpoints
-from tests.api.test_object_matrix import OTHERWISE, as_if_nothing_had_happened, expected
 from tests.support.databases import shared_rows
-from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida
+from tests.support.object_matrix import (
+    FORM,
+    OTHERWISE,
+    TABLE,
+    World,
+    as_if_nothing_had_happened,
+    build,
+    digests,
+    expected,
+    silent_raida,
+)
 from tests.support.restricted_keys import with_key
 from trusts.models import Trust
 from wallets.states import KeyScope

@@ -5,18 +5,27 @@ The endpoints come from the URL conf, so a new one fails here until its row says
 each table of the domain holds what it held before.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from django.db import connection, transaction
 from django.urls import get_resolver
 
-from config.api import errors
 from tests.api.caller import PASSWORD, Caller
 from tests.api.endpoints import endpoints
 from tests.support.databases import shared_rows
-from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida
+from tests.support.object_matrix import (
+    FORM,
+    OTHERWISE,
+    ROLES,
+    TABLE,
+    World,
+    as_if_nothing_had_happened,
+    build,
+    digests,
+    expected,
+    silent_raida,
+)
 from wallets.models import Wallet
 from wallets.operations import authenticate
 
@@ -25,37 +34,11 @@ pytestmark = pytest.mark.django_db
 # Fixtures.
 __all__ = ["silent_raida"]
 
-ROLES: Final = ("owner", "manager", "trusted", "stranger", "no token", "revoked token", "wrong API key")
-
-# What asks for no bearer token.
-OTHERWISE: Final = {("POST", "/auth"): (200, 200, 401), ("POST", "/action-tokens/describe"): (200, 200, 200)}
-
 
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
     with shared_rows(django_db_blocker):
         yield build()
-
-
-def expected(endpoint: tuple[str, str]) -> dict[str, int]:
-    _, _, statuses = TABLE[endpoint]
-    # Without a good bearer: the Treetracker contract, row 3. The locker dialect asks for no API key.
-    if endpoint[1].startswith("/api/"):
-        default = (401, 401, statuses[0])
-    else:
-        default = (401, 401, 401) if errors.is_problem_path(endpoint[1]) else (403, 403, 401)
-    return dict(zip(ROLES, statuses + OTHERWISE.get(endpoint, default), strict=True))
-
-
-def as_if_nothing_had_happened(before: dict[str, str], ask: Callable[[], Any]) -> tuple[Any, bool]:
-    """Return the answer and whether the tables hold anything else than before, and undo it."""
-    with transaction.atomic():
-        # Like the transaction around a test: operations inside it may roll back by themselves.
-        connection.atomic_blocks[-1]._from_testcase = True
-        response = ask()
-        has_written = digests() != before
-        transaction.set_rollback(True)
-    return response, has_written
 
 
 def test_every_endpoint_of_the_url_conf_has_a_row() -> None:

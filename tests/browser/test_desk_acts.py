@@ -26,13 +26,9 @@ from wallets.states import OperatorVerb
 __all__ = ["signed_in", "tab", "watched"]
 # What the log holds after the walk.
 WALKED = [
-    "created_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens", "revoked_bearer_tokens",
-    "set_password", "ended_restricted_key", "created_api_key", "rotated_api_key", "revoked_api_key",
-    "ended_trust", "cancelled_transfer", "ended_payment_request",
     "created_wallet", "pseudonymised_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens",
-    "revoked_bearer_tokens",
-    "set_password", "created_api_key", "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer",
-    "ended_payment_request",
+    "revoked_bearer_tokens", "set_password", "ended_restricted_key", "created_api_key", "rotated_api_key",
+    "revoked_api_key", "ended_trust", "cancelled_transfer", "ended_payment_request",
     "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault", "acknowledged_alert",
@@ -324,7 +320,7 @@ def test_two_operators_issue_many_tokens_together(watched: Watched, desk: Desk, 
         review(page)
         expect(page.get_by_text("This action needs a second operator.")).to_be_visible()
         confirm(page, "Propose")
-        expect(page.get_by_text("you proposed it; a second person approves it")).to_be_visible()
+        expect(page.get_by_text("you proposed it, so another person must approve it")).to_be_visible()
         addresses.append(page.url)
     wrong += looked_at(page, "a proposal of one's own")
     other = Watched(browser.new_context(viewport={"width": 1280, "height": 900}).new_page())

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from tests.concurrency.races import PATIENCE_SECONDS, Gate, kinds, race, wait_until_waiting
-from trusts import operations, queries
+from trusts import management_rules, operations, queries
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustRequestType
 from wallets import deadlocks
@@ -24,15 +24,15 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 def looked_before_anybody_writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both contestants have found nothing in the way before either goes on, if no lock keeps them from it."""
     gate = Gate(2, held="without_locks" not in request.fixturenames)
-    for name in ("_is_prevented", "_would_manage_each_other"):
-        look = getattr(operations, name)
+    for module, name in ((operations, "_is_prevented"), (management_rules, "would_manage_each_other")):
+        look = getattr(module, name)
 
         def look_and_wait(*args: Any, look: Any = look, **kwargs: Any) -> Any:
             found = look(*args, **kwargs)
             gate()
             return found
 
-        monkeypatch.setattr(operations, name, look_and_wait)
+        monkeypatch.setattr(module, name, look_and_wait)
 
 
 def ask(asking: Any, request_type: Any, answering: Any) -> Any:
@@ -151,7 +151,7 @@ def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 
 AT_WORK = {
     # what the manager, or who was asked by it, does -> the function after which it has been authorised
-    "its request is accepted": "_would_manage_each_other",
+    "its request is accepted": "would_manage_each_other",
     "it ends a trust": "_ending",
     "it asks for a trust": "_is_prevented",
 }
@@ -165,7 +165,8 @@ def test_a_manager_does_nothing_after_its_control_has_ended(
     trust = None if work == "it asks for a trust" else operations.request_trust(**asked)
     manage = Trust.objects.get(request_type="manage")
     is_authorised = threading.Event()
-    gate, authorised = Gate(2, held=locks != "none"), getattr(operations, AT_WORK[work])
+    module = management_rules if work == "its request is accepted" else operations
+    gate, authorised = Gate(2, held=locks != "none"), getattr(module, AT_WORK[work])
 
     def authorised_and_waiting(*args: Any, **kwargs: Any) -> Any:
         found = authorised(*args, **kwargs)
@@ -174,7 +175,7 @@ def test_a_manager_does_nothing_after_its_control_has_ended(
             gate()
         return found
 
-    monkeypatch.setattr(operations, AT_WORK[work], authorised_and_waiting)
+    monkeypatch.setattr(module, AT_WORK[work], authorised_and_waiting)
 
     def end() -> None:
         assert is_authorised.wait(timeout=PATIENCE_SECONDS)

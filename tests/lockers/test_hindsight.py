@@ -68,7 +68,10 @@ def test_a_put_whose_replies_were_lost_is_completed_when_a_find_finds_it(
     receipt = answer(alice.get(f"/api/v1/receipts/{now['data']['receipt_id']}"))[1]
     assert {(coin["result_at_first"], coin["result"]) for coin in receipt["coins"]} == {("limbo", "locked")}
     shown = desk.get(page).content.decode()
-    assert "limbo" not in shown
+    as_ended, _, now_shown = shown.partition("The coins of its locker as they are now")
+    assert "</span> limbo" in as_ended.partition("Coins as it ended")[2]
+    assert "</span> limbo" not in now_shown
+    assert "</span> locked" in now_shown
     assert "Safe" not in shown
     assert "Nothing is left to do" in shown
     refused = desk.get(reverse("admin:retry-task", args=[put]))

@@ -1,7 +1,7 @@
 """A request to each endpoint with ids, and who may send it."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
+from config.api import errors
 from lockers import account_ledger, vault
 from lockers.account_ledger import Posting
 from lockers.models import Locker, LockerTask, Payment, ServerHealth
@@ -392,3 +393,30 @@ def digests() -> dict[str, str]:
 def silent_raida() -> Iterator[Any]:
     with silent_ports(25) as ports:
         yield [f"127.0.0.1:{port}" for port in ports]
+
+
+ROLES: Final = ("owner", "manager", "trusted", "stranger", "no token", "revoked token", "wrong API key")
+
+# What asks for no bearer token.
+OTHERWISE: Final = {("POST", "/auth"): (200, 200, 401), ("POST", "/action-tokens/describe"): (200, 200, 200)}
+
+
+def expected(endpoint: tuple[str, str]) -> dict[str, int]:
+    _, _, statuses = TABLE[endpoint]
+    # Without a good bearer: the Treetracker contract, row 3. The locker dialect asks for no API key.
+    if endpoint[1].startswith("/api/"):
+        default = (401, 401, statuses[0])
+    else:
+        default = (401, 401, 401) if errors.is_problem_path(endpoint[1]) else (403, 403, 401)
+    return dict(zip(ROLES, statuses + OTHERWISE.get(endpoint, default), strict=True))
+
+
+def as_if_nothing_had_happened(before: dict[str, str], ask: Callable[[], Any]) -> tuple[Any, bool]:
+    """Return the answer and whether the tables hold anything else than before, and undo it."""
+    with transaction.atomic():
+        # Like the transaction around a test: operations inside it may roll back by themselves.
+        connection.atomic_blocks[-1]._from_testcase = True
+        response = ask()
+        has_written = digests() != before
+        transaction.set_rollback(True)
+    return response, has_written

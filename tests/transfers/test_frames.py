@@ -911,6 +911,7 @@ ELSEWHERE: Final = {
 # What changes nothing by itself.
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
+    "wallets.operations.keep_session": "locks a bearer token for its caller",
     "transfers.operations.attempt": "rolls back",
     "transfers.action_tokens.is_same_address": "compares two texts",
     "transfers.action_tokens.has_form_of_code": "reads a text",

@@ -448,7 +448,8 @@ def test_terms_are_found_by_an_index_whatever_others_wrote(
     assert indexes & scans(plan)
     assert "transfers_transferterms" not in scans(plan)
     if "metadata" in query:
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 150
+        # 6,000 rows would be read one by one. What other tests rolled back is still in the index.
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000
 
 
 def test_the_expired_are_found_by_the_index_of_open_transfers(alice: Caller, bob: Caller) -> None:
