@@ -24,7 +24,7 @@ def _wallet(*, is_null: bool = False, has_constraint: bool = False) -> "models.F
 class Migration(migrations.Migration):
     dependencies = [
         ("transfers", "0006_action_tokens"),
-        ("wallets", "0014_approval"),
+        ("wallets", "0013_approval"),
     ]
 
     operations = [

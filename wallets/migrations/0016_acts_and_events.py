@@ -1,17 +1,11 @@
-"""Pseudonymising a closed wallet: the action of operators, and its name in events and in the operators' log."""
+"""The actions of operators, and the types of events."""
 
 from django.db import migrations, models
-
-from wallets.sql_files import create_object, load
-
-
-def _replaced(name: str) -> str:
-    return load("wallets", f"schema/{name}").replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER")
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0017_newest_first"),
+        ("wallets", "0015_pseudonyms"),
     ]
 
     operations = [
@@ -23,6 +17,7 @@ class Migration(migrations.Migration):
                     ("act_set_password", "Can set the passwords of wallets"),
                     ("act_revoke_bearer_tokens", "Can revoke all bearer tokens of a wallet"),
                     ("act_revoke_bearer_token", "Can revoke a bearer token"),
+                    ("act_end_restricted_key", "Can end restricted keys of wallets"),
                     ("act_create_api_key", "Can create API keys"),
                     ("act_rotate_api_key", "Can rotate API keys"),
                     ("act_revoke_api_key", "Can revoke API keys"),
@@ -44,6 +39,44 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AlterField(
+            model_name="event",
+            name="type",
+            field=models.CharField(
+                choices=[
+                    ("login", "Login"),
+                    ("wallet_created", "Wallet Created"),
+                    ("trust_request", "Trust Request"),
+                    ("trust_request_granted", "Trust Request Granted"),
+                    ("trust_request_cancelled_by_target", "Trust Request Cancelled By Target"),
+                    ("trust_request_cancelled_by_originator", "Trust Request Cancelled By Originator"),
+                    ("management_ended", "Management Ended"),
+                    ("transfer_requested", "Transfer Requested"),
+                    ("transfer_completed", "Transfer Completed"),
+                    ("transfer_request_cancelled_by_destination", "Transfer Request Cancelled By Destination"),
+                    ("transfer_pending_cancelled_by_requestor", "Transfer Pending Cancelled By Requestor"),
+                    ("transfer_failed", "Transfer Failed"),
+                    ("transfer_approval_requested", "Transfer Approval Requested"),
+                    ("approval_changed", "Approval Changed"),
+                    ("approval_change_requested", "Approval Change Requested"),
+                    ("locker.put.settled", "Locker Put Settled"),
+                    ("locker.take.settled", "Locker Take Settled"),
+                    ("coins.import.settled", "Coins Import Settled"),
+                    ("coins.export.settled", "Coins Export Settled"),
+                    ("coins.transfer.settled", "Coins Transfer Settled"),
+                    ("coins.received", "Coins Received"),
+                    ("payment_request.partly_paid", "Payment Request Partly Paid"),
+                    ("payment_request.paid", "Payment Request Paid"),
+                    ("payment_request.paid_late", "Payment Request Paid Late"),
+                    ("payment_request.cancelled", "Payment Request Cancelled"),
+                    ("payment_request.expired", "Payment Request Expired"),
+                    ("webhook.disabled", "Webhook Disabled"),
+                    ("key.created", "Key Created"),
+                    ("key.ended", "Key Ended"),
+                ],
+                max_length=41,
+            ),
+        ),
+        migrations.AlterField(
             model_name="operatoraction",
             name="verb",
             field=models.CharField(
@@ -55,6 +88,7 @@ class Migration(migrations.Migration):
                     ("rotated_api_key", "rotated an API key"),
                     ("revoked_api_key", "revoked an API key"),
                     ("revoked_bearer_tokens", "revoked bearer tokens"),
+                    ("ended_restricted_key", "ended a restricted key"),
                     ("ended_trust", "ended a trust"),
                     ("cancelled_transfer", "cancelled a transfer"),
                     ("ended_payment_request", "cancelled a payment request"),
@@ -81,17 +115,12 @@ class Migration(migrations.Migration):
                     ("enabled_webhook", "enabled a webhook"),
                     ("tested_webhook", "tested a webhook"),
                     ("resent_delivery", "sent a delivery again"),
+                    ("acknowledged_alert", "acknowledged an alert"),
+                    ("proposed", "proposed"),
+                    ("refused_proposal", "refused a proposal"),
                     ("pseudonymised_wallet", "pseudonymised a wallet"),
                 ],
                 max_length=24,
             ),
-        ),
-        create_object("wallets", "event_append_only__2", drop=_replaced("event_append_only")),
-        create_object("wallets", "event_pseudonymised", drop="DROP TRIGGER event_pseudonymised ON wallets_event"),
-        create_object("wallets", "operatoraction_append_only__2", drop=_replaced("operatoraction_append_only")),
-        create_object(
-            "wallets",
-            "operatoraction_pseudonymised",
-            drop="DROP TRIGGER operatoraction_pseudonymised ON wallets_operatoraction",
         ),
     ]

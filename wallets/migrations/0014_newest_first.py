@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0016_alert_acts"),
+        ("wallets", "0013_approval"),
     ]
 
     operations = [
