@@ -116,10 +116,7 @@ def standing(*, actor: Wallet, wallet_id: UUID) -> Standing:
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet = wallet_queries.wallet_by_id(wallet_id)
-    if not trust_queries.controls(actor_id=actor.pk, wallet_id=wallet.pk):
-        raise _not_controlled()
-    return _standing(wallet.pk)
+    return _standing(trust_queries.controlled_wallet(actor_id=actor.pk, wallet_id=wallet_id).pk)
 
 
 def _standing(wallet_id: UUID) -> Standing:

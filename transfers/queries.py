@@ -11,7 +11,6 @@ from django.db import connection
 from transfers import errors
 from transfers.states import OPEN, Side, TransferEvent, TransferState, deciding_sides
 from trusts import queries as trust_queries
-from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
 
@@ -297,9 +296,7 @@ def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet = wallet_queries.wallet_by_id(wallet_id)
-    if not trust_queries.controls(actor_id=actor_id, wallet_id=wallet.pk):
-        raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+    wallet = trust_queries.controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
     # Repeat the partial indexes' predicate explicitly so the planner can use them.
     pending = "state <> 'completed' AND state = 'pending'"
     with connection.cursor() as cursor:

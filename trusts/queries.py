@@ -9,9 +9,11 @@ from django.db import connection
 
 from trusts import errors
 from trusts.states import TrustType
+from wallets import errors as wallet_errors
 from wallets import queries as wallet_queries
 from wallets import restrictions
 from wallets.audit import FINDINGS_PER_CHECK, Finding
+from wallets.models import Wallet
 from wallets.sql_files import load
 
 LAST_NUMBER: Final = 2**63 - 1
@@ -37,6 +39,19 @@ def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
     if not restrictions.reaches(actor_id=actor_id, wallet_id=wallet_id):
         return False
     return actor_id == wallet_id or _has_power(TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id)
+
+
+def controlled_wallet(*, actor_id: UUID, wallet_id: UUID) -> Wallet:
+    """
+    Return a wallet that the actor controls.
+
+    :raises wallets.errors.WalletNotFound: no such wallet
+    :raises wallets.errors.WalletNotControlled: the actor does not control it
+    """
+    wallet = wallet_queries.wallet_by_id(wallet_id)
+    if not controls(actor_id=actor_id, wallet_id=wallet.pk):
+        raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+    return wallet
 
 
 def controls_until_commit(*, actor_id: UUID, wallet_id: UUID) -> bool:

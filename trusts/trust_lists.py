@@ -17,12 +17,10 @@ from trusts.queries import (
     LISTED,
     ROW,
     TrustRow,
-    controls,
+    controlled_wallet,
     numbers_by_party,
 )
-from wallets import errors as wallet_errors
 from wallets import names as wallet_names
-from wallets import queries as wallet_queries
 from wallets.sql_files import load
 
 # Each trust of `page`, looked up by its id (OFFSET 0): the planner may expect many, and would read all trusts.
@@ -112,9 +110,7 @@ def trusts_of_wallet_page(
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet = wallet_queries.wallet_by_id(wallet_id)
-    if not controls(actor_id=actor_id, wallet_id=wallet.pk):
-        raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+    wallet = controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
     return _trusts_by_party(LISTED, {"wallets": [wallet.pk]}, limit=limit, offset=offset, after=after, filters=filters)
 
 
@@ -232,9 +228,7 @@ def selected_trusts_page(
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
     if wallet_id is not None:
-        wallet = wallet_queries.wallet_by_id(wallet_id)
-        if not controls(actor_id=actor_id, wallet_id=wallet.pk):
-            raise wallet_errors.WalletNotControlled("Have no permission to access this wallet")
+        controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
     key = selection.key.value
     columns = [*(["asked"] if selection.begins_with_requests else []), *([key] if key == "number" else [key, "id"])]
     arguments = {

@@ -147,13 +147,14 @@ class DateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         since, until = self._day(str(self.parameter_name)), self._day(self.until_name)
         if since is not None:
-            queryset = queryset.filter(**{f"{self.column}__gte": _midnight(since)})
+            queryset = queryset.filter(**{f"{self.column}__gte": midnight(since)})
         if until is not None:
-            queryset = queryset.filter(**{f"{self.column}__lt": _midnight(until + timedelta(days=1))})
+            queryset = queryset.filter(**{f"{self.column}__lt": midnight(until + timedelta(days=1))})
         return queryset
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """Return the time (UTC) at which a day begins."""
     return datetime.combine(day, time(), tzinfo=UTC)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from config.admin import charts, csv_export
+from config.admin import charts, csv_export, filters
 from config.admin.links import list_url, page_url
 from config.admin.templatetags import formats
 from lockers import reports as lockers
@@ -77,15 +77,11 @@ class Asked:
 
     @property
     def moments(self) -> tuple[datetime, datetime]:
-        return _midnight(self.period.start), _midnight(self.period.end)
+        return filters.midnight(self.period.start), filters.midnight(self.period.end)
 
     @property
     def query(self) -> dict[str, str]:
         return {"start": self.start.isoformat(), "end": self.end.isoformat()}
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
 
 
 def _asked(request: HttpRequest) -> Asked:

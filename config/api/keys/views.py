@@ -20,7 +20,7 @@ _describe: Final = partial(openapi.describe, tag="keys", has_problems=True)
 
 
 class KeyViewSet(ApiViewSet):
-    """Credentials that a wallet creates for programs, with some of its own rights."""
+    """Credentials that a wallet creates for programs, with a part of its rights."""
 
     @_describe(
         "keys.list",

@@ -17,7 +17,7 @@ from config.api.views import ApiViewSet
 from transfers import balances
 from transfers.balances import Line
 from trusts import queries as trust_queries
-from wallets import errors, queries
+from wallets import errors
 
 _REFUSALS = (
     errors.WalletNotFound("Could not find wallet by id: 11111111-1111-4111-8111-111111111111"),
@@ -93,7 +93,5 @@ class StatementViewSet(ApiViewSet):
 
 
 def _readable(request: Request, wallet_id: str) -> UUID:
-    wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
-    if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
-        raise errors.WalletNotControlled("Have no permission to access this wallet")
-    return wallet.pk
+    parsed = path_id("wallet_id", wallet_id)
+    return trust_queries.controlled_wallet(actor_id=caller(request).pk, wallet_id=parsed).pk

@@ -176,9 +176,8 @@ class WalletViewSet(ApiViewSet):
         Returns the caller's wallet, or one that it manages, with the numbers of its tokens. Another wallet is 403, an
         unknown id 404.
         """
-        wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
-        if not trust_queries.controls(actor_id=caller(request).pk, wallet_id=wallet.pk):
-            raise errors.WalletNotControlled("Have no permission to access this wallet")
+        parsed = path_id("wallet_id", wallet_id)
+        wallet = trust_queries.controlled_wallet(actor_id=caller(request).pk, wallet_id=parsed)
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
     @answered_on(Pool.WAITING)
