@@ -430,7 +430,8 @@ def test_terms_are_found_by_an_index_whatever_others_wrote(
             "                        CASE WHEN n %% 2 = 0 THEN 1000 + n ELSE 7 END) AS other (wallet, number)",
             [alice.wallet.pk],
         )
-        cursor.execute("ANALYZE transfers_transferterms")
+        # All that the statement joins: statistics of other tests' rows gave another plan.
+        cursor.execute("ANALYZE transfers_transferterms, transfers_transfer, wallets_wallet, trusts_trust")
     captured: list[tuple[str, Any]] = []
 
     def note(execute: Any, sql: Any, params: Any, *rest: Any) -> Any:
@@ -448,8 +449,7 @@ def test_terms_are_found_by_an_index_whatever_others_wrote(
     assert indexes & scans(plan)
     assert "transfers_transferterms" not in scans(plan)
     if "metadata" in query:
-        # 6,000 rows would be read one by one. What other tests rolled back is still in the index.
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 150
 
 
 def test_the_expired_are_found_by_the_index_of_open_transfers(alice: Caller, bob: Caller) -> None:
