@@ -3,7 +3,7 @@ The request log: the requests of the last days as rows, for the page *requests* 
 
 The rows have the fields of the access log (`config.ops.access_log`), which gives them here: no body, no query, no path.
 
-A request only appends to a queue of this process. A thread with a connection of its own writes the queue once a second,
+A request only appends to a queue of this process. One thread, with a separate connection, writes the queue once a second,
 with one COPY. While the database does not answer, the queue fills; when it is full, further requests are not recorded
 but counted, in the broker's server, for each day. A killed process loses the rows of its last second.
 
@@ -12,7 +12,7 @@ ever deleted; a writer that finds no partition creates it. When all partitions t
 `COPPICE_REQUEST_LOG_MEGABYTES`, the oldest are dropped; when today's alone is, no more is recorded that day.
 
 Decided 2026-11-30 against a row in the transaction of the request, which would cost it a round trip and record nothing
-of a request that failed; and against sending the log lines to a store of its own, which is one more thing to run.
+of a request that failed; and against sending the log lines to a separate store, which is one more thing to run.
 """
 
 import logging

@@ -657,7 +657,7 @@ def test_every_page_and_every_act_by_every_role(members: Any, staff: User) -> No
                 continue
             address = reverse(f"admin:many-{deed.name}")
             sent = client.post(address, {"step": "confirm", "ticket": "forged", "reason": "as asked"})
-            # An act with questions of its own was sent without answers.
+            # The form of an action with fields was sent without their values.
             wanted = (400 if deed.has_questions else 409) if role in MAY[deed.name] else 403
             assert sent.status_code == wanted, (role, deed.name)
     assert OperatorAction.objects.count() == actions

@@ -357,7 +357,7 @@ def test_numbers_that_are_kept_of_lists_are_not_those_of_a_key(rich: Caller, bob
 
 
 def test_a_key_gives_and_takes_no_control(alice: Caller, bob: Caller, sapling: Wallet) -> None:
-    """Whoever manages a wallet is not bound by the limits of a key, and stays when the key has ended."""
+    """A manager of a wallet is not bound by the limits of a key, and stays one when the key has ended."""
     key = with_key(alice, "trusts:write", "trusts:read", wallets=["alice", "sapling"])
     wanted = trusts.request_trust(actor=bob.wallet, request_type=TrustRequestType.MANAGE, requestee="alice")
     managing = Trust.objects.get(target=sapling)

@@ -45,7 +45,7 @@ class KeyViewSet(ApiViewSet):
         answers={201: serializers.KEY_WITH_SECRET},
         takes=Takes(body=serializers.NEW_BODY, examples={"Request": serializers.NEW_EXAMPLE}),
         refusals=[
-            errors.WalletNotFound("Could not find entity by wallet name: nobody"),
+            errors.WalletNotFound("Could not find entity by wallet name: oakwood"),
             errors.InvalidWalletName("invalid wallet name:no body"),
             errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
             errors.InvalidNetwork("203.0.113.7/24"),
