@@ -116,7 +116,7 @@ def standing(*, actor: Wallet, wallet_id: UUID) -> Standing:
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    return _standing(trust_queries.controlled_wallet(actor_id=actor.pk, wallet_id=wallet_id).pk)
+    return _standing(trust_queries.wallet_controlled_by(actor_id=actor.pk, wallet_id=wallet_id).pk)
 
 
 def _standing(wallet_id: UUID) -> Standing:

@@ -296,7 +296,7 @@ def pending_sums(*, actor_id: UUID, wallet_id: UUID) -> PendingSums:
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet = trust_queries.controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
+    wallet = trust_queries.wallet_controlled_by(actor_id=actor_id, wallet_id=wallet_id)
     # Repeat the partial indexes' predicate explicitly so the planner can use them.
     pending = "state <> 'completed' AND state = 'pending'"
     with connection.cursor() as cursor:

@@ -41,7 +41,7 @@ def controls(*, actor_id: UUID, wallet_id: UUID) -> bool:
     return actor_id == wallet_id or _has_power(TrustType.MANAGE, holder_id=actor_id, subject_id=wallet_id)
 
 
-def controlled_wallet(*, actor_id: UUID, wallet_id: UUID) -> Wallet:
+def wallet_controlled_by(*, actor_id: UUID, wallet_id: UUID) -> Wallet:
     """
     Return a wallet that the actor controls.
 

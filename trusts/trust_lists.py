@@ -17,8 +17,8 @@ from trusts.queries import (
     LISTED,
     ROW,
     TrustRow,
-    controlled_wallet,
     numbers_by_party,
+    wallet_controlled_by,
 )
 from wallets import names as wallet_names
 from wallets.sql_files import load
@@ -110,7 +110,7 @@ def trusts_of_wallet_page(
     :raises wallets.errors.WalletNotFound: no such wallet
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
-    wallet = controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
+    wallet = wallet_controlled_by(actor_id=actor_id, wallet_id=wallet_id)
     return _trusts_by_party(LISTED, {"wallets": [wallet.pk]}, limit=limit, offset=offset, after=after, filters=filters)
 
 
@@ -228,7 +228,7 @@ def selected_trusts_page(
     :raises wallets.errors.WalletNotControlled: the actor does not control it
     """
     if wallet_id is not None:
-        controlled_wallet(actor_id=actor_id, wallet_id=wallet_id)
+        wallet_controlled_by(actor_id=actor_id, wallet_id=wallet_id)
     key = selection.key.value
     columns = [*(["asked"] if selection.begins_with_requests else []), *([key] if key == "number" else [key, "id"])]
     arguments = {

@@ -3,9 +3,9 @@ The request log: the requests of the last days as rows, for the page *requests* 
 
 The rows have the fields of the access log (`config.ops.access_log`), which gives them here: no body, no query, no path.
 
-A request only appends to a queue of this process. One thread, with a separate connection, writes the queue once a second,
-with one COPY. While the database does not answer, the queue fills; when it is full, further requests are not recorded
-but counted, in the broker's server, for each day. A killed process loses the rows of its last second.
+A request only appends to a queue of this process. One thread, with a separate connection, writes the queue once a
+second, with one COPY. While the database does not answer, the queue fills; when it is full, further requests are not
+recorded but counted, in the broker's server, for each day. A killed process loses the rows of its last second.
 
 Each day (UTC) has a partition. The scheduler creates those of the next days and drops the oldest, so that no row is
 ever deleted; a writer that finds no partition creates it. When all partitions together are larger than

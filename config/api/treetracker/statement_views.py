@@ -94,4 +94,4 @@ class StatementViewSet(ApiViewSet):
 
 def _readable(request: Request, wallet_id: str) -> UUID:
     parsed = path_id("wallet_id", wallet_id)
-    return trust_queries.controlled_wallet(actor_id=caller(request).pk, wallet_id=parsed).pk
+    return trust_queries.wallet_controlled_by(actor_id=caller(request).pk, wallet_id=parsed).pk

@@ -177,7 +177,7 @@ class WalletViewSet(ApiViewSet):
         unknown id 404.
         """
         parsed = path_id("wallet_id", wallet_id)
-        wallet = trust_queries.controlled_wallet(actor_id=caller(request).pk, wallet_id=parsed)
+        wallet = trust_queries.wallet_controlled_by(actor_id=caller(request).pk, wallet_id=parsed)
         return Response(wallet_serializers.from_json(counters.wallet_json(wallet_id=wallet.pk)))
 
     @answered_on(Pool.WAITING)
