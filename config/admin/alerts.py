@@ -98,7 +98,7 @@ def _is_due_again(alert: Alert, now: datetime) -> bool:
 def channels() -> list[NoticeChannel]:
     """Return how alerts are reported."""
     return [
-        *([NoticeChannel.MAIL] if settings.EMAIL_HOST and settings.ALERT_MAIL else []),
+        *([NoticeChannel.MAIL] if settings.MAILERS and settings.ALERT_MAIL else []),
         *([NoticeChannel.CALL] if settings.ALERT_URL else []),
     ]
 

@@ -21,13 +21,14 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook as Signer
 
+from config import mail
 from config.admin.models import Alert, AlertNotice, NoticeChannel, NoticeEvent, NoticeState
 from webhooks.sender.http import Answer, Client
 from webhooks.sender.session import USER_AGENT
@@ -159,11 +160,9 @@ def message_of(mine: Claim) -> EmailMessage:
 def _mail(mine: Claim) -> str:
     """Send a mail. Return what went wrong in one word, or ""."""
     # After a failed login Django leaves the connection open.
-    server = get_connection()
-    message = message_of(mine)
-    message.connection = server
+    server = mail.connection()
     try:
-        message.send()
+        server.send_messages([message_of(mine)])
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError):
         return REFUSED
     except smtplib.SMTPAuthenticationError:

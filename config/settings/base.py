@@ -134,10 +134,7 @@ OIDC_NAME = env.oidc_name
 OIDC_ONLY = env.oidc_only
 
 # --- Notifications of alerts, by mail and HTTP request (`config.admin.notices`).
-_MAIL = mail.read(env.email_url.get_secret_value())
-EMAIL_HOST, EMAIL_PORT = _MAIL["EMAIL_HOST"], _MAIL["EMAIL_PORT"]
-EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _MAIL["EMAIL_HOST_USER"], _MAIL["EMAIL_HOST_PASSWORD"]
-EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _MAIL["EMAIL_USE_TLS"], _MAIL["EMAIL_USE_SSL"], _MAIL["EMAIL_TIMEOUT"]
+MAILERS = mail.read(env.email_url.get_secret_value())
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from or "coppice@localhost"
 ALERT_MAIL = env.alert_mail
 ALERT_URL = env.alert_url.get_secret_value()

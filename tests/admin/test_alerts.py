@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from config import mail
 from config.admin import alerts, notices, roles, tiles
 from config.admin.models import Alert, AlertNotice, Backup
 from lockers import reports as lockers
@@ -93,7 +94,7 @@ NEVER_RED = {"oldest-transfer", "coins", "coins-in-doubt", "thin-coins"}
 def sound(ledger: SimpleNamespace, settings: Any) -> SimpleNamespace:
     """The ledger, with nothing that is red, and backups that are watched."""
     settings.BACKUP_HOURS = 26
-    settings.EMAIL_HOST, settings.ALERT_MAIL = "mail.example", ["ops@coppice.example"]
+    settings.MAILERS, settings.ALERT_MAIL = mail.read("smtp://mail.example"), ["ops@coppice.example"]
     Alert.objects.all().delete()
     Backup.objects.create(made_at=timezone.now(), bytes=1)
     LockerTask.objects.filter(pk=ledger.failed.pk).update(seen_at=timezone.now())

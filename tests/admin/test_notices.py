@@ -25,10 +25,8 @@ SECRET = "whsec_" + "c2VjcmV0" * 4
 
 @pytest.fixture
 def post(settings: Any) -> Iterator[MailServer]:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     with receiving_mail() as server:
-        for name, value in mail.read(f"smtp://127.0.0.1:{server.port}").items():
-            setattr(settings, name, value)
+        settings.MAILERS = mail.read(f"smtp://127.0.0.1:{server.port}")
         settings.DEFAULT_FROM_EMAIL = "coppice@coppice.example"
         settings.ALERT_MAIL = ["ops@coppice.example", "night@coppice.example"]
         settings.PUBLIC_URL = "https://wallet.example"
@@ -119,7 +117,8 @@ def test_no_call_goes_to_a_private_network_or_follows_a_redirect(hook: Receiver,
 
 
 def test_a_mail_server_that_is_away_is_tried_again_in_order(post: MailServer, settings: Any) -> None:
-    port, settings.EMAIL_PORT = settings.EMAIL_PORT, 1
+    options = settings.MAILERS["default"]["OPTIONS"]
+    port, options["port"] = options["port"], 1
     alert(NoticeEvent.OPENED, NoticeEvent.CLOSED)
     alert(NoticeEvent.OPENED, kind="webhooks")
 
@@ -128,7 +127,7 @@ def test_a_mail_server_that_is_away_is_tried_again_in_order(post: MailServer, se
     assert rows() == [
         ("opened", "pending", 1, "connection_failed"), ("closed", "pending", 0, ""), ("opened", "pending", 0, ""),
     ]  # fmt: skip
-    settings.EMAIL_PORT = port
+    options["port"] = port
     assert notices.send() == 1
     assert [each["Subject"] for each in post.mails] == ["[Coppice wallet.example] webhooks: 16 of 25: fewer than 17"]
     waits = AlertNotice.objects.get(attempt=1, state="pending").due_at - timezone.now()
@@ -162,8 +161,7 @@ def test_a_refused_mail_holds_up_no_other(post: MailServer) -> None:
 @pytest.mark.parametrize("password", ["right", "wrong"])
 def test_the_login_is_that_of_the_url(settings: Any, post: MailServer, password: str) -> None:
     with receiving_mail(auth_require_tls=False) as server:
-        for name, value in mail.read(f"smtp://us%40er:{password}@127.0.0.1:{server.port}").items():
-            setattr(settings, name, value)
+        settings.MAILERS = mail.read(f"smtp://us%40er:{password}@127.0.0.1:{server.port}")
         alert(NoticeEvent.OPENED)
 
         sent = notices.send()
@@ -175,7 +173,7 @@ def test_the_login_is_that_of_the_url(settings: Any, post: MailServer, password:
 
 def test_a_server_that_does_not_answer_costs_its_timeout_alone(post: MailServer, settings: Any) -> None:
     with receiving(lambda receiver, _: None) as nothing:
-        settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = nothing.port, 0.5
+        settings.MAILERS["default"]["OPTIONS"].update(port=nothing.port, timeout=0.5)
         alert(NoticeEvent.OPENED)
 
         assert notices.send() == 0
@@ -240,7 +238,6 @@ def test_the_lease_is_longer_than_the_task() -> None:
 @pytest.mark.parametrize(
     ("url", "host", "port", "tls", "ssl"),
     [
-        ("", "", 25, False, False),
         ("smtp://mail.example", "mail.example", 25, False, False),
         ("smtp+starttls://u:p%3A@mail.example", "mail.example", 587, True, False),
         ("smtps://mail.example:4650/", "mail.example", 4650, False, True),
@@ -248,9 +245,13 @@ def test_the_lease_is_longer_than_the_task() -> None:
     ],
 )
 def test_the_url_of_a_mail_server_is_read(url: str, host: str, port: int, tls: bool, ssl: bool) -> None:
-    found = mail.read(url)
+    found = mail.read(url)["default"]["OPTIONS"]
 
-    assert [found[f"EMAIL_{name}"] for name in ("HOST", "PORT", "USE_TLS", "USE_SSL")] == [host, port, tls, ssl]
+    assert [found[name] for name in ("host", "port", "use_tls", "use_ssl")] == [host, port, tls, ssl]
+
+
+def test_without_a_url_there_is_no_mail_server() -> None:
+    assert mail.read("") == {}
 
 
 @pytest.mark.parametrize("url", ["mail.example", "http://mail.example", "smtp://", "smtp://h:x", "smtp://h/inbox"])
