@@ -73,6 +73,8 @@ lock: setup-dev ## update all packages within their limits, and their hashes
 		.venv/bin/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-header --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
 	done
+	@.venv/bin/python -m uv pip compile --no-deps --python-version 3.13 --generate-hashes --no-emit-index-url \
+		--no-header --quiet --upgrade .ci/django.in -o .ci/django.txt
 
 screenshots: setup-dev ## take the pictures of docs/images from the demo; needs Chromium
 	@$(python) -m tests.screenshots

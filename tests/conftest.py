@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
@@ -145,9 +146,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(
-        f"Ran on {', '.join([f'Python {platform.python_version()}', *running])}, {os.cpu_count()} processors"
-    )
+    versions = [f"Python {platform.python_version()}", f"Django {django.__version__}", *running]
+    terminalreporter.write_line(f"Ran on {', '.join(versions)}, {os.cpu_count()} processors")
 
 
 def pytest_unconfigure() -> None:
