@@ -66,6 +66,12 @@ def test_starts_from_one_checkout_collect_its_static_files_one_after_the_other(
     assert static_files.are_current()
 
 
+def test_the_image_has_the_client_programs_of_the_version_that_compose_starts() -> None:
+    (server,) = re.findall(r"image: postgres:(\d+)$", (ROOT / "docker/compose.yml").read_text(), re.MULTILINE)
+
+    assert re.findall(r"postgresql-client-(\d+)", DOCKERFILE) == [server]
+
+
 def test_the_page_of_those_who_host_shows_the_commands_of_the_containers() -> None:
     roles = dict(re.findall(r"^(web|worker|beat|migrate)\)\n(.*?)^    ;;", ENTRYPOINT, re.MULTILINE | re.DOTALL))
     rows = dict(re.findall(r"^\| (web|worker|beat|migrate) \|(?:[^|]*\|)? `([^`]+)`", OPERATIONS, re.MULTILINE))
