@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection, transaction
+from django.db import connection
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from config.api.errors import content_type_of, is_problem_path
@@ -223,10 +223,10 @@ class Walk:
 
     def send(self, method: str, path: str, url: str, body: bytes | None, **headers: str | None) -> None:
         self.calls += 1
-        savepoint = None if method == "GET" else transaction.savepoint()
+        savepoint = None if method == "GET" else connection.savepoint()
         response = self.caller.send(method, url, body, **headers)
         if savepoint is not None and response.status_code < 400:
-            transaction.savepoint_rollback(savepoint)
+            connection.savepoint_rollback(savepoint)
         self.look_at(method, path, url, body, response)
 
     def look_at(self, method: str, path: str, url: str, body: bytes | None, response: Any) -> None:

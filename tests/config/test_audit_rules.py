@@ -482,20 +482,20 @@ def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
     let_triggers_sleep()
     unseen = {}
     for name, (statement, check) in PAST_TRIGGERS.items():
-        point = transaction.savepoint()
+        point = connection.savepoint()
         rows(statement, **world if "%(" in statement else {})
         found = {finding.check for finding in findings_about(check)}
-        transaction.savepoint_rollback(point)
+        connection.savepoint_rollback(point)
         if check not in found:
             unseen[name] = found
     assert unseen == {}
     assert audits.findings() == []
     # The whole audit has all parts: one violation of each.
-    point = transaction.savepoint()
+    point = connection.savepoint()
     for name in OF_EACH_PART:
         rows(PAST_TRIGGERS[name][0])
     found = {finding.check for finding in audits.findings()}
-    transaction.savepoint_rollback(point)
+    connection.savepoint_rollback(point)
     assert {PAST_TRIGGERS[name][1] for name in OF_EACH_PART} <= found
 
 
@@ -651,10 +651,10 @@ def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any
     for expected, cases in ((True, BY_ONE_CONDITION), (False, AND_NOT_BY)):
         wrong = []
         for check, statements in cases:
-            point = transaction.savepoint()
+            point = connection.savepoint()
             for statement in statements:
                 rows(statement)
             if is_found(check) is not expected:
                 wrong.append((check, statements))
-            transaction.savepoint_rollback(point)
+            connection.savepoint_rollback(point)
         assert wrong == []

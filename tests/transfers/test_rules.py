@@ -330,11 +330,11 @@ def test_the_audit_finds_what_was_planted(books: Any, planted: Any) -> None:
     execute("SET LOCAL session_replication_role = replica")
     unseen = []
     for statement in statements:
-        point = transaction.savepoint()
+        point = connection.savepoint()
         execute(statement, **books)
         if check not in {finding.check for finding in audit.audit_findings()}:
             unseen.append(statement)
-        transaction.savepoint_rollback(point)
+        connection.savepoint_rollback(point)
 
     assert unseen == []
     assert_sound()

@@ -103,7 +103,7 @@ def test_a_movement_is_an_issue_or_has_a_transfer_and_a_source(alice: Caller, bo
     for number, has_transfer, has_source, may_be in MOVEMENTS:
         source = alice.wallet.pk if has_source else None
         values = [number, 1 if has_transfer else None, source, bob.wallet.pk]
-        point = transaction.savepoint()
+        point = connection.savepoint()
         refused = ""
         try:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -115,5 +115,5 @@ def test_a_movement_is_an_issue_or_has_a_transfer_and_a_source(alice: Caller, bo
                 )
         except IntegrityError as error:
             refused = str(error)
-        transaction.savepoint_rollback(point)
+        connection.savepoint_rollback(point)
         assert ("a movement is an issue, or belongs to a transfer" in refused) == (not may_be), (values, refused)
