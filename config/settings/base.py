@@ -108,8 +108,8 @@ SECURE_HSTS_PRELOAD = env.hsts_preload
 # W005, W021: both affect the whole domain for a year, so the operator chooses.
 # W001, W002 and W003 miss Django's own middlewares: `config.web.security_headers.guarded` does what two of them do,
 # and `config.web.pages.Csrf` is a subclass of the third. W008 misses SECURE_SSL_REDIRECT.
-# postgres.E005 asks for `django.contrib.postgres`, which reads types from the database for each new connection; its fields
-# and indexes, all that is used of it, work without. mail.W001: without COPPICE_EMAIL_URL there is no mail server.
+# postgres.E005 asks for `django.contrib.postgres`, which reads types from the database for each new connection; its
+# fields and indexes, all that is used of it, work without. mail.W001: there may be no COPPICE_EMAIL_URL.
 SILENCED_SYSTEM_CHECKS = [
     *(f"security.W{number}" for number in ("001", "002", "003", "005", "008", "021")),
     "postgres.E005",
