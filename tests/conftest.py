@@ -42,7 +42,11 @@ running: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or config.option.collectonly:
+    if hasattr(config, "workerinput"):
+        # Until it has collected the tests: it makes thousands of them, and nothing is garbage.
+        gc.disable()
+        return
+    if config.option.collectonly:
         return
     state = state_directory()
     wanted = []
@@ -143,6 +147,7 @@ def pytest_collection_finish() -> None:
     """Exclude the collected tests, several thousand, from garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
