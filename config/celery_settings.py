@@ -61,8 +61,8 @@ worker_max_memory_per_child = 300_000
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
-# The schedule is static, so beat keeps no file. A message expires when the next one is published.
-beat_scheduler = "celery.beat:Scheduler"
+# The schedule is static, so beat keeps no file. One of all beats publishes, see `config.beat`. A message expires when the next one is published.
+beat_scheduler = "config.beat:Scheduler"
 beat_max_loop_interval = 1
 beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},

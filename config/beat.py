@@ -1,0 +1,95 @@
+"""
+The scheduler of Celery beat, of which several may run: only the leader publishes.
+
+The leader holds a transaction-level advisory lock in a transaction that it keeps open, which works behind a pooler in
+transaction mode too. A dead process loses the lock with its connection. For one that hangs, or whose machine is gone,
+`idle_in_transaction_session_timeout` makes the lock a lease: PostgreSQL ends the session when nothing was heard from it
+for `LEASE_SECONDS`. The transaction has no id, and each renewal takes a new snapshot, so it does not delay VACUUM.
+
+The lock saves messages, and nothing depends on it: each scheduled task may run twice at once. Two leaders are possible
+for a moment, for example if the leader is suspended between its check and the message.
+"""
+
+import logging
+import time
+from typing import Any, Final
+
+from celery import beat
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# The key of the advisory lock of the leader.
+_LEADING: Final = 20261201
+LEASE_SECONDS: Final = 5
+# How often the leader renews the lease, and another beat asks for it.
+RENEW_SECONDS: Final = 1.0
+
+_log: Final = logging.getLogger("coppice.beat")
+
+
+class Leadership:
+    """The advisory lock, on a connection that serves for nothing else. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._connection: BaseDatabaseWrapper | None = None
+        self._asked_at: float | None = None
+        self._is_held = False
+
+    def renew(self) -> bool:
+        """Return whether this process is the leader, after asking the database if it was not asked within a second."""
+        if self._asked_at is not None and time.monotonic() - self._asked_at < RENEW_SECONDS:
+            return self._is_held
+        is_first, was_held = self._asked_at is None, self._is_held
+        try:
+            self._is_held = self._ask()
+        except Error as error:
+            self.release()
+            if is_first or was_held:
+                _log.warning("beat_lost_the_database", extra={"error": type(error).__name__})
+        self._asked_at = time.monotonic()
+        if is_first or self._is_held != was_held:
+            _log.info("beat_leads" if self._is_held else "beat_stands_by")
+        return self._is_held
+
+    def _ask(self) -> bool:
+        if self._connection is None:
+            self._connection = connections.create_connection("default")
+            self._connection.set_autocommit(False)
+        with self._connection.cursor() as cursor:
+            if self._is_held:
+                cursor.execute("SELECT 1")
+                return True
+            cursor.execute(
+                "SELECT pg_try_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', %s, true)",
+                [_LEADING, f"{LEASE_SECONDS}s"],
+            )
+            is_held = bool(cursor.fetchone()[0])
+        if not is_held:
+            self._connection.rollback()
+        return is_held
+
+    def release(self) -> None:
+        """Close the connection, and so release the lock."""
+        self._is_held = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Scheduler(beat.Scheduler):
+    """Celery's scheduler, without a file, which publishes only while it is the leader."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._leadership = Leadership()
+        super().__init__(*args, **options)
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """Publish what is due, if this process is the leader; return the seconds until the next call."""
+        if not self._leadership.renew():
+            return RENEW_SECONDS
+        return float(super().tick(*args, **options))
+
+    def close(self) -> None:
+        """Let another beat lead."""
+        self._leadership.release()
+        super().close()
