@@ -54,7 +54,7 @@ class Standby:
     def execute(self, statement: str, parameters: Sequence[Any] = (), *, database: str = "postgres") -> Any:
         """Execute a statement in a session of its own, and return the first row, or None."""
         with psycopg.connect(self.url(database), autocommit=True) as session:
-            cursor = session.execute(statement, list(parameters))  # type: ignore[call-overload]
+            cursor = session.execute(statement, list(parameters))
             return cursor.fetchone() if cursor.description else None
 
     def start(self) -> None:
