@@ -4,10 +4,11 @@ from celery.schedules import crontab
 from django.conf import settings
 from kombu import Queue
 
+from config.ops import rabbitmq
 from config.ops.redis_status import QUEUE_KEY, TASKS_QUEUE_KEY, broker_from_url, transport_options
 from wallets import redis_servers
 
-broker_url = broker_from_url(settings.REDIS_URL)
+broker_url = settings.BROKER_URL or broker_from_url(settings.REDIS_URL)
 # A worker waits without limit for a broker that does not answer, and for one that refuses writes because its memory or
 # disk is full, which Celery reports as a channel error.
 broker_connection_retry_on_startup = True
@@ -36,18 +37,24 @@ task_time_limit = 120
 
 # When a message of a killed worker is delivered again. The sweep does not wait for it.
 visibility_timeout = 600
-broker_transport_options = {
+redis_transport_options = {
     "visibility_timeout": visibility_timeout,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
-    # A request that publishes a message does not wait for a broker that is down: the sweep publishes another.
-    "max_retries": 0,
-    "interval_start": 0,
     "socket_connect_timeout": 1,
     # Without it, publishing waits for ever for a broker that hangs or was cut off without closing its connections.
     "socket_timeout": redis_servers.ANSWER_SECONDS,
     **transport_options(settings.REDIS_URL),
 }
+broker_transport_options = {
+    # A request that publishes a message does not wait for a broker that is down: the sweep publishes another.
+    "max_retries": 0,
+    "interval_start": 0,
+    **(rabbitmq.TRANSPORT_OPTIONS if settings.BROKER_URL else redis_transport_options),
+}
+# Of workers alone, and with RabbitMQ alone.
+broker_heartbeat = rabbitmq.HEARTBEAT_SECONDS
+broker_connection_timeout = redis_servers.ANSWER_SECONDS
 result_backend_transport_options = {"visibility_timeout": visibility_timeout}
 
 # On SIGTERM a running task has 10 s to finish. Otherwise the sweep publishes it again when its lease has expired.
@@ -61,7 +68,8 @@ worker_max_memory_per_child = 300_000
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
-# The schedule is static, so beat keeps no file. One of all beats publishes, see `config.beat`. A message expires when the next one is published.
+# The schedule is static, so beat keeps no file. One of all beats publishes, see `config.beat`. A message expires when
+# the next one is published.
 beat_scheduler = "config.beat:Scheduler"
 beat_max_loop_interval = 1
 beat_schedule = {

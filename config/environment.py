@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config import mail
 from config.environment_values import PUBLIC_URL, decoded, key_of_32_bytes
+from config.ops import rabbitmq
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from config.web.forwarded import network
 from wallets import redis_servers
@@ -55,6 +56,11 @@ class Environment(BaseSettings):
     redis_url: SecretStr = Field(
         validation_alias="REDIS_URL",
         description="redis://host:port/0, unix:///path/to/socket?db=0 or redis+sentinel://host1,host2/service/0",
+    )
+    broker_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="amqp://user:password@host:5672/vhost or amqps://: RabbitMQ carries the messages to workers, in"
+        " place of the server of REDIS_URL, which stays required",
     )
     debug: bool = False
     public_url: str = Field(
@@ -372,6 +378,13 @@ class Environment(BaseSettings):
     @classmethod
     def redis_url_names_a_server(cls, value: SecretStr) -> SecretStr:
         redis_servers.read(value.get_secret_value())
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def broker_url_names_a_server(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            rabbitmq.check_url(value.get_secret_value())
         return value
 
     @field_validator("public_url")

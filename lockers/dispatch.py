@@ -28,7 +28,7 @@ def enqueue(task_id: UUID) -> None:
     published for `redis_servers.PAUSE_SECONDS`, so that not every request waits for a timeout.
     """
     try:
-        redis_servers.ask(settings.REDIS_URL, lambda _: _publish())
+        redis_servers.unless_away(settings.BROKER_URL or settings.REDIS_URL, _publish)
     except redis_servers.Away:
         _log.warning("The broker took no message; the sweep will enqueue task %s again", task_id)
 
@@ -37,7 +37,7 @@ def _publish() -> None:
     try:
         current_app.send_task(RUN_TASK, retry=False, ignore_result=True)
     except OperationalError as error:
-        # The type by which `ask` knows that the server failed.
+        # The type by which `unless_away` knows that the server failed.
         raise ConnectionError from error
 
 

@@ -152,12 +152,21 @@ def ask(url: str, question: Callable[[redis.Redis], _Said]) -> _Said:
 
     :raises Away: the caller uses its fallback, the counters of this process
     """
-    if time.monotonic() < _away_until.get(url, 0.0):
+    return unless_away(url, lambda: question(client(url)))
+
+
+def unless_away(server: str, act: Callable[[], _Said]) -> _Said:
+    """
+    Do something that needs this server. After a failure it is not tried for `PAUSE_SECONDS`.
+
+    :raises Away: see `ask`
+    """
+    if time.monotonic() < _away_until.get(server, 0.0):
         raise Away
     try:
-        return question(client(url))
+        return act()
     except (redis.RedisError, OSError) as error:
-        _away_until[url] = time.monotonic() + PAUSE_SECONDS
+        _away_until[server] = time.monotonic() + PAUSE_SECONDS
         _log.warning("counting_in_this_process_alone", extra={"error": type(error).__name__})
         raise Away from error
 

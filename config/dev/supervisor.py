@@ -37,7 +37,7 @@ from config.dev.interruptions import Interrupted, Interruptions
 from config.dev.ports import accepts, choose_raida_port, raida_hosts, reserve, why_not
 from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import POLL_SECONDS, Child, Children, StartError, is_running
-from config.ops import redis_status
+from config.ops import rabbitmq, redis_status
 from config.web import server as web_server
 from config.web import static_files
 from lockers import transport
@@ -424,10 +424,11 @@ class System:
             return False
 
     def _celery(self) -> Celery:
-        app = Celery(
-            "supervisor", broker=redis_status.broker_from_url(self.environment["REDIS_URL"]), set_as_current=False
+        url, rabbit = self.environment["REDIS_URL"], self.environment.get("COPPICE_BROKER_URL")
+        app = Celery("supervisor", broker=rabbit or redis_status.broker_from_url(url), set_as_current=False)
+        app.conf.broker_transport_options = (
+            rabbitmq.TRANSPORT_OPTIONS if rabbit else redis_status.transport_options(url)
         )
-        app.conf.broker_transport_options = redis_status.transport_options(self.environment["REDIS_URL"])
         return app
 
     # --- small files ---------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config.api.pools import Pool, answered_on
-from config.ops import redis_status
+from config.ops import rabbitmq, redis_status
 from config.postgresql import sessions
 
 # Five heartbeats of a worker's main process.
@@ -119,10 +119,10 @@ _complete: dict[str, tuple[int, int]] = {}
 
 def check_broker() -> None:
     """
-    Write a value.
+    Write a value, and connect to RabbitMQ if it is the broker.
 
-    :raises BrokerAway: the broker does not answer
-    :raises Unhealthy: it refuses writes, or is a server of a cluster
+    :raises BrokerAway: the server of REDIS_URL does not answer
+    :raises Unhealthy: it refuses writes, or is a server of a cluster; or RabbitMQ does not answer
     """
     refusal: redis_status.BrokerRefuses | None = None
     try:
@@ -137,6 +137,11 @@ def check_broker() -> None:
         raise Unhealthy("is a cluster, which Celery does not support") from error
     if refusal is not None:
         raise Unhealthy(f"refuses writes: {refusal}{_ALONE}") from refusal
+    if settings.BROKER_URL:
+        try:
+            rabbitmq.waiting(settings.BROKER_URL, redis_status.QUEUES)
+        except redis_status.BrokerSilent as error:
+            raise Unhealthy("RabbitMQ does not answer; the next sweep wakes workers") from error
 
 
 def check_worker() -> None:

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from config.ops import redis_status, request_log, request_metrics
+from config.ops import rabbitmq, redis_status, request_log, request_metrics
 from config.web.addresses import client_address
 from lockers import reports
 from lockers.models import LockerTask
@@ -117,9 +117,13 @@ def _requests() -> Iterator[Metric]:
 
 
 def _broker() -> Iterator[Metric]:
-    waiting, taken = redis_status.queue(settings.REDIS_URL)
+    if settings.BROKER_URL:
+        # RabbitMQ tells clients nothing of unacknowledged messages; its own exporter has them.
+        waiting = rabbitmq.waiting(settings.BROKER_URL, redis_status.QUEUES)
+    else:
+        waiting, taken = redis_status.queue(settings.REDIS_URL)
+        yield GaugeMetricFamily("coppice_queue_unacknowledged", "Unacknowledged messages.", value=taken)
     yield GaugeMetricFamily("coppice_queue_messages", "Messages that wait for a worker.", value=waiting)
-    yield GaugeMetricFamily("coppice_queue_unacknowledged", "Unacknowledged messages.", value=taken)
     now = time.time()
     seen = redis_status.workers(settings.REDIS_URL).values()
     alive = sum(now - at <= 10 for at in seen)

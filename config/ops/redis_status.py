@@ -26,6 +26,7 @@ WORKERS_KEY = "coppice:workers"
 # Scheduled tasks, and locker tasks. Workers consume both queues in turn: many locker tasks do not delay the sweep.
 QUEUE_KEY = "celery"
 TASKS_QUEUE_KEY = "lockers"
+QUEUES = QUEUE_KEY, TASKS_QUEUE_KEY
 UNACKNOWLEDGED_KEY = "unacked"
 # A worker without a heartbeat for this time is removed: in a container each start has another name.
 FORGOTTEN_AFTER_SECONDS = 3600.0

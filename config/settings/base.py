@@ -96,6 +96,8 @@ DATABASE_DIRECT = (
 ATOMIC_REQUESTS = False
 
 REDIS_URL = env.redis_url.get_secret_value()
+# The broker, if it is RabbitMQ.
+BROKER_URL = env.broker_url.get_secret_value()
 # Caches of one process. Shared state is in the server of REDIS_URL (`wallets.redis_servers`).
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 

@@ -53,13 +53,13 @@ def of_workers(makes: World, start: Callable[[], Worker]) -> Iterator[Outage]:
     network = makes.network
     first = _asleep(start())
     scene = makes.put()
-    _hold(network, scene, Command.PUT, first)
+    hold(network, scene, Command.PUT, first)
     first.kill_child_at_work()
     yield "worker's child killed amid a put", _recovery(network, scene, first)
 
     _asleep(first)
     scene = makes.take()
-    _hold(network, scene, Command.REMOVE, first)
+    hold(network, scene, Command.REMOVE, first)
     first.signal(SIGSTOP)
     second = start()
     yield "worker stopped amid a take, another begun", _recovery(network, scene, second)
@@ -78,14 +78,14 @@ def of_everything(makes: World, start: Callable[[], Worker], machine: Machine) -
 
     worker = _asleep(start())
     scene = makes.import_()
-    _hold(network, scene, Command.POWN, worker)
+    hold(network, scene, Command.POWN, worker)
     worker.kill()
     worker = start()
     yield "worker killed amid an import, another begun", _recovery(network, scene, worker)
 
     _asleep(worker)
     scene = makes.put()
-    _hold(network, scene, Command.PUT, worker)
+    hold(network, scene, Command.PUT, worker)
     lose_memory(machine.valkey, machine.children)
     worker.kill_child_at_work()
     yield "broker's memory lost and a child killed", _recovery(network, scene, worker)
@@ -98,7 +98,7 @@ def of_everything(makes: World, start: Callable[[], Worker], machine: Machine) -
 
     _asleep(worker)
     scene = makes.put_that_breaks()
-    _hold(network, scene, Command.BREAK, worker)
+    hold(network, scene, Command.BREAK, worker)
     machine.restart_postgres()
     connection.close()
     yield "PostgreSQL restarted amid a break", _recovery(network, scene, worker)
@@ -110,13 +110,13 @@ def of_a_lost_broker(makes: World, worker: Worker, lose: Callable[[], None]) -> 
 
     Returns how many seconds after the broker was back the next task was final.
     """
-    first = _put_that_waits(makes)
-    _hold(makes.network, first, Command.PUT, worker)
+    first = put_that_waits(makes)
+    hold(makes.network, first, Command.PUT, worker)
     lose()
     makes.network.clear()
     worker.wait_until(lambda: first.state() != "running")
     assert worker.is_alive
-    second = _put_that_waits(makes)
+    second = put_that_waits(makes)
     begun = timezone.now()
     worker.wait_until(lambda: second.state() != "running")
     for scene in (first, second):
@@ -127,11 +127,16 @@ def of_a_lost_broker(makes: World, worker: Worker, lose: Callable[[], None]) -> 
     return (task.finished_at - begun).total_seconds()
 
 
-def _put_that_waits(makes: World) -> Scene:
+def put_that_waits(makes: World) -> Scene:
     """As if its doorbell had rung long ago: a broker that was lost has heard nothing."""
     scene = makes.put()
-    LockerTask.objects.filter(pk=scene.task.task.pk).update(rung_at=Now() - timedelta(minutes=1))
+    forget_the_message(scene)
     return scene
+
+
+def forget_the_message(scene: Scene) -> None:
+    """Let the next sweep publish a message for the task, as if that of its beginning had been lost a minute ago."""
+    LockerTask.objects.filter(pk=scene.task.task.pk).update(rung_at=Now() - timedelta(minutes=1))
 
 
 def _asleep(worker: Worker) -> Worker:
@@ -140,7 +145,7 @@ def _asleep(worker: Worker) -> Worker:
     return worker
 
 
-def _hold(network: LocalNetwork, scene: Scene, command: Command, worker: Worker) -> None:
+def hold(network: LocalNetwork, scene: Scene, command: Command, worker: Worker) -> None:
     """Wake a worker that sleeps, and return when the task's command has reached servers and is not answered yet."""
     seen = network.seen(command)
     network.fault(range(25), _HOLD)

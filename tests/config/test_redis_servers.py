@@ -3,9 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,8 @@ import redis
 from celery import Celery
 
 from config.dev.embedded import ROOT
-from config.dev.private_servers import Valkey
 from config.ops import health, redis_status
-from tests.ports import reserved_port
+from tests.support.redis_processes import Servers, Watched, free_port, servers, wait_until
 from wallets import redis_servers
 
 
@@ -67,92 +64,39 @@ def test_a_url_that_cannot_work_is_refused_without_its_secret(url: str, said: st
     assert "hush" not in str(refused.value)
 
 
-Start = Callable[..., int]
-
-
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server with the given options, and return its port."""
-    program, _ = Valkey(tmp_path).program()
-    processes: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as ports:
-
-        def begin(*options: str, text: str | None = None) -> int:
-            port = ports.enter_context(reserved_port())
-            # Its port is held only until it listens: these servers share none.
-            ports.pop_all().close()
-            directory = tmp_path / str(port)
-            directory.mkdir()
-            # The port of a cluster's servers for each other is else 10,000 higher, which may be none.
-            cluster = ports.enter_context(reserved_port())
-            ports.pop_all().close()
-            options = tuple(option.format(cluster=cluster) for option in options)
-            arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", ""]
-            if text is not None:
-                (directory / "conf").write_text(text)
-                arguments = [str(directory / "conf"), *arguments[:6], "--sentinel"]
-            with (directory / "log").open("wb") as log:
-                processes.append(subprocess.Popen([program, *arguments, *options], stdout=log, stderr=log))
-            wait_until(lambda: answers(port))
-            return port
-
-        yield begin
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(timeout=60)
+def started(tmp_path: Path) -> Iterator[Servers]:
+    with servers(tmp_path) as running:
+        yield running
 
 
-def answers(port: int) -> bool:
-    try:
-        with redis.Redis(port=port) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
+def test_sentinels_lead_every_client_to_the_primary_after_a_failover_too(started: Servers) -> None:
+    watched = Watched(started)
+    url = watched.url(2)
+    app = Celery("trees", broker=redis_status.broker_from_url(url), set_as_current=False)
+    app.conf.broker_transport_options = redis_status.transport_options(url)
 
+    redis_status.check_write(url)
+    app.send_task("grow")
+    assert redis_status.queue(url) == (1, 0)
+    with redis.Redis(port=watched.primary, db=2) as primary:
+        assert primary.llen(redis_status.QUEUE_KEY) == 1
+    assert redis_servers.ask(url, lambda client: client.incr("rings")) == 1
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: replicated(watched.replica))
+    watched.fail_over()
 
+    def writes() -> bool:
+        try:
+            redis_status.check_write(url)
+        except redis_status.BrokerSilent:
+            return False
+        return True
 
-def test_sentinels_lead_every_client_to_the_primary_after_a_failover_too(start: Start) -> None:
-    first = start()
-    second = start("--replicaof", "127.0.0.1", str(first))
-    watched = f"sentinel monitor trees 127.0.0.1 {first} 1\nsentinel down-after-milliseconds trees 1000\n"
-    sentinel = start(text=watched)
-    url = f"redis+sentinel://127.0.0.1:{sentinel}/trees/2"
-    with redis.Redis(port=sentinel) as asked:
-        wait_until(lambda: len(asked.sentinel_slaves("trees")) == 1)  # type: ignore[arg-type]
-        wait_until(lambda: asked.sentinel_slaves("trees")[0]["master-link-status"] == "ok")  # type: ignore[index]
-        app = Celery("trees", broker=redis_status.broker_from_url(url), set_as_current=False)
-        app.conf.broker_transport_options = redis_status.transport_options(url)
+    wait_until(writes)
+    app.send_task("grow")
 
-        redis_status.check_write(url)
-        app.send_task("grow")
-        assert redis_status.queue(url) == (1, 0)
-        with redis.Redis(port=first, db=2) as primary:
-            assert primary.llen(redis_status.QUEUE_KEY) == 1
-        assert redis_servers.ask(url, lambda client: client.incr("rings")) == 1
-
-        wait_until(lambda: replicated(second))
-        with redis.Redis(port=first) as primary:
-            primary.shutdown(nosave=True)
-        wait_until(lambda: is_primary(second))
-
-        def writes() -> bool:
-            try:
-                redis_status.check_write(url)
-            except redis_status.BrokerSilent:
-                return False
-            return True
-
-        wait_until(writes)
-        app.send_task("grow")
-
-    with redis.Redis(port=second, db=2) as primary:
+    with redis.Redis(port=watched.replica, db=2) as primary:
         assert primary.llen(redis_status.QUEUE_KEY) == 2
         assert primary.get("rings") == b"1"
     assert redis_servers.ask(url, lambda client: client.incr("rings")) == 2
@@ -164,13 +108,10 @@ def replicated(port: int) -> bool:
         return client.get("rings") == b"1"
 
 
-def is_primary(port: int) -> bool:
-    with redis.Redis(port=port) as client:
-        return bool(client.info("replication")["role"] == "master")
-
-
-def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(start: Start, settings: Any) -> None:
-    url = f"redis://127.0.0.1:{start('--cluster-enabled', 'yes', '--cluster-port', '{cluster}')}/0"
+def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(started: Servers, settings: Any) -> None:
+    # The port of a cluster's servers for each other is else 10,000 higher, which may be none.
+    port = started.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    url = f"redis://127.0.0.1:{port}/0"
     environment = os.environ | {"REDIS_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.test"}
     environment.pop("PYTEST_XDIST_WORKER", None)
     settings.REDIS_URL = url
