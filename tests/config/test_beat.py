@@ -144,4 +144,3 @@ def test_one_beat_publishes_and_another_takes_over(
         fourth, after_stop = beats.wait_for_a_leader()
         assert fourth == second
     record_property("seconds", [round(each, 1) for each in (after_death, after_silence, after_stop)])
-    print(f"taken over after a kill, silence and a stop: {after_death:.1f}, {after_silence:.1f}, {after_stop:.1f} s")
