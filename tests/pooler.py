@@ -3,11 +3,13 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,13 +25,37 @@ needs_pgbouncer = pytest.mark.skipif(
 _PORT = "6432"
 
 
+@dataclass
+class Pooler:
+    """A running PgBouncer. `url` is that of the running test's database."""
+
+    url: str
+    directory: Path
+    process: "subprocess.Popen[bytes]"
+
+    def point_at(self, server: str) -> None:
+        """Send new sessions to another server, named as in libpq's `host=… port=…`, as RELOAD does."""
+        ini = self.directory / "ini"
+        _, _, rest = ini.read_text().partition("[pgbouncer]")
+        ini.write_text(f"[databases]\n* = {server}\n[pgbouncer]{rest}")
+        self.process.send_signal(signal.SIGHUP)
+
+
 @contextmanager
 def pgbouncer(*, sessions: int, **options: str) -> Iterator[str]:
-    """Run it in front of the running test's database, with so many sessions to lend; give its URL."""
+    """Run it in front of the running test's database, with this number of sessions to lend; give its URL."""
+    where = connection.settings_dict
+    server = f"host={where['HOST']}" + (f" port={where['PORT']}" if where["PORT"] else "")
+    with pooler(server, sessions=sessions, **options) as running:
+        yield running.url
+
+
+@contextmanager
+def pooler(server: str, *, sessions: int, **options: str) -> Iterator[Pooler]:
+    """Run it in front of a server, named as in libpq's `host=… port=…`, that has the running test's database."""
     assert PROGRAM is not None
     where = connection.settings_dict
     directory = Path(tempfile.mkdtemp(prefix="coppice-pooler-"))
-    server = f"host={where['HOST']}" + (f" port={where['PORT']}" if where["PORT"] else "")
     settings = {
         "listen_addr": "",
         "listen_port": _PORT,
@@ -57,7 +83,7 @@ def pgbouncer(*, sessions: int, **options: str) -> Iterator[str]:
     url = f"postgresql://{where['USER']}@/{quote(where['NAME'])}?host={directory}&port={_PORT}"
     try:
         _wait_for(url, process, directory / "log")
-        yield url
+        yield Pooler(url, directory, process)
     finally:
         process.terminate()
         process.wait(timeout=60)

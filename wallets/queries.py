@@ -263,6 +263,21 @@ _RESTRICTED: Final = {
     "key_columns": ", bearer.scopes, bearer.wallet_ids, bearer.networks, bearer.tokens_per_transfer,"
     " bearer.tokens_per_day, bearer.made_with",
 }
+# Waits until the synchronous standby, if there is one, has everything that was committed before: the commit of a record
+# without a meaning. A row that is visible may not have reached the standby if the wait of its commit was cut off, by a
+# cancel or by a crash. A standby server commits nothing, and has what it shows.
+_REPLICATED: Final = """
+    SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' AND NOT pg_is_in_recovery()
+           THEN pg_logical_emit_message(true, 'coppice', '') END
+"""
+
+
+def wait_for_the_standby() -> None:
+    """Wait until what this session reads cannot be lost in a failover; within a transaction, its commit waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLICATED)
+
+
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"

@@ -16,6 +16,8 @@ is set to what deletes them after a rollback. A view whose effect must not be wr
   the one statement of the effect; `ApiViewSet.rebuild_answer` rebuilds the same answer from that id. No transaction is
   opened around it: `POST /transfers` takes two round trips to the database instead of six.
 * Only 2xx answers are stored. A refused call changed nothing, so the client may retry with the same key.
+* A repeated request first waits until the synchronous standby, if there is one, has what it answers from: the commit of
+  the first request may have been cut off in that wait.
 * A repeated request gets the stored status and body, with `Idempotency-Replayed: true`. With another method, path,
   query or body: 422. While the first is in flight: 409 at once, since the claim does not wait for its advisory lock.
 * Bodies are stored encrypted with a key derived from the vault key: an answer may hold a transmit code.
@@ -131,6 +133,8 @@ def answer_stored(
     if (stored := found.answer) is not None:
         if not secrets.compare_digest(stored.fingerprint, mine):
             raise errors.Invalid("This Idempotency-Key was used for another request", code=codes.IDEMPOTENCY_KEY_REUSED)
+        # The first answer may be unknown to its client because its commit had not reached the standby.
+        queries.wait_for_the_standby()
         if stored.result_id is not None:
             response = rebuild(stored.result_id)
         else:

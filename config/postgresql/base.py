@@ -1,6 +1,6 @@
 """
-Django's PostgreSQL backend with cheaper placeholders, time values and health checks, and without a time limit on the
-statements of migrations.
+Django's PostgreSQL backend with cheaper placeholders, time values and health checks, without a time limit on the
+statements of migrations, and with an error for each commit that a failover could lose.
 
 tests/benchmarks/README.md has the measurements.
 """
@@ -9,14 +9,15 @@ import re
 import select
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Self
 
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
-from psycopg import ProgrammingError, RawCursor
+from psycopg import OperationalError, ProgrammingError, RawCursor
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.errors import Diagnostic, ReadOnlySqlTransaction
 from psycopg.types.array import ListBinaryDumper
 
 _PLACEHOLDER: Final = re.compile(r"%(?:%|s|\((\w+)\)([sb]))?")
@@ -103,12 +104,55 @@ class Cursor(base.CursorMixin, RawCursor[Any]):
         for value in values or ():
             if isinstance(value, list) and len(value) > _PREPARED_LIST:
                 options.setdefault("prepare", False)
-        return super().execute(statement, values, **options)
+        try:
+            super().execute(statement, values, **options)
+        except ReadOnlySqlTransaction:
+            state_of(self.connection).is_read_only = True
+            raise
+        refuse_unreplicated(self.connection)
+        return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
         pairs = [bound(query, params) for params in params_seq]
         if pairs:
             super().executemany(pairs[0][0], [params for _, params in pairs], **options)
+        refuse_unreplicated(self.connection)
+
+
+class State:
+    """What is known of a connection, as its attribute `coppice`, beside psycopg's own state."""
+
+    # A statement was refused because the server, such as a demoted primary, is read-only.
+    is_read_only = False
+    # PostgreSQL gave up waiting for the synchronous standby, see `refuse_unreplicated`.
+    is_unreplicated = False
+
+
+def state_of(connection: Any) -> State:
+    """Return the state of a connection; an empty one if it was opened without the wrapper."""
+    found: State | None = getattr(connection, "coppice", None)
+    return State() if found is None else found
+
+
+def note(state: State, notice: Diagnostic) -> None:
+    """Record the warning that a commit waits no longer. It has no SQLSTATE of its own, and its text is translated."""
+    if notice.source_function == "SyncRepWaitForLSN":
+        state.is_unreplicated = True
+
+
+def refuse_unreplicated(connection: Any) -> None:
+    """
+    Raise an error if a commit on this connection did not reach the synchronous standby.
+
+    If the wait of a commit is cancelled, PostgreSQL keeps the change, warns, and reports success. The change would be
+    lost in a failover, so to the caller its outcome is unknown, as if the connection had been lost.
+
+    :raises psycopg.OperationalError: without an SQLSTATE, as after a lost connection
+    """
+    state = state_of(connection)
+    if state.is_unreplicated:
+        state.is_unreplicated = False
+        raise OperationalError("the commit did not reach the synchronous standby")
 
 
 class TimeLoader(Loader):
@@ -154,6 +198,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     health_check_done: bool
 
     def close_if_health_check_failed(self) -> None:
+        if self.connection is not None and not self.in_atomic_block and state_of(self.connection).is_read_only:
+            # A new connection may find the new primary: by a list of hosts, by name, or by the pooler.
+            self.close()
+            return
         if self.connection is not None and self.health_check_enabled and not self.health_check_done:
             readable = select.poll()
             readable.register(self.connection.fileno(), select.POLLIN)
@@ -162,11 +210,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return
         super().close_if_health_check_failed()
 
+    def _commit(self) -> None:
+        super()._commit()  # type: ignore[misc]
+        if self.connection is not None:
+            with self.wrap_database_errors:
+                refuse_unreplicated(self.connection)
+
     def get_connection_params(self) -> dict[str, Any]:
         return super().get_connection_params() | {"cursor_factory": Cursor}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
+        state = connection.coppice = State()
+        connection.add_notice_handler(partial(note, state))
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.adapters.register_dumper(BinaryList, ListBinaryDumper)
         return connection

@@ -34,6 +34,11 @@ SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 # A server that accepts the connection and does not answer would block the thread forever.
 CONNECT_SECONDS: Final = 5
+# A server whose machine is gone closes no connection: how long it may leave data unacknowledged, and how often a
+# connection on which nothing is sent is probed. Each takes effect over TCP only.
+LOST_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"tcp_user_timeout": "10000", "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
+)
 _END_SECONDS: Final = 5.0
 
 
@@ -124,6 +129,7 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
         "DISABLE_SERVER_SIDE_CURSORS": pooled is not Pooled.NO,
         "OPTIONS": {
             "connect_timeout": str(CONNECT_SECONDS),
+            **LOST_PARAMETERS,
             **given,
             "server_side_binding": True,
             # Each statement is planned once per connection: planning a transfer takes three times as long as

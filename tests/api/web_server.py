@@ -21,6 +21,8 @@ def database_url() -> str:
     """Return the URL of the database that the running test uses."""
     settings = connection.settings_dict
     where = {"host": settings["HOST"]} | ({"port": settings["PORT"]} if settings["PORT"] else {})
+    if wanted := settings["OPTIONS"].get("target_session_attrs"):
+        where["target_session_attrs"] = wanted
     user = quote(settings["USER"], safe="") + (
         f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else ""
     )

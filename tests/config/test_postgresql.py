@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import ProgrammingError, close_old_connections, connection
+from django.db import InternalError, ProgrammingError, close_old_connections, connection, transaction
 from psycopg.adapt import PyFormat, Transformer
 
 from config.postgresql import base, sessions
@@ -179,3 +179,28 @@ def test_of_several_hosts_the_one_that_answers_and_takes_writes_is_used() -> Non
         other.close()
 
     assert found == ("30s",)
+
+
+def test_a_connection_to_a_server_that_became_read_only_is_replaced() -> None:
+    pid = ask()
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+        with pytest.raises(InternalError, match="read-only transaction"):
+            cursor.execute("CREATE TABLE leaves ()")
+
+    assert ask() != pid
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW default_transaction_read_only")
+        assert cursor.fetchone() == ("off",)
+
+
+def test_a_read_only_transaction_does_not_close_the_connection_within_another() -> None:
+    pid = ask()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(InternalError, match="read-only transaction"), transaction.atomic():
+            cursor.execute("CREATE TABLE leaves ()")
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone()[0] == pid
+
+    assert ask() != pid
