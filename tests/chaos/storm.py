@@ -1,7 +1,7 @@
 """
 Every kind of task, cut off at every one of its points, by everything that can befall it.
 
-    python -m tests.chaos.storm [--scene NAME]… [--blow NAME]… [--worker] [--web] [--kills N]
+    python -m tests.chaos.storm [--scene NAME]… [--blow NAME]… [--worker] [--web] [--failover] [--kills N]
 
 `make storm` runs this after the whole of `test_outcomes`. Nothing here is left to chance but secrets and the order of
 answers; a failure names its scene, its blow and its point, and the storm goes on. Ends with 1 if there was any.
@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--blow", action="append", default=[])
     parser.add_argument("--worker", action="store_true", help="only the product's own worker, with recovery times")
     parser.add_argument("--web", action="store_true", help="only the processes of the web server, under load")
+    parser.add_argument("--failover", action="store_true", help="only the primary of PostgreSQL, under load")
     parser.add_argument("--kills", type=int, default=20, help="how many of them are killed")
     chosen = parser.parse_args()
     with machine.running() as running, tempfile.TemporaryDirectory() as directory:
@@ -65,6 +66,8 @@ class Storm:
             self.settings.RAIDA_HOSTS = network.hosts
             self.settings.RAIDA_TIMEOUT_SECONDS = self.blows.DEADLINE_SECONDS
             self.patience.wait_by_condition(network, patch)
+            if chosen.failover:
+                return self.strike_the_primary(network)
             self.makes = self.world.World(network)
             if not chosen.worker:
                 with self.blows.Nursery(self.directory, network) as children:
@@ -88,6 +91,23 @@ class Storm:
             print(f"FAILED web: {each}")
         sys.stdout.flush()
         return len(wrong)
+
+    def strike_the_primary(self, network: Any) -> int:
+        """Kill the primary under load, found dead at once and after 3 s, and return 1 if anything was wrong."""
+        from tests.chaos import failover
+        from tests.tables import empty_tables
+
+        for number, (is_pooled, seconds) in enumerate([(True, 0.0), (True, 3.0), (False, 0.0), (False, 3.0)]):
+            empty_tables()
+            directory = self.directory / f"failover-{number}"
+            directory.mkdir()
+            shown, wrong = failover.strike(network, directory, is_pooled=is_pooled, detection_seconds=seconds)
+            print(f"{'PgBouncer' if is_pooled else 'two hosts'}, found dead after {seconds:.0f} s: {shown}")
+            for each in wrong:
+                print(f"FAILED failover: {each}")
+            sys.stdout.flush()
+            self.failures += len(wrong)
+        return min(1, self.failures)
 
     def all_blows(self) -> Mapping[str, Callable[..., None]]:
         blows = self.blows
