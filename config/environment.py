@@ -18,11 +18,9 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config import mail
-from config.environment_values import PUBLIC_URL, decoded, key_of_32_bytes
-from config.ops import rabbitmq
+from config.environment_values import PUBLIC_URL, BrokerUrl, RedisUrl, decoded, key_of_32_bytes
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from config.web.forwarded import network
-from wallets import redis_servers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,11 +51,11 @@ class Environment(BaseSettings):
     database_direct_url: SecretStr | None = Field(
         default=None, description="past the pooler, to the same database: for backup and restore"
     )
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         validation_alias="REDIS_URL",
         description="redis://host:port/0, unix:///path/to/socket?db=0 or redis+sentinel://host1,host2/service/0",
     )
-    broker_url: SecretStr = Field(
+    broker_url: BrokerUrl = Field(
         default=SecretStr(""),
         description="amqp://user:password@host:5672/vhost or amqps://: RabbitMQ carries the messages to workers, in"
         " place of the server of REDIS_URL, which stays required",
@@ -372,19 +370,6 @@ class Environment(BaseSettings):
                 settings_in(parameters(url.get_secret_value()).get("options", ""))
             except ValueError as error:
                 raise ValueError(f"a pooler takes no startup options, and DATABASE_URL has some: {error}") from None
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def redis_url_names_a_server(cls, value: SecretStr) -> SecretStr:
-        redis_servers.read(value.get_secret_value())
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def broker_url_names_a_server(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value():
-            rabbitmq.check_url(value.get_secret_value())
         return value
 
     @field_validator("public_url")

@@ -3,9 +3,12 @@
 import base64
 import binascii
 import re
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
+
+from config.ops import rabbitmq
+from wallets import redis_servers
 
 # A host name or address, an optional port, and an optional path of unreserved characters.
 PUBLIC_URL: Final = re.compile(
@@ -30,3 +33,18 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
     if len(raw) != 32:
         raise ValueError("must be 32 bytes in base64")
     return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    redis_servers.read(value.get_secret_value())
+    return value
+
+
+def _broker_url(value: SecretStr) -> SecretStr:
+    if value.get_secret_value():
+        rabbitmq.check_url(value.get_secret_value())
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
