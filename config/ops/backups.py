@@ -137,14 +137,14 @@ def back_up(directory: Path) -> Manifest:
     except BaseException:
         shutil.rmtree(partial)
         raise
-    _record(manifest)
+    record(bytes=manifest.dump_bytes, made_at=datetime.fromisoformat(manifest.made_at))
     return manifest
 
 
-def _record(manifest: Manifest) -> None:
+def record(*, bytes: int, made_at: datetime | None = None) -> None:  # noqa: A002
     """Record a completed backup, for the alert of a late one. A standby server cannot, and needs not."""
     try:
-        Backup.objects.create(made_at=datetime.fromisoformat(manifest.made_at), bytes=manifest.dump_bytes)
+        Backup.objects.create(made_at=made_at or timezone.now(), bytes=bytes)
     except DatabaseError as error:
         log.warning("backup_not_recorded", extra={"error": type(error).__name__})
 
@@ -318,19 +318,40 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
     say(f"Migrations: {f'{migrated} applied' if migrated else 'nothing to apply'}.")
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    in_flight = recovery.doubt_tasks_in_flight()
-    return Restored(manifest, migrated, in_flight, audits.findings())
+    return Restored(manifest, migrated, *accept_recovery())
 
 
-def _empty(*, replace: bool) -> None:
+def accept_recovery() -> tuple[list[recovery.InFlight], list[Finding]]:
+    """
+    Correct and audit a database that is as of an earlier moment, after `restore` or PostgreSQL's point-in-time recovery.
+
+    Return the tasks that were open at that moment, and what the audit found.
+
+    :raises BackupError: recovery has not ended, or another client is connected
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        if cursor.fetchone()[0]:
+            raise BackupError("PostgreSQL is still recovering, or is a standby server. Wait until it accepts writes.")
+    _refuse_others()
+    return recovery.doubt_tasks_in_flight(), audits.findings()
+
+
+def _refuse_others() -> None:
+    """:raises BackupError: another client is connected to this database"""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
         (others,) = cursor.fetchone()
-        if others:
-            raise BackupError(f"{others} others are connected to this database. Stop web, worker and beat first.")
+    if others:
+        raise BackupError(f"{others} others are connected to this database. Stop web, worker and beat first.")
+
+
+def _empty(*, replace: bool) -> None:
+    _refuse_others()
+    with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
         (tables,) = cursor.fetchone()
         if tables and not replace:

@@ -21,7 +21,8 @@ def unit(name: str) -> str:
 
 
 def test_there_is_a_unit_for_each_process() -> None:
-    assert {path.name for path in UNITS.iterdir()} == {f"coppice-{name}.service" for name in ROLES} | {"coppice.target"}
+    others = {"coppice.target", "coppice-backup.service", "coppice-backup.timer"}
+    assert {path.name for path in UNITS.iterdir()} == {f"coppice-{name}.service" for name in ROLES} | others
     assert set(re.findall(r"coppice-\w+\.service", (UNITS / "coppice.target").read_text())) == {
         f"coppice-{name}.service" for name in ROLES if name != "prepare"
     }
