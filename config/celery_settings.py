@@ -109,6 +109,18 @@ beat_schedule = {
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "notices": {"task": "config.send_notices", "schedule": 10.0, "options": {"expires": 10.0, "ignore_result": True}},
+    # What a replica says about its lag comes from it. Without a replica nobody reads it.
+    **(
+        {
+            "position": {
+                "task": "config.publish_position",
+                "schedule": 1.0,
+                "options": {"expires": 1.0, "ignore_result": True},
+            }
+        }
+        if "replica" in settings.DATABASES
+        else {}
+    ),
     # Hourly, because these are the most rows.
     "looks": {
         "task": "lockers.purge",

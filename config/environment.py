@@ -51,6 +51,8 @@ class Environment(BaseSettings):
     database_direct_url: SecretStr | None = Field(
         default=None, description="past the pooler, to the same database: for backup and restore"
     )
+    replica_url: SecretStr | None = Field(default=None, description="a streaming standby of the server of DATABASE_URL")
+    replica_max_lag: float = Field(default=10, ge=2, le=3600, description="seconds beyond which it answers nothing")
     redis_url: RedisUrl = Field(
         validation_alias="REDIS_URL",
         description="redis://host:port/0, unix:///path/to/socket?db=0 or redis+sentinel://host1,host2/service/0",
@@ -330,12 +332,12 @@ class Environment(BaseSettings):
     def vault_old_keys_are_32_bytes(cls, value: list[SecretStr]) -> list[SecretStr]:
         return [key_of_32_bytes(key) for key in value]
 
-    @field_validator("database_direct_url", mode="before")
+    @field_validator("database_direct_url", "replica_url", mode="before")
     @classmethod
     def no_direct_url_is_none(cls, value: object) -> object:
         return value or None
 
-    @field_validator("database_url", "database_direct_url")
+    @field_validator("database_url", "database_direct_url", "replica_url")
     @classmethod
     def database_url_names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from config.admin import alerts, notices
 from config.ops import audits, request_log
 from config.ops.redis_status import record_heartbeat
-from wallets import errors
+from wallets import errors, event_sequence
 from wallets import operations as wallets
 
 log = logging.getLogger("coppice.tasks")
@@ -18,6 +18,12 @@ log = logging.getLogger("coppice.tasks")
 def heartbeat() -> None:
     """Record that beat, the broker and a worker work together."""
     record_heartbeat(settings.REDIS_URL)
+
+
+@shared_task(name="config.publish_position")
+def publish_position() -> None:
+    """Store for replicas how far the order of events is final, and the time. Without it they answer nothing."""
+    event_sequence.publish()
 
 
 @shared_task(name="config.purge_expired")

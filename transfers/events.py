@@ -113,20 +113,18 @@ _PAYLOAD_ORDER: Final = (
 )  # fmt: skip
 
 
-def events_visible_to(
-    *,
-    actor_id: UUID,
-    wallet: str | None,
-    limit: int,
-    offset: int = 0,
-    after: Sequence[int] | None = None,
-    since: datetime | None = None,
-) -> list[EventRow]:
+def events_visible_to(*, actor_id: UUID, wallet: str | None, **page: Any) -> list[EventRow]:
     """
-    Return a page of the events of the actor and of the wallets that it manages, or of the one named `wallet`.
+    Return a page of the events of `wallets_of`, as `events_of` does.
 
-    `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
-    later page has them at their position.
+    :raises wallets.errors.DomainError: see `wallets_of`
+    """
+    return events_of(wallets_of(actor_id=actor_id, wallet=wallet), **page)
+
+
+def wallets_of(*, actor_id: UUID, wallet: str | None) -> list[UUID]:
+    """
+    Return the actor and the wallets that it manages, or the one of them named `wallet`: those whose events it may read.
 
     :raises wallets.errors.InvalidWalletName: the text can never be a name
     :raises wallets.errors.WalletNotFound: no such wallet
@@ -137,7 +135,24 @@ def events_visible_to(
         wallet_id = wallet_queries.wallet_in_query(wallet).pk
         if wallet_id not in wallet_ids:
             raise wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in")
-        wallet_ids = [wallet_id]
+        return [wallet_id]
+    return wallet_ids
+
+
+def events_of(
+    wallet_ids: Sequence[UUID],
+    *,
+    limit: int,
+    offset: int = 0,
+    after: Sequence[int] | None = None,
+    since: datetime | None = None,
+) -> list[EventRow]:
+    """
+    Return a page of the events of these wallets.
+
+    `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
+    later page has them at their position.
+    """
     with connection.cursor() as cursor:
         cursor.execute(event_sequence.SETTLED)
         (settled,) = cursor.fetchone()
@@ -147,7 +162,7 @@ def events_visible_to(
         cursor.execute(
             _page(has_since=since is not None),
             {
-                "wallets": wallet_ids,
+                "wallets": list(wallet_ids),
                 "settled": settled,
                 "number": number,
                 "party": party,
@@ -157,6 +172,20 @@ def events_visible_to(
             },
         )
         return [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
+
+
+def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:
+    """Return whether one of these wallets has an event with a larger number, final or not."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HAVE_AFTER, {"wallets": list(wallet_ids), "number": number})
+        return bool(cursor.fetchone()[0])
+
+
+_HAVE_AFTER: Final = "SELECT " + " OR ".join(
+    f"EXISTS (SELECT FROM {stream.table} WHERE {stream.column} = ANY (%(wallets)s::uuid[])"  # noqa: S608 - constants
+    " AND number > %(number)s::bigint)"
+    for stream in _STREAMS
+)
 
 
 def settled_number() -> int:

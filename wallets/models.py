@@ -256,6 +256,21 @@ class Event(models.Model):
         return f"{self.type} {self.wallet_id}"
 
 
+class EventPosition(models.Model):
+    """One row, for standby servers: the number up to which the order of events is final, and when that was written."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    # See `wallets.event_sequence`.
+    settled = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="event_position_is_one_row")]
+
+    def __str__(self) -> str:
+        return str(self.settled)
+
+
 class IdempotentAnswer(models.Model):
     """
     The answer to a request that carried an Idempotency-Key, written in the transaction of its effect. Kept for 7 days.

@@ -32,6 +32,7 @@ from config.admin import csv_export
 from config.admin.actions import registry
 from config.admin.filters import DateFilter
 from config.admin.links import page_url
+from config.web import replica_pages
 from wallets import operator_log
 
 if TYPE_CHECKING:
@@ -305,6 +306,9 @@ class LedgerPage(_ModelAdmin):
 
     @method_decorator(require_safe)
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return replica_pages.answered(request, lambda: self._list(request, extra_context))  # type: ignore[return-value]
+
+    def _list(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> HttpResponse:
         as_csv = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_csv")
         more = {
             "title": self.plural[:1].upper() + self.plural[1:],
@@ -333,6 +337,9 @@ class LedgerPage(_ModelAdmin):
     @method_decorator(require_safe)
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """Send all rows that match the filters of the list, not only one page."""
+        return replica_pages.answered(request, lambda: self._csv(request))
+
+    def _csv(self, request: HttpRequest) -> HttpResponseBase:
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:

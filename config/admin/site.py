@@ -1,6 +1,6 @@
 """The admin site: its URLs, access checks, home page and navigation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, update_wrapper
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from config.admin import (
 from config.admin.actions import registry
 from config.admin.confirmation import operator_of
 from config.api.pools import Pool, answered_on
+from config.web import replica_pages
 
 # The navigation, in this order, in two lines: what the ledger holds; who uses it, and how it runs. Pages that the user
 # may not see are left out.
@@ -69,6 +70,15 @@ _NOT_OURS: Final = {
 }
 
 
+def _from_replica(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Return a view whose pages a replica may answer."""
+
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return replica_pages.answered(request, lambda: view(request, *args, **kwargs))
+
+    return answered
+
+
 class OperatorsAdminSite(AdminSite):
     """Django's admin with a home page that shows the state of the ledger."""
 
@@ -95,14 +105,14 @@ class OperatorsAdminSite(AdminSite):
             *(
                 path(
                     f"reports/{kind}/",
-                    self.admin_view(partial(reports.report, site=self, kind=kind)),
+                    self.admin_view(_from_replica(partial(reports.report, site=self, kind=kind))),
                     name=f"report_{kind}",
                 )
                 for kind in reports.KINDS
             ),
             path(
                 "reports/wallet/<str:object_id>/",
-                self.admin_view(partial(reports.wallet, site=self)),
+                self.admin_view(_from_replica(partial(reports.wallet, site=self))),
                 name="report_wallet",
             ),
             path("proposals/", self.admin_view(partial(proposals.listing, site=self)), name="proposals"),

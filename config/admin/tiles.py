@@ -21,6 +21,7 @@ from config.admin import server_grid
 from config.admin.links import list_url
 from config.admin.models import Backup
 from config.admin.templatetags import formats
+from config.postgresql import replica
 from lockers import reports as lockers
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -321,6 +322,20 @@ def _backup_tile(readings: Readings) -> list[Tile]:
     return [Tile("last backup", value, limit, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
 
 
+def _replica_tile(readings: Readings) -> list[Tile]:
+    if not replica.is_configured():
+        return [Tile("replica", "", "", None)]
+    try:
+        found = replica.state()
+    except replica.TooFarBehind as error:
+        value = f"{formats.span(error.lag_seconds)} behind"
+        return [Tile("replica", value, "too far; the primary is read instead", None, "#", BAD, "!")]
+    except replica.Unusable as error:
+        return [Tile("replica", "not read", f"it {error}; the primary is read instead", None, "#", BAD, "!")]
+    note = "lists, reports, exports and audits read from it"
+    return [Tile("replica", f"{found.lag_seconds:.0f} s behind", note, None, "#", "good", "✓")]
+
+
 _SOURCES: Final[Mapping[tuple[str, ...], Callable[[Readings], list[Tile]]]] = {
     ("tokens-held", "tokens-reserved", "oldest-transfer"): _ledger_tiles,
     ("last-audit",): _audit_tile,
@@ -330,5 +345,6 @@ _SOURCES: Final[Mapping[tuple[str, ...], Callable[[Readings], list[Tile]]]] = {
     ("webhooks",): _webhook_tile,
     ("servers",): _server_tile,
     ("last-backup",): _backup_tile,
+    ("replica",): _replica_tile,
 }
 KEYS: Final = tuple(key for keys in _SOURCES for key in keys)

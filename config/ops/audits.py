@@ -2,7 +2,7 @@
 
 import logging
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Model
 from django.db.models.functions import Now
 
+from config.postgresql import replica
 from lockers import audit as lockers
 from transfers import audit as transfers
 from trusts import queries as trusts
@@ -37,33 +38,54 @@ def audited_models() -> list[type[Model]]:
     return [model for model in models if model._meta.label_lower not in _NOT_AUDITED]
 
 
-def findings() -> list[Finding]:
+def findings(*, on_replica: bool = False) -> list[Finding]:
     """
     Return every violated rule of the ledger, the lockers and the admin, in one snapshot.
 
     The constraints, unique fields and references of the models are checked in each table, whatever the database
     enforces: a restored or edited database may lack a constraint, or hold rows from before it.
 
+    With `on_replica` all is read there, once the replica has what is committed now; the primary only keeps others from
+    auditing. A replica has what the primary has written to its log: damage to the primary's files is not in it.
+
     :raises AuditIsRunning: another audit is running
+    :raises config.postgresql.replica.Unusable: the replica cannot be read, or failed
     """
-    alone = not connection.in_atomic_block
+    if on_replica:
+        replica.state(after=replica.position(), patience_seconds=settings.REPLICA_MAX_LAG)
+        # No lock of a standby is visible elsewhere.
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            _be_alone(cursor)
+            with replica.reading(), transaction.atomic(), connection.cursor() as there:
+                there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                return _findings(there)
+    is_outermost = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        if alone:
+        if is_outermost:
             # One snapshot for all checks.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SET LOCAL statement_timeout = 0")
-        # All rows are read.
-        cursor.execute("SET LOCAL enable_seqscan = on")
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
-        if not cursor.fetchone()[0]:
-            raise errors.AuditIsRunning("An audit is running already.")
-        return [
-            *broken_rules(audited_models()),
-            *operator_log.audit_findings(),
-            *trusts.audit_findings(),
-            *transfers.audit_findings(),
-            *lockers.audit_findings(),
-        ]
+        _be_alone(cursor)
+        return _findings(cursor)
+
+
+def _be_alone(cursor: Any) -> None:
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
+    if not cursor.fetchone()[0]:
+        raise errors.AuditIsRunning("An audit is running already.")
+
+
+def _findings(cursor: Any) -> list[Finding]:
+    cursor.execute("SET LOCAL statement_timeout = 0")
+    # All rows are read.
+    cursor.execute("SET LOCAL enable_seqscan = on")
+    return [
+        *broken_rules(audited_models()),
+        *operator_log.audit_findings(),
+        *trusts.audit_findings(),
+        *transfers.audit_findings(),
+        *lockers.audit_findings(),
+    ]
 
 
 def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
@@ -81,7 +103,7 @@ def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:
 def complete(*, run_id: int) -> None:
     """Run an audit whose row exists, and store its result in the row."""
     try:
-        found = findings()
+        found = _findings_anywhere()
     except errors.AuditIsRunning as error:
         operator_log.fail_audit(run_id=run_id, error=str(error))
         return
@@ -92,6 +114,16 @@ def complete(*, run_id: int) -> None:
     operator_log.finish_audit(run_id=run_id, findings=found)
     for finding in found:
         log.error("%s: %s", finding.check, finding.detail)
+
+
+def _findings_anywhere() -> list[Finding]:
+    """Read from the replica if there is one that can be read, else from the primary."""
+    if replica.is_configured():
+        try:
+            return findings(on_replica=True)
+        except replica.Unusable as error:
+            log.warning("the primary is audited, because the replica %s", error)
+    return findings()
 
 
 def is_due() -> bool:

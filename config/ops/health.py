@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from config.api.pools import Pool, answered_on
 from config.ops import rabbitmq, redis_status
-from config.postgresql import sessions
+from config.postgresql import replica, sessions
 
 # Five heartbeats of a worker's main process.
 WORKER_SILENT_SECONDS = 10.0
@@ -117,6 +117,18 @@ def check_migrations() -> None:
 _complete: dict[str, tuple[int, int]] = {}
 
 
+def check_replica() -> str:
+    """
+    Return how far the replica is behind. Requests do not need it: the primary answers what it does not.
+
+    :raises Unhealthy: it cannot be read
+    """
+    try:
+        return f"{replica.state().lag_seconds:.0f} s behind"
+    except replica.Unusable as error:
+        raise Unhealthy(str(error)) from error
+
+
 def check_broker() -> None:
     """
     Write a value, and connect to RabbitMQ if it is the broker.
@@ -204,6 +216,11 @@ def readyz(request: HttpRequest) -> JsonResponse:
         else:
             parts[name] = "ok"
     healthy = all(answer == "ok" for answer in parts.values())
+    if replica.is_configured():
+        try:
+            parts["replica"] = check_replica()
+        except Unhealthy as error:
+            parts["replica"] = f"{error}; the primary is read"
     if not settings.RAIDA_HOSTS:
         # Not an error: no RAIDA servers are configured.
         parts["lockers"] = "off"

@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from config.ops import rabbitmq, redis_status, request_log, request_metrics
+from config.postgresql import replica
 from config.web.addresses import client_address
 from lockers import reports
 from lockers.models import LockerTask
@@ -228,6 +229,28 @@ def _audits() -> Iterator[Metric]:
         yield GaugeMetricFamily("coppice_audit_duration_seconds", "Duration of the last audit.", value=row[3])
 
 
+def _replica() -> Iterator[Metric]:
+    if not replica.is_configured():
+        return
+    try:
+        lag: float | None = replica.state().lag_seconds
+    except replica.TooFarBehind as error:
+        lag, is_read = error.lag_seconds, 0
+    except replica.Unusable:
+        lag, is_read = None, 0
+    else:
+        is_read = 1
+    yield GaugeMetricFamily("coppice_replica_up", "1 if the replica answers and is not too far behind.", value=is_read)
+    if lag is not None:
+        yield GaugeMetricFamily("coppice_replica_lag_seconds", "How far the replica is behind.", value=lag)
+    reads = CounterMetricFamily(
+        "coppice_replica_reads", "Reads that a replica may answer, by who answered.", labels=["served_by"]
+    )
+    for served_by, number in request_metrics.reads().items():
+        reads.add_metric([served_by], number)
+    yield reads
+
+
 def _alerts() -> Iterator[Metric]:
     still = GaugeMetricFamily("coppice_alerts_open", "Open alerts of the admin.", labels=["acknowledged"])
     ((new, seen, unsent, age),) = _rows(_ALERTS)
@@ -250,6 +273,7 @@ _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "webhooks": _webhooks,
     "audits": _audits,
     "alerts": _alerts,
+    "replica": _replica,
 }
 
 # Repeats the predicate of the partial index on open transfers, so that the planner can use it.

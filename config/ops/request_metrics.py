@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -40,6 +40,9 @@ _GROUP: Final = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 _CONVERTER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 
 _sums: defaultdict[tuple[str, str, object], int] = defaultdict(int)
+# Who answered reads that a replica may answer: `config.postgresql.replica`.
+READS_KEY: Final = "coppice:reads"
+_reads: defaultdict[str, int] = defaultdict(int)
 _lock: Final = threading.Lock()
 
 
@@ -74,6 +77,22 @@ def count(method: str, route: str, status: int | str, seconds: float) -> None:
         _sums[method, route, "us"] += int(seconds * 1e6)
 
 
+def count_read(served_by: str) -> None:
+    """Count a read that a replica may answer, by the server that answered it: "replica" or "primary"."""
+    with _lock:
+        _reads[served_by] += 1
+
+
+def reads() -> dict[str, int]:
+    """
+    Return the counts of `count_read` of all processes.
+
+    :raises config.ops.redis_status.BrokerSilent: no answer
+    """
+    flush()
+    return {"replica": 0, "primary": 0} | redis_status.sums(settings.REDIS_URL, READS_KEY)
+
+
 @lru_cache(maxsize=512)
 def readable(route: str) -> str:
     """
@@ -92,19 +111,22 @@ def readable(route: str) -> str:
 
 def flush() -> None:
     """Add the counts of this process to the shared counters. If the server does not answer, they are kept."""
+    _flush(KEY, _sums, lambda name: _PART.join(map(str, name)))
+    _flush(READS_KEY, _reads, str)
+
+
+def _flush(key: str, counts: defaultdict[Any, int], text: Callable[[Any], str]) -> None:
     with _lock:
-        counted = dict(_sums)
-        _sums.clear()
+        counted = dict(counts)
+        counts.clear()
     if not counted:
         return
     try:
-        redis_status.add_up(
-            settings.REDIS_URL, KEY, {_PART.join(map(str, name)): sum_ for name, sum_ in counted.items()}
-        )
+        redis_status.add_up(settings.REDIS_URL, key, {text(name): sum_ for name, sum_ in counted.items()})
     except redis_status.BrokerSilent:
         with _lock:
             for name, sum_ in counted.items():
-                _sums[name] += sum_
+                counts[name] += sum_
 
 
 def flush_regularly() -> None:

@@ -39,6 +39,8 @@ CONNECT_SECONDS: Final = 5
 LOST_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
     {"tcp_user_timeout": "10000", "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
 )
+# The least that libpq accepts to connect.
+_REPLICA_SECONDS: Final = 2
 _END_SECONDS: Final = 5.0
 
 
@@ -139,6 +141,19 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
             "options": f"{sent} {own}".strip() if pooled is Pooled.NO else "",
         },
     }
+
+
+def replica(url: str, pooled: Pooled) -> dict[str, Any]:
+    """Return Django's settings of the connection URL of a replica, without which requests are answered too."""
+    found = database(url, pooled)
+    found["OPTIONS"] = {
+        # A replica that went away without a word is noticed while it answers, too.
+        "tcp_user_timeout": str(_REPLICA_SECONDS * 1000),
+        "keepalives_idle": str(_REPLICA_SECONDS),
+        **found["OPTIONS"],
+        "connect_timeout": str(_REPLICA_SECONDS),
+    }
+    return found
 
 
 def differences(connection: Any, wanted: Mapping[str, str]) -> dict[str, tuple[str, str]]:

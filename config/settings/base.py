@@ -60,6 +60,7 @@ MIDDLEWARE = [
     # Before all middlewares that may refuse a request.
     *(["corsheaders.middleware.CorsMiddleware"] if env.cors_origins else []),
     "config.web.security_headers.guarded",
+    *(["config.web.replica_pages.note_writes"] if env.replica_url else []),
     "config.web.pages.StaticFiles",
     "config.web.pages.Sessions",
     "config.web.pages.Csrf",
@@ -84,6 +85,10 @@ TEMPLATES = [
 
 DATABASE_POOLED = env.database_pooled
 DATABASES = {"default": sessions.database(env.database_url.get_secret_value(), DATABASE_POOLED)}
+# Reads alone, and those that `config.postgresql.replica` sends there.
+if env.replica_url:
+    DATABASES["replica"] = sessions.replica(env.replica_url.get_secret_value(), DATABASE_POOLED)
+REPLICA_MAX_LAG = env.replica_max_lag
 # Settings of every database session: see config/postgresql/sessions.py for how they are set.
 DATABASE_SETTINGS = sessions.wanted(env.database_url.get_secret_value())
 # Bypasses a pooler, for commands that need a dedicated session.

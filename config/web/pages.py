@@ -27,6 +27,11 @@ def is_page(path: str) -> bool:
     return path.startswith(PREFIXES)
 
 
+def is_desk(path: str) -> bool:
+    """Return whether a path, without the prefix of the public URL, is one of the admin's."""
+    return path.startswith(DESK)
+
+
 class _ForPages:
     get_response: Any
 

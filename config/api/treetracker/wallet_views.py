@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from config.api.treetracker import v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from config.ops import wallet_export
+from config.postgresql import replica
 from config.web.addresses import client_address
 from transfers import counters
 from trusts import operations as trust_operations
@@ -33,6 +35,8 @@ _INVALID_NAME = errors.InvalidWalletName("invalid wallet name:no body")
 _LIKE_AN_ID = errors.MisleadingWalletName(
     "invalid wallet name:11111111-1111-4111-8111-111111111111 has the form of an id"
 )
+# How long an export waits for a replica that lacks the newest writes, before the primary is read.
+_EXPORT_WAITS_SECONDS: Final = 0.5
 
 
 class AuthViewSet(ApiViewSet):
@@ -202,8 +206,11 @@ class WalletViewSet(ApiViewSet):
         wallet = queries.wallet_by_id(path_id("wallet_id", wallet_id))
         if wallet.pk != caller(request).pk:
             raise errors.WalletNotControlled("Have no permission to access this wallet")
+        written = replica.position() if replica.is_configured() else replica.BEGINNING
         return StreamingHttpResponse(
-            wallet_export.lines(wallet_id=wallet.pk),
+            replica.read_lines(
+                lambda: wallet_export.lines(wallet_id=wallet.pk), after=written, patience_seconds=_EXPORT_WAITS_SECONDS
+            ),
             content_type="application/x-ndjson",
             headers={"Content-Disposition": f'attachment; filename="wallet-{wallet.pk}.ndjson"'},
         )

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.ops import audits
+from config.postgresql.replica import Unusable
 from lockers.worker import reconciliation
 from wallets.errors import AuditIsRunning
 
@@ -18,15 +19,21 @@ class Command(BaseCommand):
             "--servers", action="store_true", help="also ask the RAIDA servers whether they hold what the database says"
         )
 
+        parser.add_argument(
+            "--replica", action="store_true", help="read from the replica of COPPICE_REPLICA_URL, or fail if it cannot"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["servers"] and not settings.RAIDA_HOSTS:
             raise CommandError(
                 "Lockers are off, so there are no servers to ask: start make run here, or set COPPICE_RAIDA_HOSTS."
             )
         try:
-            findings = audits.findings()
+            findings = audits.findings(on_replica=options["replica"])
         except AuditIsRunning as error:
             raise CommandError(f"{error} Try again in a moment.") from error
+        except Unusable as error:
+            raise CommandError(f"Nothing was audited: the replica {error}.") from error
         if options["servers"]:
             # Talking to servers takes time, so no transaction is open here.
             findings += reconciliation.server_findings()

@@ -23,7 +23,7 @@ from config.dev.embedded import read_running
 from config.dev.processes import StartError
 from config.environment import ROOT
 from config.ops import health
-from config.postgresql import sessions
+from config.postgresql import replica, sessions
 from config.web import static_files
 from lockers import key_rotation, transport
 from lockers.raida.commands import Command as RaidaCommand
@@ -161,6 +161,19 @@ def writes() -> str:
         " can be read.",
     )
     return "accepted"
+
+
+def read_replica() -> str:
+    if not replica.is_configured():
+        return "none: COPPICE_REPLICA_URL is not set, and the primary is read"
+    try:
+        return health.check_replica()
+    except health.Unhealthy as error:
+        raise CheckFailed(
+            str(error),
+            "The primary is read meanwhile. Check that the standby runs and receives the log: on the primary, SELECT *"
+            " FROM pg_stat_replication; that beat and a worker run; and that the clocks of both machines agree.",
+        ) from error
 
 
 def migrations() -> str:
@@ -310,6 +323,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "settings": sessions_settings,
     "writes": writes,
     "migrations": migrations,
+    "replica": read_replica,
     "pages": pages,
     "operators": operators,
     "wallets' names": wallet_names,

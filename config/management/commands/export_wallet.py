@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.ops import wallet_export
+from config.postgresql import replica
 from wallets import queries
 from wallets.errors import DomainError
 
@@ -23,5 +24,5 @@ class Command(BaseCommand):
             wallet = queries.wallet_by_name_or_id(options["wallet"])
         except DomainError as error:
             raise CommandError(str(error)) from error
-        for line in wallet_export.lines(wallet_id=wallet.pk, is_patient=True):
+        for line in replica.read_lines(lambda: wallet_export.lines(wallet_id=wallet.pk, is_patient=True)):
             self.stdout.write(line, ending="")

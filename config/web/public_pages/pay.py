@@ -24,6 +24,7 @@ from config.api.cloudcoin.fields import Amount
 from config.api.errors import Invalid
 from config.api.pools import Pool, answered_on
 from config.web.addresses import client_address, network_of
+from config.web import replica_pages
 from config.web.public_pages import base
 from lockers import errors, payment_requests
 from lockers.operations import new_task
@@ -51,7 +52,10 @@ def find(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD"])
 def show(request: HttpRequest, request_id: str) -> HttpResponse:
     """Show a payment request, and with `?payment=` what has become of that payment."""
-    return _page(request, request_id)
+    if "payment" in request.GET:
+        # The visitor's own, which was begun a moment ago.
+        return _page(request, request_id)
+    return replica_pages.answered(request, lambda: _page(request, request_id))  # type: ignore[return-value]
 
 
 @base.secrets_in_form
