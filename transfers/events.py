@@ -178,12 +178,12 @@ def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:
     """Return whether one of these wallets has an event with a larger number, final or not."""
     with connection.cursor() as cursor:
         cursor.execute(_HAVE_AFTER, {"wallets": list(wallet_ids), "number": number})
-        return bool(cursor.fetchone()[0])
+        return cursor.fetchone() is not None
 
 
-_HAVE_AFTER: Final = "SELECT " + " OR ".join(
-    f"EXISTS (SELECT FROM {stream.table} WHERE {stream.column} = ANY (%(wallets)s::uuid[])"  # noqa: S608 - constants
-    " AND number > %(number)s::bigint)"
+_HAVE_AFTER: Final = " UNION ALL ".join(
+    f"(SELECT 1 FROM {stream.table} WHERE {stream.column} = ANY (%(wallets)s::uuid[])"
+    " AND number > %(number)s::bigint LIMIT 1)"
     for stream in _STREAMS
 )
 

@@ -193,7 +193,7 @@ class RequestPage(base.LedgerPage):
     key = base.column("API key", lambda row: link(row.api_key, row.api_key.name) if row.api_key else "–")
     caller = base.column("wallet", lambda row: link(row.wallet) if row.wallet else "–")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def _list(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> HttpResponse:
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
@@ -203,7 +203,7 @@ class RequestPage(base.LedgerPage):
                         " set_config('plan_cache_mode', 'force_custom_plan', true)",
                         [f"{_LIST_SECONDS}s"],
                     )
-                return super().changelist_view(request, {"list_note": _note(), **(extra_context or {})})
+                return super()._list(request, {"list_note": _note(), **(extra_context or {})})
         except OperationalError as error:
             if not isinstance(error.__cause__, QueryCanceled):
                 raise

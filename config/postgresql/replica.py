@@ -56,7 +56,9 @@ class TooFarBehind(Unusable):
     """The replica is more than `REPLICA_MAX_LAG` seconds behind."""
 
     def __init__(self, lag_seconds: float) -> None:
-        super().__init__(f"is {lag_seconds:.0f} s behind, more than COPPICE_REPLICA_MAX_LAG={settings.REPLICA_MAX_LAG:g}")
+        super().__init__(
+            f"is {lag_seconds:.0f} s behind, more than COPPICE_REPLICA_MAX_LAG={settings.REPLICA_MAX_LAG:g}"
+        )
         self.lag_seconds = lag_seconds
 
 
@@ -73,7 +75,10 @@ class Reading(NamedTuple):
 
 
 class _Pause:
-    """Until when this process does not contact the replica; 0 if it answered last."""
+    """
+    Until when this process does not contact the replica, 0 if it answered last; and whether it is a copy of the
+    primary, as compared when a connection was opened last.
+    """
 
     until = 0.0
     is_of_same_cluster = False
@@ -109,8 +114,6 @@ def state(*, after: str = BEGINNING, patience_seconds: float = 0.0) -> Reading:
         is_standby, has_replayed, as_of, lag, settled = _asked(after)
         if not is_standby:
             raise Unusable("is not a standby server")
-        if not _Pause.is_of_same_cluster:
-            raise Unusable("is the standby of another server than that of DATABASE_URL")
         if as_of is None:
             raise Unusable("has no position that beat has published")
         # A lag below zero is the difference of two clocks.
@@ -135,6 +138,8 @@ def _asked(after: str) -> Any:
         if wrapper.connection is None:
             wrapper.ensure_connection()
             _Pause.is_of_same_cluster = _cluster_of(wrapper) == _cluster_of(connections[DEFAULT_DB_ALIAS])
+        if not _Pause.is_of_same_cluster:
+            raise Unusable("is the standby of another server than that of DATABASE_URL")
         with wrapper.cursor() as cursor:
             cursor.execute(_STATE, {"after": after})
             row = cursor.fetchone()

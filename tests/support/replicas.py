@@ -12,6 +12,7 @@ from config.postgresql import replica, sessions
 from tests.support.standby import Standby
 from wallets import event_sequence
 
+
 @contextmanager
 def configured(url: str, settings: Any) -> Iterator[None]:
     """Name the replica as COPPICE_REPLICA_URL does, while the block runs."""

@@ -23,8 +23,8 @@ from config.api.cloudcoin import payment_serializers
 from config.api.cloudcoin.fields import Amount
 from config.api.errors import Invalid
 from config.api.pools import Pool, answered_on
-from config.web.addresses import client_address, network_of
 from config.web import replica_pages
+from config.web.addresses import client_address, network_of
 from config.web.public_pages import base
 from lockers import errors, payment_requests
 from lockers.operations import new_task
