@@ -72,6 +72,7 @@ worker_redirect_stdouts = False
 # the next one is published.
 beat_scheduler = "config.beat:Scheduler"
 beat_max_loop_interval = 1
+_POSITION_SECONDS = 1.0 if "replica" in settings.DATABASES else 5.0
 beat_schedule = {
     "sweep": {"task": "lockers.sweep", "schedule": 2.0, "options": {"expires": 2.0, "ignore_result": True}},
     # Collects the responses that a put or a take did not wait for, within seconds.
@@ -109,18 +110,12 @@ beat_schedule = {
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "notices": {"task": "config.send_notices", "schedule": 10.0, "options": {"expires": 10.0, "ignore_result": True}},
-    # What a replica says about its lag comes from it. Without a replica nobody reads it.
-    **(
-        {
-            "position": {
-                "task": "config.publish_position",
-                "schedule": 1.0,
-                "options": {"expires": 1.0, "ignore_result": True},
-            }
-        }
-        if "replica" in settings.DATABASES
-        else {}
-    ),
+    # How far a standby server knows the order of events. What a replica says about its lag comes from it, too.
+    "position": {
+        "task": "config.publish_position",
+        "schedule": _POSITION_SECONDS,
+        "options": {"expires": _POSITION_SECONDS, "ignore_result": True},
+    },
     # Hourly, because these are the most rows.
     "looks": {
         "task": "lockers.purge",

@@ -104,6 +104,7 @@ _INSTALLATION: Final = "about the installation"
 OMITTED: Final[Mapping[str, str]] = {
     "wallets.ApiKey": "about an application, not about a wallet",
     "wallets.AuditRun": _INSTALLATION,
+    "wallets.EventPosition": _INSTALLATION,
     "transfers.TokenTally": _COUNTS,
     "transfers.TallyDelta": _COUNTS,
     "transfers.TallyMark": _COUNTS,

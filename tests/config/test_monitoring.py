@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from config.admin.models import Backup
 from config.environment import ROOT
 from config.ops import audits, metrics, redis_status
+from config.postgresql import replica
 from lockers.models import LockerTask, ServerReading
 from lockers.states import TaskKind
 from wallets import operations as wallets
@@ -43,7 +44,7 @@ def queries() -> dict[str, str]:
 
 
 @pytest.fixture
-def exposed(db: None, settings: Any) -> set[str]:
+def exposed(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The names of all samples that /metrics can have."""
     metrics.cache.clear()
     sapling = wallets.create_wallet(name="sapling")
@@ -54,6 +55,9 @@ def exposed(db: None, settings: Any) -> set[str]:
     Backup.objects.create(made_at=timezone.now(), bytes=1)
     audits.run()
     redis_status.record_heartbeat(settings.REDIS_URL)
+    # The values of a real one: tests/admin/test_replica.py.
+    monkeypatch.setattr(replica, "is_configured", lambda: True)
+    monkeypatch.setattr(replica, "state", lambda: replica.Reading(timezone.now(), 1.0, 0))
     found = {"coppice_http_requests_total", "coppice_http_request_duration_seconds_bucket", "coppice_coins"}
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         found |= {sample.name for sample in family.samples}
