@@ -448,10 +448,8 @@ def test_operators_see_whether_it_is_read_and_how_far_it_is_behind(
 
 def exposed() -> dict[str, float]:
     lines = metrics.exposition().decode().splitlines()
-    return {
-        name: float(value)
-        for name, value in (line.rsplit(" ", 1) for line in lines if "replica" in line and line[0] != "#")
-    }
+    found = (line.rsplit(" ", 1) for line in lines if line.startswith("coppice_replica_"))
+    return {name: float(value) for name, value in found}
 
 
 def tile() -> tiles.Tile:

@@ -190,3 +190,27 @@ def test_a_restricted_key_reads_no_more_from_the_replica(
     assert server == "replica"
     assert {each["wallet_id"] for each in shown} == {str(sapling.pk)}
     assert key.get("/events?limit=9&wallet=alice").status_code == 403
+
+
+def test_what_decides_and_other_lists_are_read_from_the_primary(
+    followed: Standby, program: Caller, bob: Wallet
+) -> None:
+    replicas.follow(followed)
+    body = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice", "receiver_wallet": "bobby"}
+    with replicas.statements() as executed:
+        sent = [program.post("/transfers", body, idempotency_key="once") for _ in range(2)]
+        path = f"/transfers/{json.loads(sent[0].content)['id']}"
+        answers = [
+            *sent,
+            program.get("/transfers?limit=10"),
+            program.get("/tokens?limit=10"),
+            program.get("/wallets?limit=10"),
+            program.get("/trust_relationships?limit=10"),
+            program.get(path),
+            program.delete(path),
+            program.post("/auth", {"wallet": "alice", "password": PASSWORD}),
+        ]
+    assert [each.status_code for each in answers] == [202, 202, 200, 200, 200, 200, 200, 200, 200]
+    assert sent[1]["Idempotency-Replayed"] == "true"
+    assert len(executed) > 10
+    assert replicas.count_of(executed, replica.ALIAS) == 0
