@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connections
 
+from config.ops import wallet_export
 from config.postgresql import replica
 from tests.api.caller import PASSWORD, Caller
 from tests.concurrency.writers import uncommitted
@@ -145,6 +148,28 @@ def test_the_replica_answers_as_the_primary_does(
             assert server == "replica"
             path = link
     assert bundles([each for _, shown, _ in found for each in shown]) == [1, 2, 3]
+
+
+def test_an_export_of_the_replica_is_that_of_the_primary(
+    followed: Standby, program: Caller, bob: Wallet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.wallet is not None
+    send(program.wallet, bob, 2)
+    # Its time is noted once a minute.
+    program.get("/events?limit=1")
+    replicas.follow(followed)
+    with replicas.statements() as executed:
+        shown = b"".join(program.get(f"/wallets/{program.wallet.pk}/export").streaming_content).decode()
+        call_command("export_wallet", "alice")
+    assert replicas.count_of(executed, replica.ALIAS) > 2 * len(wallet_export.EXPORTED)
+    assert not connections[replica.ALIAS].in_atomic_block
+    assert shown == "".join(wallet_export.lines(wallet_id=program.wallet.pk))
+    assert shown == capsys.readouterr().out
+    # An export that nobody reads to its end leaves no transaction open.
+    lines = replica.read_lines(lambda: wallet_export.lines(wallet_id=bob.pk))
+    assert connections[replica.ALIAS].in_atomic_block
+    lines.close()  # type: ignore[attr-defined]
+    assert not connections[replica.ALIAS].in_atomic_block
 
 
 def test_with_ten_seconds_of_lag_a_reader_finds_the_own_events_and_no_answer_is_older_than_the_limit(
