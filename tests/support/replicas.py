@@ -8,9 +8,9 @@ from unittest.mock import patch
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from config import tasks
 from config.postgresql import replica, sessions
 from tests.support.standby import Standby
-from wallets import event_sequence
 
 
 @contextmanager
@@ -40,8 +40,8 @@ def configured(url: str, settings: Any) -> Iterator[None]:
 
 
 def follow(standby: Standby) -> None:
-    """Publish the position, as beat does each second, and wait until the standby has replayed it."""
-    event_sequence.publish()
+    """Publish the position, as a worker does each second, and wait until the standby has replayed it."""
+    tasks.publish_position()
     standby.catch_up()
 
 
