@@ -19,6 +19,7 @@ from config.admin import alerts, notices, roles, tiles
 from config.admin.models import Alert, AlertNotice, Backup
 from lockers import reports as lockers
 from lockers.models import LockerTask, ServerReading
+from tests.support import replicas
 from tests.support.desk_pages import confirm, url
 from transfers.models import Issue
 from wallets.models import AuditRun, OperatorAction, Token
@@ -78,6 +79,12 @@ def a_backup_is_late(ledger: SimpleNamespace) -> Callable[[], object]:
     return lambda: Backup.objects.create(made_at=timezone.now() - timedelta(hours=25), bytes=1)
 
 
+def the_replica_is_away(ledger: SimpleNamespace) -> Callable[[], object]:
+    away = replicas.configured("postgresql://coppice@/coppice?host=/nowhere", SimpleNamespace(MIDDLEWARE=[]))
+    away.__enter__()
+    return lambda: away.__exit__(None, None, None)
+
+
 REDDENED: dict[str, Callable[[SimpleNamespace], Callable[[], object]]] = {
     "tokens-held": tokens_are_missing,
     "tokens-reserved": a_reservation_is_of_no_transfer,
@@ -86,6 +93,7 @@ REDDENED: dict[str, Callable[[SimpleNamespace], Callable[[], object]]] = {
     "webhooks": a_webhook_is_disabled,
     "servers": sixteen_servers_answer,
     "last-backup": a_backup_is_late,
+    "replica": the_replica_is_away,
 }
 NEVER_RED = {"oldest-transfer", "coins", "coins-in-doubt", "thin-coins"}
 
