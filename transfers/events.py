@@ -182,7 +182,7 @@ def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:
 
 
 _HAVE_AFTER: Final = " UNION ALL ".join(
-    f"(SELECT 1 FROM {stream.table} WHERE {stream.column} = ANY (%(wallets)s::uuid[])"
+    f"(SELECT 1 FROM {stream.table} WHERE {stream.column} = ANY (%(wallets)s::uuid[])"  # noqa: S608 - constants
     " AND number > %(number)s::bigint LIMIT 1)"
     for stream in _STREAMS
 )

@@ -10,9 +10,10 @@ A question is answered by the primary instead if the replica does not answer, is
 behind, or has not replayed the log up to the position that the reader has seen; and asked again there if the replica
 fails while it answers, for example because replaying the log cancels the statement.
 
-How far behind it is follows from a row that beat has written on the primary each second (`wallets.event_sequence.publish`):
-the replica has everything that was committed before the time in the row. An idle primary therefore is no lag, and both
-machines' clocks have to agree. The position of the last replayed transaction would not say that it was the last one.
+How far behind it is follows from a row that beat has written on the primary each second
+(`wallets.event_sequence.publish`): the replica has everything that was committed before the time in the row. An idle
+primary therefore is no lag, and both machines' clocks have to agree. The position of the last replayed transaction
+would not say that it was the last one.
 """
 
 import logging
