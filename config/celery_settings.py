@@ -104,8 +104,12 @@ beat_schedule = {
         "schedule": crontab(hour="3", minute="27"),
         "options": {"expires": 3600.0, "ignore_result": True},
     },
-    # Creates the partitions of the next days. A writer that finds none creates it.
-    "requests": {"task": "config.tidy_requests", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
+    # Creates the partitions of the next days, and drops the oldest. Without it rows go to default partitions.
+    "partitions": {
+        "task": "config.tidy_partitions",
+        "schedule": 60.0,
+        "options": {"expires": 60.0, "ignore_result": True},
+    },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},

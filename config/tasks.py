@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from config.admin import alerts, notices
-from config.ops import audits, request_log
+from config.ops import audits, partitions, request_log
 from config.ops.redis_status import record_heartbeat
 from wallets import errors, event_sequence
 from wallets import operations as wallets
@@ -29,14 +29,15 @@ def publish_position() -> None:
 @shared_task(name="config.purge_expired")
 def purge_expired() -> None:
     """Delete expired rows."""
-    counts = wallets.purge_expired()
-    log.info("%d stored responses and %d bearer tokens deleted", counts["answers"], counts["bearer_tokens"])
+    deleted = wallets.purge_expired()
+    log.info("%d bearer tokens deleted", deleted)
     log.info("%d alerts deleted", alerts.purge())
 
 
-@shared_task(name="config.tidy_requests")
-def tidy_requests() -> None:
-    """Create the next partitions of the request log, and drop the oldest."""
+@shared_task(name="config.tidy_partitions")
+def tidy_partitions() -> None:
+    """Create the next partitions of the tables whose rows expire, and drop the oldest."""
+    partitions.tidy_answers()
     request_log.tidy()
 
 

@@ -41,7 +41,7 @@ from wallets import restrictions
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
 from wallets.models import Wallet
-from wallets.queries import HOLDS_KEY, IdempotencyClaim, WalletReference
+from wallets.queries import ANSWER_WEEKS, HOLDS_KEY, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
 # The range of `Token.lot`, the random key by which the tokens of a wallet are ordered.
@@ -65,7 +65,8 @@ _DECISION: Final = {
 # True if another request with this key is in flight (it holds the lock of the key), or has committed (its result is
 # stored).
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
-    OR EXISTS (SELECT FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar))"""
+    OR EXISTS (SELECT FROM wallets_idempotentanswer
+                WHERE wallet_id = me.id AND key = %(key)s::varchar AND week = {ANSWER_WEEKS}))"""
 # The SQL that is added for a request with an idempotency key, and for one without.
 _KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": _part("store_result") + ", "}
 _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -281,12 +282,19 @@ def wait_for_the_standby() -> None:
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# The look-up takes the lock too; if the first request commits in between, the unique key of the row decides.
+# The weeks whose partitions may hold an answer that is not expired: this one, and those before it. Each of them costs the
+# look-up about as much as the whole table did before it was partitioned, so a partition has a week and not a day.
+ANSWER_WEEK: Final = "date_trunc('week', statement_timestamp() AT TIME ZONE 'UTC')::date"
+ANSWER_WEEKS: Final = "ANY (ARRAY[{}])".format(
+    ", ".join(f"{ANSWER_WEEK} - {days}" for days in range(0, settings.ANSWER_DAYS + 7, 7))
+)
+# The look-up takes the lock too; if the first request commits in between, the unique key of its week decides, and near
+# the end of a week the trigger `idempotentanswer_once`.
 _ANSWER: Final = {
     "answer_columns": ", answer.fingerprint, answer.status, answer.body, answer.result_id, "
     + HOLDS_KEY.format(wallet="wallet.id"),
     "answer_join": "LEFT JOIN wallets_idempotentanswer AS answer"
-    " ON answer.wallet_id = wallet.id AND answer.key = %(key)s",
+    f" ON answer.wallet_id = wallet.id AND answer.key = %(key)s AND answer.week = {ANSWER_WEEKS}",
 }
 _NO_ANSWER: Final = {"answer_columns": "", "answer_join": ""}
 # By whether a restricted key, and whether an idempotency key was sent.

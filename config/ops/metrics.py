@@ -8,6 +8,7 @@ Metrics that scan a large table are cached for 60 s in each process. `config.ops
 import hmac
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.conf import settings
@@ -20,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from config.ops import rabbitmq, redis_status, request_log, request_metrics
+from config.ops import partitions, rabbitmq, redis_status, request_log, request_metrics
 from config.postgresql import replica
 from config.web.addresses import client_address
 from lockers import reports
@@ -115,6 +116,27 @@ def _requests() -> Iterator[Metric]:
         "Requests that are missing in the request log.",
         value=sum(request_log.lost().values()),
     )
+
+
+def _partitions() -> Iterator[Metric]:
+    oldest = GaugeMetricFamily(
+        "coppice_partition_oldest_timestamp_seconds", "First day of the oldest partition.", labels=["table"]
+    )
+    for table in (partitions.ANSWERS, request_log.PARTITIONS):
+        for day in partitions.days(table)[:1]:
+            oldest.add_metric([table.name], datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    yield oldest
+    yield GaugeMetricFamily(
+        "coppice_partition_default_used",
+        "1 if kept answers are in the default partition.",
+        value=int(partitions.is_default_used()),
+    )
+    dropped = CounterMetricFamily(
+        "coppice_partition_rows_dropped", "Rows that were dropped with their partitions.", labels=["table"]
+    )
+    for name, number in partitions.dropped().items():
+        dropped.add_metric([name], number)
+    yield dropped
 
 
 def _broker() -> Iterator[Metric]:
@@ -266,6 +288,7 @@ def _alerts() -> Iterator[Metric]:
 
 _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "requests": _requests,
+    "partitions": _partitions,
     "broker": _broker,
     "ledger": _ledger,
     "lockers": _lockers,

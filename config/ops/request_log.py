@@ -7,8 +7,7 @@ A request only appends to a queue of this process. One thread, with a separate c
 second, with one COPY. While the database does not answer, the queue fills; when it is full, further requests are not
 recorded but counted, in the broker's server, for each day. A killed process loses the rows of its last second.
 
-Each day (UTC) has a partition. The scheduler creates those of the next days and drops the oldest, so that no row is
-ever deleted; a writer that finds no partition creates it. When all partitions together are larger than
+Each day (UTC) has a partition (`config.ops.partitions`); a writer that finds no partition creates it. When all partitions together are larger than
 `COPPICE_REQUEST_LOG_MEGABYTES`, the oldest are dropped; when today's alone is, no more is recorded that day.
 
 Decided 2026-11-30 against a row in the transaction of the request, which would cost it a round trip and record nothing
@@ -32,11 +31,10 @@ from django.db import (
     InterfaceError,
     ProgrammingError,
     connection,
-    transaction,
 )
 from psycopg.errors import CheckViolation, UniqueViolation
 
-from config.ops import redis_status
+from config.ops import partitions, redis_status
 
 log = logging.getLogger("coppice.requests")
 
@@ -49,11 +47,6 @@ QUEUE: Final = 10_000
 _BATCH: Final = 5_000
 # How often a process looks at the size of the log.
 _SIZE_SECONDS: Final = 60.0
-# Partitions that are created ahead.
-_DAYS_AHEAD: Final = 2
-# For the lock of a partition that is dropped: meanwhile others wait behind it.
-_LOCK_TIMEOUT: Final = "500ms"
-_ADVISORY_LOCK: Final = 0x1F0E_5704
 _BITS: Final = 10
 _COLUMNS: Final = (
     "id", "request_id", "method", "route", "status", "milliseconds", "client", "api_key_id", "wallet_id", "user_id",
@@ -72,6 +65,13 @@ _Entry = tuple[int, Mapping[str, Any]]
 def first_id(at: datetime) -> int:
     """Return the lowest id of a request that was answered at this time or later."""
     return round(at.timestamp() * 1_000_000) << _BITS
+
+
+def _first_of_day(day: date) -> str:
+    return str(first_id(datetime(day.year, day.month, day.day, tzinfo=UTC)))
+
+
+PARTITIONS: Final = partitions.Table(TABLE, days=1, bound=_first_of_day)
 
 
 def time_of(row_id: int) -> datetime:
@@ -266,16 +266,16 @@ def tidy() -> bool:
     Create the partitions of today and the next days, drop those that are too old, and the oldest while all are too
     large. Return whether there is room for more.
     """
-    today = datetime.now(UTC).date()
+    today = partitions.today()
     if settings.REQUEST_LOG_DAYS:
-        create_partitions(today + timedelta(days=ahead) for ahead in range(_DAYS_AHEAD + 1))
+        partitions.create_ahead(PARTITIONS)
     oldest = today - timedelta(days=settings.REQUEST_LOG_DAYS - 1)
-    for day in _days():
+    for day in partitions.days(PARTITIONS):
         is_old = day < oldest or not settings.REQUEST_LOG_DAYS
         if not is_old and (day >= today or _has_room()):
             break
         try:
-            _drop(day)
+            partitions.drop(PARTITIONS, day)
         except DatabaseError:
             # A backup or a long list reads it. The next run tries again.
             log.warning("request_log_is_read")
@@ -285,37 +285,8 @@ def tidy() -> bool:
 
 def create_partitions(days: Iterable[date]) -> None:
     """Create the partitions of these days that do not exist. Readers and writers of the log do not wait for it."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
-        for day in sorted(days):
-            cursor.execute("SELECT to_regclass(%s)", [_name(day)])
-            if cursor.fetchone() != (None,):
-                continue
-            first = first_id(datetime(day.year, day.month, day.day, tzinfo=UTC))
-            end = first + (24 * 3600 * 1_000_000 << _BITS)
-            # Unlike `CREATE TABLE … PARTITION OF`, this does not lock the table against writers.
-            cursor.execute(f"CREATE TABLE {_name(day)} (LIKE {TABLE} INCLUDING ALL)")
-            cursor.execute(
-                f"ALTER TABLE {TABLE} ATTACH PARTITION {_name(day)} FOR VALUES FROM ({first:d}) TO ({end:d})"
-            )
-
-
-def _name(day: date) -> str:
-    return f"{TABLE}_{day:%Y%m%d}"
-
-
-def _days() -> list[date]:
-    """Return the days that have a partition, the oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT relid::text FROM pg_partition_tree(%s::regclass) WHERE isleaf AND level = 1", [TABLE])
-        names = [name.rpartition("_")[2] for (name,) in cursor.fetchall()]
-    return sorted(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date() for name in names)
-
-
-def _drop(day: date) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
-        cursor.execute(f"DROP TABLE IF EXISTS {_name(day)}")
+    for day in sorted(days):
+        partitions.create(PARTITIONS, day)
 
 
 def _has_room() -> bool:

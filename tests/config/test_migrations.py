@@ -35,7 +35,7 @@ SCHEMA: Final = {
 }
 
 
-_PARTITION: Final = re.compile(r"desk_request_\d{8}$")
+_PARTITION: Final = re.compile(r"(desk_request|wallets_idempotentanswer)_\d{8}$")
 
 
 def schema() -> dict[str, list[Any]]:
@@ -43,7 +43,7 @@ def schema() -> dict[str, list[Any]]:
         found = {}
         for kind, sql in SCHEMA.items():
             cursor.execute(sql)
-            # Not the partitions of the request log: which days have one depends on when it was written.
+            # Not the partitions by day or week: which have one depends on when they were written.
             found[kind] = sorted((row for row in cursor.fetchall() if not _PARTITION.match(row[0])), key=repr)
         return found
 

@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.admin import roles
 from config.dev import demo_data
+from config.ops import partitions, request_log
 from config.postgresql import sessions
 from config.web import static_files
 
@@ -24,7 +25,7 @@ POLL_SECONDS = 0.05
 
 class Command(BaseCommand):
     help = (
-        "Collect static files, apply migrations, create the operators' roles, and behind a pooler store the settings of"
+        "Collect static files, apply migrations, create partitions, create the operators' roles, and behind a pooler store the settings of"
         " sessions in the database; with --demo also create the missing demo data."
     )
     requires_system_checks = ()
@@ -49,6 +50,8 @@ class Command(BaseCommand):
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
+        partitions.tidy_answers()
+        request_log.tidy()
         roles.ensure()
         if settings.DATABASE_POOLED is not sessions.Pooled.NO:
             self.stdout.write(f"settings of sessions: {_keep_settings()}")

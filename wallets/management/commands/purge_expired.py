@@ -1,4 +1,4 @@
-"""`manage.py purge_expired`: delete stored answers and bearer tokens past their retention. Run daily."""
+"""`manage.py purge_expired`: delete bearer tokens past their retention, as the scheduler does daily."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ from wallets import operations
 
 
 class Command(BaseCommand):
-    help = "Delete stored answers and bearer tokens that ended, after COPPICE_ANSWER_DAYS and COPPICE_ENDED_TOKEN_DAYS."
+    help = "Delete bearer tokens and restricted keys COPPICE_ENDED_TOKEN_DAYS after their end."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        counts = operations.purge_expired()
-        self.stdout.write(f"{counts['answers']} stored answers, {counts['bearer_tokens']} bearer tokens deleted.")
+        self.stdout.write(f"{operations.purge_expired()} bearer tokens deleted.")

@@ -1,0 +1,16 @@
+-- Refuses a row whose key a row of the next or the last week has: a unique index of a partition sees its week only. The
+-- look-up of the key has seen no such row, but one may have committed since, in a transaction that began in that week.
+-- It held the lock of the key, so this waits for its end, and the query after it sees the row: each query of a volatile
+-- function has a new snapshot.
+CREATE FUNCTION wallets_answer_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.wallet_id::text || NEW.key, 0));
+    PERFORM FROM wallets_idempotentanswer
+      WHERE wallet_id = NEW.wallet_id AND key = NEW.key AND week = ANY (ARRAY[NEW.week - 7, NEW.week + 7]);
+    IF FOUND THEN
+        RAISE unique_violation USING MESSAGE = 'key of another week: idempotency_key_is_used_once',
+                                     CONSTRAINT = 'idempotency_key_is_used_once';
+    END IF;
+    RETURN NEW;
+END
+$$
