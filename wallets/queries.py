@@ -282,8 +282,8 @@ def wait_for_the_standby() -> None:
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# The weeks whose partitions may hold an answer that is not expired: this one, and those before it. Each of them costs the
-# look-up about as much as the whole table did before it was partitioned, so a partition has a week and not a day.
+# The weeks that may hold an answer that has not expired: this one and those before. The look-up pays for each of their
+# partitions, so a partition has a week and not a day (`config.ops.partitions`).
 ANSWER_WEEK: Final = "date_trunc('week', statement_timestamp() AT TIME ZONE 'UTC')::date"
 ANSWER_WEEKS: Final = "ANY (ARRAY[{}])".format(
     ", ".join(f"{ANSWER_WEEK} - {days}" for days in range(0, settings.ANSWER_DAYS + 7, 7))

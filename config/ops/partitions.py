@@ -6,15 +6,15 @@ lock that is not free within `_LOCK_TIMEOUT` is given up, and the next run tries
 behind the lock for no longer. The timeout is below `deadlock_timeout`, so that of two that wait for each other it is
 always this one that gives up.
 
-* `desk_request`, the request log: by day. `config.ops.request_log` drops days of its own accord when they are large.
-* `wallets_idempotentanswer`, kept answers: by week. A row of a week without a partition is in the default partition,
-  so that a scheduler that stands still refuses no request. That week then gets no partition any more; the default
+* `desk_request`, the request log: by day. `config.ops.request_log` also drops days while the log is too large.
+* `wallets_idempotentanswer`, kept answers: by week. A row of a week without a partition goes to the default partition,
+  so that no request is refused while no scheduler runs. That week then gets no partition any more; the default
   partition is emptied when all that it holds has expired.
 
-Decided 2026-11-30: kept answers by week and not by day. A request with an Idempotency-Key looks into each partition that
-may hold its key. Processor time of that statement in the database (medians, 8 partitions of 1 M rows and one table of
-8 M rows, interleaved): one table 77 µs, 8 partitions 148 µs, 2 partitions 68 µs. Kept answers are dropped 7 to 14 days
-after they were written, those in 2 partitions.
+Decided 2026-11-30: kept answers by week and not by day. A request with an Idempotency-Key looks into each partition
+that may hold its key: 8 by day, 2 by week. Processor time of the look-up in the database, medians of 2,400 interleaved
+executions, with 8 M rows in one table or 1 M rows in each partition: one table 77 µs, 8 partitions 148 µs, 2 partitions
+68 µs. The price: an answer is dropped 7 to 14 days after it was written.
 """
 
 import logging

@@ -7,8 +7,8 @@ A request only appends to a queue of this process. One thread, with a separate c
 second, with one COPY. While the database does not answer, the queue fills; when it is full, further requests are not
 recorded but counted, in the broker's server, for each day. A killed process loses the rows of its last second.
 
-Each day (UTC) has a partition (`config.ops.partitions`); a writer that finds no partition creates it. When all partitions together are larger than
-`COPPICE_REQUEST_LOG_MEGABYTES`, the oldest are dropped; when today's alone is, no more is recorded that day.
+Each day (UTC) has a partition (`config.ops.partitions`). A writer that finds none creates it. When all together are
+larger than `COPPICE_REQUEST_LOG_MEGABYTES`, the oldest are dropped; when today's alone is, no more is recorded today.
 
 Decided 2026-11-30 against a row in the transaction of the request, which would cost it a round trip and record nothing
 of a request that failed; and against sending the log lines to a separate store, which is one more thing to run.

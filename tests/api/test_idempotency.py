@@ -1,13 +1,11 @@
 """Idempotency-Key: one effect and one answer, however often a request is sent."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
-from django.utils import timezone
 
 from config.api import idempotency
 from tests.api.caller import Caller, answer, created, refusal
@@ -155,17 +153,6 @@ def test_an_answer_is_read_with_the_key_by_which_it_was_stored_while_that_is_con
     finally:
         idempotency._ciphers.cache_clear()
     assert Wallet.objects.count() == before + 1
-
-
-def test_an_answer_is_kept_for_seven_days(alice: Caller) -> None:
-    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="young")
-    alice.post("/wallets", {"wallet": "seedling"}, idempotency_key="old")
-    IdempotentAnswer.objects.filter(key="old").update(created_at=timezone.now() - timedelta(days=7, minutes=1))
-
-    counts = operations.purge_expired()
-
-    assert counts == {"answers": 1, "bearer_tokens": 0}
-    assert [stored.key for stored in IdempotentAnswer.objects.all()] == ["young"]
 
 
 def test_a_key_costs_one_statement_for_the_first_request_and_saves_the_others_for_the_second(alice: Caller) -> None:

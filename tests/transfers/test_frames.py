@@ -354,7 +354,6 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     (W + "purge_expired", ""): {
         "bearertoken token of alice, expired long ago: gone": 1,
         "bearertoken token of alice, revoked long ago: gone": 1,
-        "idempotentanswer old answer to alice: gone": 1,
         "knownorigin origin of alice: gone": 1,
     },
     ("wallets.origins.remember", ""): {

@@ -13,7 +13,7 @@ from config import celery_settings, tasks
 from config.celery import app
 from tests.concurrency.races import locked
 from wallets import errors, operations, queries
-from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
+from wallets.models import ApiKey, BearerToken, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -134,21 +134,17 @@ def test_a_new_password_revokes_what_the_old_one_obtained() -> None:
 
 
 def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    wallet = operations.create_wallet(name="alice", password="test1234")
+    operations.create_wallet(name="alice", password="test1234")
     kept, expired, revoked = (operations.authenticate(name_or_id="alice", password="test1234") for _ in range(3))
     long_ago = timezone.now() - timedelta(days=31)
     BearerToken.objects.filter(digest=queries.digest(expired)).update(expires_at=long_ago)
     BearerToken.objects.filter(digest=queries.digest(revoked)).update(revoked_at=long_ago)
-    for days in (6, 8, 9, 10):
-        operations.store_response(wallet_id=wallet.pk, key=str(days), fingerprint=b"", status=200, body=b"")
-        IdempotentAnswer.objects.filter(key=str(days)).update(created_at=timezone.now() - timedelta(days=days))
     monkeypatch.setattr(operations, "_PURGED_AT_ONCE", 2)
 
     tasks.purge_expired()
 
-    assert [answer.key for answer in IdempotentAnswer.objects.all()] == ["6"]
     assert [bytes(token.digest) for token in BearerToken.objects.all()] == [queries.digest(kept)]
-    assert run("purge_expired") == "0 stored answers, 0 bearer tokens deleted.\n"
+    assert run("purge_expired") == "0 bearer tokens deleted.\n"
 
 
 def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge() -> None:

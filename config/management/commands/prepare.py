@@ -25,8 +25,8 @@ POLL_SECONDS = 0.05
 
 class Command(BaseCommand):
     help = (
-        "Collect static files, apply migrations, create partitions, create the operators' roles, and behind a pooler store the settings of"
-        " sessions in the database; with --demo also create the missing demo data."
+        "Collect static files, apply migrations, create partitions and the operators' roles, and behind a pooler store"
+        " the settings of sessions in the database; with --demo also create the missing demo data."
     )
     requires_system_checks = ()
 
