@@ -275,14 +275,13 @@ class IdempotentAnswer(models.Model):
     """
     The answer to a request that carried an Idempotency-Key, written in the transaction of its effect. Kept for 7 days.
 
-    Each week has a partition, with a unique index of wallet and key (`config.ops.partitions`). The trigger
-    `idempotentanswer_once` refuses a key that a row of the next or the last week has.
+    Each week has a partition (`config.ops.partitions`), with a unique index of wallet and key, and none of the id. The
+    trigger `idempotentanswer_once` refuses a key that a row of the next or the last week has.
 
     It is a status and an encrypted body, since an answer may hold a transmit code; or only the id of what the request
     created (a transfer), from which the API rebuilds the same answer.
     """
 
-    pk = models.CompositePrimaryKey("wallet_id", "key")
     # Without a foreign key constraint, which would lock the wallet's row for each transfer. Wallets are never deleted.
     wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
     key = models.CharField(max_length=255)
@@ -298,6 +297,11 @@ class IdempotentAnswer(models.Model):
             output_field=models.DateField(),
         )
     )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "key", "week"], name="idempotency_key_is_used_once"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.result_id or self.status}, of {self.created_at}"
