@@ -122,7 +122,8 @@ def _partitions() -> Iterator[Metric]:
     oldest = GaugeMetricFamily(
         "coppice_partition_oldest_timestamp_seconds", "First day of the oldest partition.", labels=["table"]
     )
-    for table in (partitions.ANSWERS, request_log.PARTITIONS):
+    tables = (partitions.ANSWERS, request_log.PARTITIONS)
+    for table in tables:
         for day in partitions.days(table)[:1]:
             oldest.add_metric([table.name], datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
     yield oldest
@@ -134,8 +135,9 @@ def _partitions() -> Iterator[Metric]:
     dropped = CounterMetricFamily(
         "coppice_partition_rows_dropped", "Rows that were dropped with their partitions.", labels=["table"]
     )
-    for name, number in partitions.dropped().items():
-        dropped.add_metric([name], number)
+    numbers = partitions.dropped()
+    for table in tables:
+        dropped.add_metric([table.name], numbers.get(table.name, 0))
     yield dropped
 
 

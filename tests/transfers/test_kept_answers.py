@@ -10,6 +10,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from prometheus_client.utils import floatToGoString
 from psycopg.errors import LockNotAvailable
 
 from config import tasks
@@ -271,7 +272,10 @@ def test_partitions_leave_when_their_last_answer_has_expired(
     assert not IdempotentAnswer.objects.exists()
     shown = metrics.exposition().decode()
     assert f'coppice_partition_rows_dropped_total{{table="{TABLE}"}} 1.0' in shown
-    assert f'coppice_partition_oldest_timestamp_seconds{{table="{TABLE}"}} {MIDNIGHT.timestamp()}' in shown
+    assert (
+        f'coppice_partition_oldest_timestamp_seconds{{table="{TABLE}"}} {floatToGoString(MIDNIGHT.timestamp())}'
+        in shown
+    )
     # Two days ahead.
     assert tidied(MONDAY + 18 * DAY)[-1] == MONDAY + 14 * DAY
     assert tidied(MONDAY + 19 * DAY)[-1] == MONDAY + 21 * DAY
