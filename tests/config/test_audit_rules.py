@@ -410,8 +410,8 @@ PAST_TRIGGERS = {
 }
 # Of operators, trusts, transfers, lockers, and of the rules of the models.
 OF_EACH_PART = ("auditrun_final", "trust_power_filled", "issue_append_only", "account_kept", "wallet_kept")
-# Their contents are stored only once, so nothing shows that a row is missing or changed. `idempotentanswer_once` refuses
-# a second answer at the end of a week; the effects of both are sound rows.
+# Their contents are stored only once, so nothing shows that a row is missing or changed. Of
+# `idempotentanswer_once`: the effects of two answers to one key are sound rows.
 UNSEEN = {
     "auditrun_kept", "event_append_only", "event_pseudonymised", "idempotentanswer_once", "operatoraction_append_only",
     "operatoraction_pseudonymised",
