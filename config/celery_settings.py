@@ -110,6 +110,12 @@ beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60.0, "ignore_result": True},
     },
+    # Long before ids reach the last partition of movements. It has no end, so a missed run makes it larger, no more.
+    "movement partitions": {
+        "task": "transfers.extend_partitions",
+        "schedule": crontab(minute="23"),
+        "options": {"expires": 3600.0, "ignore_result": True},
+    },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},

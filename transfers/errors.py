@@ -66,6 +66,13 @@ class TransferNotVisible(DomainError):
         super().__init__("Can not find this transfer or it is related to this wallet")
 
 
+class HistoryDetached(DomainError):
+    """Movements that the answer would have are in a partition that is detached."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The oldest movements of this {what} are stored elsewhere. Ask the operator to attach them")
+
+
 class TransferNotPending(DomainError):
     """Only a pending transfer can be accepted."""
 

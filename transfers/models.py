@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import MD5, Now
 
 # Its models are of this app too: Django finds them here.
-from transfers import list_models  # noqa: F401
+from transfers import list_models, partition_models  # noqa: F401
 from transfers.states import ActionTokenState, ApprovalOf, TransferEvent, TransferState
 from wallets.models import Token, Wallet
 
@@ -319,6 +319,10 @@ class Movement(models.Model):
 
     Append-only: a trigger refuses UPDATE and DELETE. The numbers of a token have no gap, and `id` is taken from a
     sequence while the token is locked, so that it orders each token's history.
+
+    The table is partitioned by ranges of `id`: see `transfers.partitions`. Each partition has a unique index of token and
+    number; that a number is not in two partitions is ensured by `Token.moves`, which counts up under the lock of the
+    token, and proved by the audit.
     """
 
     id = models.BigIntegerField(primary_key=True, editable=False)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import MD5, Now
 
-from transfers.models import Movement, Transfer, TransferTerms
+from transfers.models import Issue, Movement, Transfer, TransferTerms
 from transfers.states import OPEN, ApprovalOf, Side, TransferEvent, TransferState, deciding_sides
 from wallets.models import OperatorAction, Token, Wallet
 from wallets.sql_files import load
@@ -115,7 +115,7 @@ STAGES_SHOWN: Final = 200
 
 
 def provenance(*, token_id: UUID) -> list[Stage]:
-    """Return the history of a token in order; of a very long one the last 200 movements."""
+    """Return the history of a token in order, without what is detached; of a very long one the last 200 movements."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT movement.number, movement.processed_at, movement.source_id, coalesce(source.name, ''),"
@@ -138,11 +138,14 @@ ISSUE: Final = "issue"
 def issue_of(token: Token) -> str:
     """Return the id that tokens issued by one statement share: the wallet that received them, and the time."""
     first = Movement.objects.filter(token=token, number=0).values_list("destination_id", flat=True).first()
+    if first is None:
+        # The movement is in a partition that is detached.
+        first = Issue.objects.filter(issued_at=token.created_at).values_list("wallet_id", flat=True).first()
     return f"{first} {token.created_at.isoformat()}"
 
 
 def tokens_in(*, transfer: Transfer, limit: int) -> list[UUID]:
-    """Return the first ids of the tokens that a transfer moved, or reserves."""
+    """Return the first ids of the tokens that a transfer moved, or reserves; not those whose movements are detached."""
     if transfer.state == TransferState.COMPLETED:
         moved = Movement.objects.filter(transfer=transfer).order_by("pk")
         return list(moved.values_list("token_id", flat=True)[:limit])

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from transfers import action_tokens, counters, list_counts, operations, outcome_counts
+from transfers import action_tokens, counters, list_counts, operations, outcome_counts, partitions
 
 
 @shared_task(name="transfers.fold")
@@ -23,3 +23,9 @@ def expire() -> None:
     """Expire open transfers and claim links whose time has passed. A missed run keeps their tokens reserved longer."""
     operations.expire_due()
     action_tokens.expire_due()
+
+
+@shared_task(name="transfers.extend_partitions")
+def extend_partitions() -> None:
+    """Add a partition of movements if the last one will soon be written to. A missed run makes the last one larger."""
+    partitions.extend()

@@ -6,10 +6,13 @@ from uuid import UUID
 
 from django.db import connection
 
+from transfers import partitions
+from transfers.errors import HistoryDetached
 from transfers.queries import transfer_visible_to
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
+from wallets.models import Token
 
 # What v2 adds to a token that a transfer moved. It leaves `links` out.
 _MOVED_BY: Final = f""", ',"token_id":"', token.id, '","transfer_id":"', %(id)s::uuid, '","source_wallet_id":"',
@@ -75,8 +78,11 @@ def tokens_of_transfer(
     With `shows_ids` as v2 shows them: a token that was moved with the ids of the transfer and its wallets.
 
     :raises transfers.errors.TransferNotVisible: no such transfer, or the actor controls no party of it
+    :raises transfers.errors.HistoryDetached: some of its movements may be in a partition that is detached
     """
     transfer = transfer_visible_to(actor_id=actor_id, transfer_id=transfer_id)
+    if transfer.state == TransferState.COMPLETED and partitions.is_detached(transfer_number=transfer.number):
+        raise HistoryDetached("transfer")
     return wallet_queries.read_page(
         _TOKENS[transfer.state == TransferState.COMPLETED, shows_ids],
         limit=limit,
@@ -129,6 +135,7 @@ def token_history(
 
     :raises wallets.errors.TokenNotFound: no such token
     :raises wallets.errors.TokenNotVisible: it is in a wallet that the actor does not control
+    :raises transfers.errors.HistoryDetached: movements of the page, or before it, are in a partition that is detached
     """
     wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
     movement_id, transfer_id = _MOVEMENT_IDS if shows_ids else ("NULL", "NULL")
@@ -143,4 +150,14 @@ def token_history(
             " ORDER BY movement.number LIMIT %(limit)s OFFSET %(offset)s",
             {"token": token_id, "after": max(after, 0), "limit": limit, "offset": offset},
         )
-        return [MovementRow(*row) for row in cursor.fetchall()]
+        rows = [MovementRow(*row) for row in cursor.fetchall()]
+    # Movements have no gap, and only the beginning of a history can be detached.
+    first = max(after, 0) + 1 + offset
+    if rows[0].number != first if rows else _has_detached(token_id, number=first):
+        raise HistoryDetached("token")
+    return rows
+
+
+def _has_detached(token_id: UUID, *, number: int) -> bool:
+    """Return whether movements of a token are detached, of which no movement was found from this number on."""
+    return partitions.detached_below() > 0 and Token.objects.filter(pk=token_id, moves__gte=number).exists()

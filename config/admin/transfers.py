@@ -136,11 +136,13 @@ class TransferPage(base.LedgerPage):
         return "before import" if reports.was_closed_before_import(transfer) else formats.moment(transfer.closed_at)
 
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
+        tokens = reports.tokens_in(transfer=row, limit=TOKENS_SHOWN)
         return {
             "title": f"Transfer {formats.short(row.pk)}",
             "strip": reports.timeline(row, acts=row.operator_actions),  # type: ignore[attr-defined]
             "possible": reports.allowed_events(row),
-            "tokens": reports.tokens_in(transfer=row, limit=TOKENS_SHOWN),
+            "tokens": tokens,
+            "detached": len(tokens) < min(row.moved_count, TOKENS_SHOWN),
             "tokens_shown": TOKENS_SHOWN,
             "token_page": list_url(Token),
             "facts": [

@@ -218,9 +218,11 @@ class TokenPage(base.LedgerPage):
         return [*super().subjects(row), (transfers.ISSUE, transfers.issue_of(row))]
 
     def detail(self, request: HttpRequest, row: Token) -> dict[str, Any]:
+        history = transfers.provenance(token_id=row.pk)
         return {
             "title": f"Token {formats.short(row.pk)}",
-            "history": transfers.provenance(token_id=row.pk),
+            "history": history,
+            "detached": len(history) < min(row.moves + 1, transfers.STAGES_SHOWN),
             "facts": [
                 Fact("id", row.pk),
                 Fact("capture", row.capture_id, note="the tree that it represents"),

@@ -56,7 +56,7 @@ def findings(*, on_replica: bool = False) -> list[Finding]:
         # No lock of a standby is visible elsewhere.
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            _be_alone(cursor)
+            keep_out()
             with replica.reading(), transaction.atomic(), connection.cursor() as there:
                 there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 return _findings(there)
@@ -65,14 +65,8 @@ def findings(*, on_replica: bool = False) -> list[Finding]:
         if is_outermost:
             # One snapshot for all checks.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        _be_alone(cursor)
+        keep_out()
         return _findings(cursor)
-
-
-def _be_alone(cursor: Any) -> None:
-    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
-    if not cursor.fetchone()[0]:
-        raise errors.AuditIsRunning("An audit is running already.")
 
 
 def _findings(cursor: Any) -> list[Finding]:
@@ -86,6 +80,18 @@ def _findings(cursor: Any) -> list[Finding]:
         *transfers.audit_findings(),
         *lockers.audit_findings(),
     ]
+
+
+def keep_out() -> None:
+    """
+    Let no audit begin until the transaction of the caller ends.
+
+    :raises AuditIsRunning: an audit is running
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_AUDITING])
+        if not cursor.fetchone()[0]:
+            raise errors.AuditIsRunning("An audit is running already.")
 
 
 def run(*, staff: User | None = None, request_id: str = "") -> AuditRun:

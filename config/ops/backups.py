@@ -323,7 +323,7 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
 
 def accept_recovery() -> tuple[list[recovery.InFlight], list[Finding]]:
     """
-    Correct and audit a database that is as of an earlier moment, after `restore` or PostgreSQL's point-in-time recovery.
+    Correct and audit a database that is as of an earlier moment, after `restore` or a point-in-time recovery.
 
     Return the tasks that were open at that moment, and what the audit found.
 

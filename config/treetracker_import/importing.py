@@ -16,6 +16,7 @@ from config.treetracker_import import checks, decisions, earlier, findings, keys
 from config.treetracker_import.progress import Display
 from config.treetracker_import.source import Source, opened
 from config.treetracker_import.wallet_names import NameTaken
+from transfers import partitions
 
 # For sorts and indexes of millions of rows; the session of a server has little.
 _SETTINGS: Final = (
@@ -95,6 +96,8 @@ def _import(source: Source, options: Options, display: Display) -> dict[str, int
         staging.run(f"SET LOCAL {setting}")
     if options.since is not None and earlier.is_first():
         raise ImportRefused("--since is for a second import: nothing was imported yet.")
+    if partitions.detached_below():
+        raise ImportRefused("Movements are detached: attach them with `manage.py movement_partitions` first.")
     staging.buffer()
     staging.create()
     decisions.store(options.decided)

@@ -97,6 +97,15 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "Act as that party, or as its manager.",
         where=Where.TREETRACKER,
     ),
+    transfers.HistoryDetached: code(
+        "history_detached",
+        410,
+        "Old movements are stored elsewhere",
+        "The operator moved the oldest movements of all tokens out of the ledger, and some that the answer would have are"
+        " among them. A list without these would not be true.",
+        "Ask the operator to attach them. What happened later can be read from a cursor that is behind them.",
+        where=Where.TREETRACKER,
+    ),
     transfers.ReferenceTaken: code(
         "transfer_reference_taken",
         409,

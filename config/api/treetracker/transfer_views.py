@@ -415,7 +415,11 @@ class HistoryViewSet(ApiViewSet):
         "List the movements of a token",
         answers=transfer_serializers.MOVEMENT_PAGE,
         takes=Takes(query=LATER_PAGE, path=wallet_serializers.TOKEN_PATH),
-        refusals=[_NO_TOKEN, wallet_errors.TokenNotVisible("Have no permission to visit this token")],
+        refusals=[
+            _NO_TOKEN,
+            wallet_errors.TokenNotVisible("Have no permission to visit this token"),
+            errors.HistoryDetached("token"),
+        ],
         tag="tokens",
     )
     def list(self, request: Request, token_id: str) -> Response:

@@ -19,6 +19,7 @@ from config.dev import demo_data
 from config.ops import partitions, request_log
 from config.postgresql import sessions
 from config.web import static_files
+from transfers import partitions as movement_partitions
 
 POLL_SECONDS = 0.05
 
@@ -52,6 +53,8 @@ class Command(BaseCommand):
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
         partitions.tidy_answers()
         request_log.tidy()
+        if added := movement_partitions.extend():
+            self.stdout.write(f"partitions of movements: {added} added")
         roles.ensure()
         if settings.DATABASE_POOLED is not sessions.Pooled.NO:
             self.stdout.write(f"settings of sessions: {_keep_settings()}")

@@ -1,5 +1,7 @@
+-- The first movement that is not detached has none before it.
 SELECT format('token %%s, movement %%s: from %%s, but it was in %%s', token_id, number, source_id, whereabouts)
   FROM (SELECT token_id, number, id, source_id,
                lag(destination_id) OVER history AS whereabouts, lag(id) OVER history AS earlier
           FROM transfers_movement WINDOW history AS (PARTITION BY token_id ORDER BY number)) AS movement
  WHERE number > 0 AND (source_id IS DISTINCT FROM whereabouts OR earlier IS NULL OR earlier >= id)
+   AND (earlier IS NOT NULL OR {detached_below} = 0)

@@ -1,0 +1,256 @@
+"""
+The partitions of movements: ranges of ids, each a table `transfers_movement_from_<first id>`.
+
+The last one has no end, so a movement always finds its partition, whether or not the scheduler runs. Before the ids
+reach it, `extend` gives it an end and adds another one without. There is no DEFAULT partition: each new range would
+have to be compared with its rows.
+
+An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition` has what
+proves that it comes back unchanged. Only the oldest attached range can be, so what is missing of a token's history is its
+beginning: all movements below `DetachedPartition.end` of the last one.
+
+Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take what is missing
+for all. A plain DETACH takes ACCESS EXCLUSIVE on the table, for milliseconds; it waits no longer than `_LOCK_TIMEOUT`.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import Max
+
+from transfers.partition_models import DetachedPartition
+
+TABLE: Final = "transfers_movement"
+# Ids in one partition: about 10 GB with indexes.
+SIZE: Final = 50_000_000
+# Meanwhile transfers wait behind it.
+_LOCK_TIMEOUT: Final = "500ms"
+# The key of the advisory lock of all changes of partitions.
+_LOCK: Final = 20261130
+_BOUNDS: Final = re.compile(r"FROM \((?:MINVALUE|'(\d+)')\) TO \((?:MAXVALUE|'(\d+)')\)")
+
+log = logging.getLogger("coppice.transfers")
+
+
+class PartitionRefused(Exception):
+    """Nothing was changed; the message says why."""
+
+
+class Partition(NamedTuple):
+    """An attached partition: its ids are from `first` (None: the lowest) to below `end` (None: no end)."""
+
+    name: str
+    first: int | None
+    end: int | None
+    bytes: int
+    tablespace: str
+
+
+def attached() -> list[Partition]:
+    """Return the attached partitions, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT part.relname, pg_get_expr(part.relpartbound, part.oid), pg_total_relation_size(part.oid),"
+            "       coalesce(place.spcname, 'pg_default')"
+            "  FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid"
+            "  LEFT JOIN pg_tablespace AS place ON place.oid = part.reltablespace"
+            " WHERE inhparent = %s::regclass",
+            [TABLE],
+        )
+        found = [Partition(name, *_range(bounds), size, place) for name, bounds, size, place in cursor.fetchall()]
+    return sorted(found, key=lambda each: each.first or 0)
+
+
+def _range(bounds: str) -> tuple[int | None, int | None]:
+    match = _BOUNDS.search(bounds)
+    assert match is not None, bounds
+    first, end = match.groups()
+    return int(first) if first else None, int(end) if end else None
+
+
+def newest_id() -> int:
+    """Return the id of the newest movement, whether or not it is committed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM transfers_arrival")
+        return int(cursor.fetchone()[0])
+
+
+def detached_below() -> int:
+    """Return the id below which all movements are detached, 0 if none is."""
+    return DetachedPartition.objects.aggregate(end=Max("end"))["end"] or 0
+
+
+def is_detached(*, transfer_number: int) -> bool:
+    """Return whether movements of the transfer may be detached."""
+    return DetachedPartition.objects.filter(last_transfer__gte=transfer_number).exists()
+
+
+# --- ahead --------------------------------------------------------------------------------
+
+
+def extend(*, size: int = SIZE) -> str | None:
+    """
+    Give the last partition an end if ids will soon be in it, and add one behind it; return the name of that, or None.
+
+    If another session uses the table for long, nothing is changed: the next run tries again.
+    """
+    try:
+        with _changing():
+            last, newest = attached()[-1], newest_id()
+            assert last.first is not None
+            if newest + size // 5 < last.first:
+                return None
+            if not _has_rows(last.name):
+                return _divide(last, end=max(last.first + size, _multiple_above(newest + size // 5, size)))
+        return _divide_late(last, end=_multiple_above(newest + size, size))
+    except OperationalError:
+        log.warning("movement_partitions_in_use")
+        return None
+
+
+def _divide_late(last: Partition, *, end: int) -> str | None:
+    """
+    Divide a partition that has rows: the scheduler did not run. That no row is beyond the end is proved while others write.
+
+    The end is a whole partition behind the newest id, so that no id reaches it before the partition is divided.
+    """
+    with _changing():
+        _run(
+            f"ALTER TABLE {last.name} DROP CONSTRAINT IF EXISTS movement_in_range",
+            f"ALTER TABLE {last.name} ADD CONSTRAINT movement_in_range CHECK (id < {end}) NOT VALID",
+        )
+    try:
+        with transaction.atomic():
+            _run("SET LOCAL statement_timeout = 0", f"ALTER TABLE {last.name} VALIDATE CONSTRAINT movement_in_range")
+        with _changing():
+            return _divide(last, end=end)
+    finally:
+        with _changing():
+            _run(f"ALTER TABLE {last.name} DROP CONSTRAINT IF EXISTS movement_in_range")
+
+
+def _multiple_above(number: int, size: int) -> int:
+    return (number // size + 1) * size
+
+
+def _has_rows(name: str) -> bool:
+    """Return whether a partition has rows. Until the transaction ends none is added."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {name})")  # noqa: S608 - of the catalog
+        return bool(cursor.fetchone()[0])
+
+
+def _divide(last: Partition, *, end: int) -> str:
+    added = f"{TABLE}_from_{end}"
+    _run(
+        f"ALTER TABLE {TABLE} DETACH PARTITION {last.name}",
+        f"ALTER TABLE {TABLE} ATTACH PARTITION {last.name} FOR VALUES FROM ({last.first}) TO ({end})",
+        f"CREATE TABLE {added} (LIKE {TABLE})",
+        f"ALTER TABLE {added} ADD CONSTRAINT {added}_once UNIQUE (token_id, number)",
+        f"ALTER TABLE {TABLE} ATTACH PARTITION {added} FOR VALUES FROM ({end}) TO (MAXVALUE)",
+    )
+    return added
+
+
+@contextmanager
+def _changing() -> Iterator[None]:
+    """Open a transaction that alone changes partitions, and waits for no lock longer than `_LOCK_TIMEOUT`."""
+    with transaction.atomic():
+        _run(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'", f"SELECT pg_advisory_xact_lock({_LOCK})")
+        yield
+
+
+def _run(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+# --- old ones ------------------------------------------------------------------------------
+
+
+def detach(name: str, *, distance: int = SIZE) -> DetachedPartition:
+    """
+    Take the oldest partition out of the table of movements. Its rows stay in a table with its name, and cannot change.
+
+    The newest movement is at least `distance` ids behind its end, so that no running statement writes to it.
+
+    :raises PartitionRefused: it is not the oldest, or too new, or another session uses the table for long
+    """
+    with _refusing(), _changing():
+        oldest = attached()[0]
+        if oldest.name != name:
+            raise PartitionRefused(f"The oldest attached partition is {oldest.name}: detach it first.")
+        if oldest.end is None or newest_id() < oldest.end + distance:
+            raise PartitionRefused(f"{name} is too new: detach it when {distance:,} newer movements are behind its end.")
+        proof = _proof(name)
+        _run(
+            f"ALTER TABLE {TABLE} DETACH PARTITION {name}",
+            f"CREATE TRIGGER movement_append_only BEFORE INSERT OR UPDATE OR DELETE ON {name}"
+            " FOR EACH ROW EXECUTE FUNCTION coppice_refuse('the partition is detached')",
+        )
+        return DetachedPartition.objects.create(name=name, end=oldest.end, **proof._asdict())
+
+
+def attach(name: str) -> None:
+    """
+    Put the newest detached partition back, if it has the rows that it had when it was detached.
+
+    Others write meanwhile; PostgreSQL compares each id with the range.
+
+    :raises PartitionRefused: it is not the newest detached one, its table is missing or has other rows, or another session
+        uses the table for long
+    """
+    with _refusing(), _changing():
+        row = DetachedPartition.objects.order_by("-end").first()
+        if row is None:
+            raise PartitionRefused("No partition is detached.")
+        if row.name != name:
+            raise PartitionRefused(f"The newest detached partition is {row.name}: attach it first.")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s) IS NULL", [name])
+            if cursor.fetchone() == (True,):
+                raise PartitionRefused(f"There is no table {name}: restore it into this database first.")
+        if _proof(name) != _Proof(row.movements, row.last_transfer, row.newest_at, row.checksum):
+            raise PartitionRefused(f"{name} does not have the rows that it had when it was detached.")
+        row.delete()
+        first = detached_below() or "MINVALUE"
+        _run(
+            f"DROP TRIGGER IF EXISTS movement_append_only ON {name}",
+            f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({row.end})",
+        )
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise PartitionRefused(f"Another session uses the table of movements; try again later. {error}") from error
+
+
+class _Proof(NamedTuple):
+    """What is kept of a detached partition: fields of `DetachedPartition`."""
+
+    movements: int
+    last_transfer: int | None
+    newest_at: datetime | None
+    checksum: Decimal
+
+
+def _proof(name: str) -> _Proof:
+    _run("SET LOCAL statement_timeout = 0", "SET LOCAL enable_seqscan = on")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), max(transfer_number), max(processed_at), coalesce(sum(hash_record_extended(row(id, number, processed_at,"
+            "       destination_id, source_id, token_id, transfer_number), 0)::numeric), 0)"
+            f" FROM {name}"  # noqa: S608 - of the catalog, or of a row that was
+        )
+        return _Proof(*cursor.fetchone())
