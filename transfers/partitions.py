@@ -189,7 +189,9 @@ def detach(name: str, *, distance: int = SIZE) -> DetachedPartition:
         if oldest.name != name:
             raise PartitionRefused(f"The oldest attached partition is {oldest.name}: detach it first.")
         if oldest.end is None or newest_id() < oldest.end + distance:
-            raise PartitionRefused(f"{name} is too new: detach it when {distance:,} newer movements are behind its end.")
+            raise PartitionRefused(
+                f"{name} is too new: detach it when {distance:,} newer movements are behind its end."
+            )
         proof = _proof(name)
         _run(
             f"ALTER TABLE {TABLE} DETACH PARTITION {name}",

@@ -212,7 +212,7 @@ class TransferViewSet(ApiViewSet):
         "List the tokens of a transfer",
         answers=transfer_serializers.TOKENS_OF_TRANSFER,
         takes=Takes(query=LATER_PAGE, path=transfer_serializers.TRANSFER_PATH),
-        refusals=[errors.TransferNotVisible()],
+        refusals=[errors.TransferNotVisible(), errors.HistoryDetached("transfer")],
         tag="transfers",
     )
     def tokens(self, request: Request, transfer_id: str) -> Response:
