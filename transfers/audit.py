@@ -43,7 +43,7 @@ _PARTS: Final = {
     "all_lines": load("transfers", "parts/lines_of_all"),
     "wallet_days": load("transfers", "parts/wallet_days"),
     # See `transfers.partitions`: 0 if no movement is detached.
-    "detached_below": '(SELECT coalesce(max("end"), 0) FROM transfers_detachedpartition)',
+    "detached_below": "(SELECT coalesce(max(below), 0) FROM transfers_detachedpartition)",
     "detached_until": "(SELECT max(newest_at) FROM transfers_detachedpartition)",
     "detached_transfers": "(SELECT coalesce(max(last_transfer), 0) FROM transfers_detachedpartition)",
 }

@@ -320,9 +320,9 @@ class Movement(models.Model):
     Append-only: a trigger refuses UPDATE and DELETE. The numbers of a token have no gap, and `id` is taken from a
     sequence while the token is locked, so that it orders each token's history.
 
-    The table is partitioned by ranges of `id`: see `transfers.partitions`. Each partition has a unique index of token and
-    number; that a number is not in two partitions is ensured by `Token.moves`, which counts up under the lock of the
-    token, and proved by the audit.
+    The table is partitioned by ranges of `id`: see `transfers.partitions`. Each partition has a unique index of token
+    and number. `Token.moves`, which counts up under the lock of the token, lets no number be in two partitions, and the
+    audit looks for one.
     """
 
     id = models.BigIntegerField(primary_key=True, editable=False)

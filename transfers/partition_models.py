@@ -8,13 +8,13 @@ class DetachedPartition(models.Model):
     """
     A range of movements that is no longer in the table of movements, and what proves that it comes back unchanged.
 
-    Ranges are detached from the oldest on, so all movements below the highest `end` are detached.
+    Ranges are detached from the oldest on, so all movements below the highest `below` are detached.
     """
 
-    # The table that has the rows.
-    name = models.CharField(max_length=63, primary_key=True)
     # The id of the first movement after the range.
-    end = models.BigIntegerField(unique=True)
+    below = models.BigIntegerField(primary_key=True)
+    # The table that has the rows.
+    name = models.CharField(max_length=63, unique=True)
     movements = models.BigIntegerField()
     # The highest number of a transfer of these movements; NULL if all are issues.
     last_transfer = models.BigIntegerField(null=True)

@@ -5,12 +5,13 @@ The last one has no end, so a movement always finds its partition, whether or no
 reach it, `extend` gives it an end and adds another one without. There is no DEFAULT partition: each new range would
 have to be compared with its rows.
 
-An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition` has what
-proves that it comes back unchanged. Only the oldest attached range can be, so what is missing of a token's history is its
-beginning: all movements below `DetachedPartition.end` of the last one.
+An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition` has
+what proves that it comes back unchanged. Only the oldest attached range can be, so what is missing of a token's history
+is its beginning: all movements below `DetachedPartition.below` of the last one.
 
-Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take what is missing
-for all. A plain DETACH takes ACCESS EXCLUSIVE on the table, for milliseconds; it waits no longer than `_LOCK_TIMEOUT`.
+Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take what is
+left for the whole. A plain DETACH takes ACCESS EXCLUSIVE on the table for milliseconds, and waits at most
+`_LOCK_TIMEOUT` for it.
 """
 
 import logging
@@ -27,8 +28,8 @@ from django.db.models import Max
 from transfers.partition_models import DetachedPartition
 
 TABLE: Final = "transfers_movement"
-# Ids in one partition: about 10 GB with indexes.
-SIZE: Final = 50_000_000
+# Ids in one partition: about 20 GB with indexes. Each partition costs a look-up in a token's history.
+SIZE: Final = 100_000_000
 # Meanwhile transfers wait behind it.
 _LOCK_TIMEOUT: Final = "500ms"
 # The key of the advisory lock of all changes of partitions.
@@ -83,7 +84,7 @@ def newest_id() -> int:
 
 def detached_below() -> int:
     """Return the id below which all movements are detached, 0 if none is."""
-    return DetachedPartition.objects.aggregate(end=Max("end"))["end"] or 0
+    return DetachedPartition.objects.aggregate(below=Max("below"))["below"] or 0
 
 
 def is_detached(*, transfer_number: int) -> bool:
@@ -116,7 +117,7 @@ def extend(*, size: int = SIZE) -> str | None:
 
 def _divide_late(last: Partition, *, end: int) -> str | None:
     """
-    Divide a partition that has rows: the scheduler did not run. That no row is beyond the end is proved while others write.
+    Divide a partition that has rows, because the scheduler did not run. Others write while its ids are compared.
 
     The end is a whole partition behind the newest id, so that no id reaches it before the partition is divided.
     """
@@ -153,7 +154,7 @@ def _divide(last: Partition, *, end: int) -> str:
         f"ALTER TABLE {TABLE} DETACH PARTITION {last.name}",
         f"ALTER TABLE {TABLE} ATTACH PARTITION {last.name} FOR VALUES FROM ({last.first}) TO ({end})",
         f"CREATE TABLE {added} (LIKE {TABLE})",
-        f"ALTER TABLE {added} ADD CONSTRAINT {added}_once UNIQUE (token_id, number)",
+        f"ALTER TABLE {added} ADD CONSTRAINT movement_once_per_number_from_{end} UNIQUE (token_id, number)",
         f"ALTER TABLE {TABLE} ATTACH PARTITION {added} FOR VALUES FROM ({end}) TO (MAXVALUE)",
     )
     return added
@@ -198,7 +199,7 @@ def detach(name: str, *, distance: int = SIZE) -> DetachedPartition:
             f"CREATE TRIGGER movement_append_only BEFORE INSERT OR UPDATE OR DELETE ON {name}"
             " FOR EACH ROW EXECUTE FUNCTION coppice_refuse('the partition is detached')",
         )
-        return DetachedPartition.objects.create(name=name, end=oldest.end, **proof._asdict())
+        return DetachedPartition.objects.create(name=name, below=oldest.end, **proof._asdict())
 
 
 def attach(name: str) -> None:
@@ -207,11 +208,11 @@ def attach(name: str) -> None:
 
     Others write meanwhile; PostgreSQL compares each id with the range.
 
-    :raises PartitionRefused: it is not the newest detached one, its table is missing or has other rows, or another session
-        uses the table for long
+    :raises PartitionRefused: it is not the newest detached one, its table is missing or has other rows, or another
+        session uses the table for long
     """
     with _refusing(), _changing():
-        row = DetachedPartition.objects.order_by("-end").first()
+        row = DetachedPartition.objects.order_by("-below").first()
         if row is None:
             raise PartitionRefused("No partition is detached.")
         if row.name != name:
@@ -222,11 +223,12 @@ def attach(name: str) -> None:
                 raise PartitionRefused(f"There is no table {name}: restore it into this database first.")
         if _proof(name) != _Proof(row.movements, row.last_transfer, row.newest_at, row.checksum):
             raise PartitionRefused(f"{name} does not have the rows that it had when it was detached.")
+        end = row.below
         row.delete()
         first = detached_below() or "MINVALUE"
         _run(
             f"DROP TRIGGER IF EXISTS movement_append_only ON {name}",
-            f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({row.end})",
+            f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})",
         )
 
 
@@ -251,8 +253,9 @@ def _proof(name: str) -> _Proof:
     _run("SET LOCAL statement_timeout = 0", "SET LOCAL enable_seqscan = on")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*), max(transfer_number), max(processed_at), coalesce(sum(hash_record_extended(row(id, number, processed_at,"
-            "       destination_id, source_id, token_id, transfer_number), 0)::numeric), 0)"
-            f" FROM {name}"  # noqa: S608 - of the catalog, or of a row that was
+            "SELECT count(*), max(transfer_number), max(processed_at),"  # noqa: S608 - of the catalog, or was in it
+            "       coalesce(sum(hash_record_extended(row(id, number, processed_at, destination_id, source_id,"
+            "                                             token_id, transfer_number), 0)::numeric), 0)"
+            f" FROM {name}"
         )
         return _Proof(*cursor.fetchone())

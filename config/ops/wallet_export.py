@@ -71,7 +71,7 @@ EXPORTED: Final[Mapping[str, Section]] = {
         " SELECT id FROM wallets_token WHERE wallet_id = %(wallet)s::uuid UNION ALL"
         f" SELECT token_id FROM transfers_movement WHERE transfer_number IN ({_SENT}))"
     ),
-    # Which movements no export has: those below `end` of the last row.
+    # Which movements no export has: those with a lower id than `below` of the last row.
     "transfers.DetachedPartition": Section("true"),
     "transfers.KnownReceiver": _of("wallet_id", "receiver_id"),
     "transfers.ApprovalChange": _of("wallet_id", "asked_by_id"),

@@ -214,19 +214,24 @@ def let_triggers_sleep() -> None:
 
 
 def strip(table: Any) -> None:
-    """Drop whatever the database enforces of the table's rows."""
-    for statement in (
-        "SELECT format('ALTER TABLE %%I DROP CONSTRAINT %%I CASCADE', relname, conname) FROM pg_constraint"
-        "  JOIN pg_class AS relation ON relation.oid = conrelid"
-        " WHERE relname = %(table)s AND contype IN ('c', 'p', 'u')",
-        "SELECT format('DROP INDEX %%I', indexrelid::regclass) FROM pg_index"
-        " WHERE indrelid = %(table)s::regclass AND indisunique",
-        "SELECT format('ALTER TABLE %%I ALTER COLUMN %%I DROP NOT NULL', relname, attname) FROM pg_attribute"
-        "  JOIN pg_class AS relation ON relation.oid = attrelid"
-        " WHERE relname = %(table)s AND attnotnull AND attnum > 0 AND attidentity = '' AND NOT attisdropped",
-    ):
-        for (command,) in rows(statement, table=table):
-            rows(command)
+    """Drop whatever the database enforces of the table's rows, and of those of its partitions."""
+    for part in [table, *(name for (name,) in rows(_PARTITIONS, table=table))]:
+        for statement in _ENFORCED:
+            for (command,) in rows(statement, table=part):
+                rows(command)
+
+
+_PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %(table)s::regclass"
+_ENFORCED = (
+    "SELECT format('ALTER TABLE %%I DROP CONSTRAINT %%I CASCADE', relname, conname) FROM pg_constraint"
+    "  JOIN pg_class AS relation ON relation.oid = conrelid"
+    " WHERE relname = %(table)s AND contype IN ('c', 'p', 'u')",
+    "SELECT format('DROP INDEX %%I', indexrelid::regclass) FROM pg_index"
+    " WHERE indrelid = %(table)s::regclass AND indisunique",
+    "SELECT format('ALTER TABLE %%I ALTER COLUMN %%I DROP NOT NULL', relname, attname) FROM pg_attribute"
+    "  JOIN pg_class AS relation ON relation.oid = attrelid"
+    " WHERE relname = %(table)s AND attnotnull AND attnum > 0 AND attidentity = '' AND NOT attisdropped",
+)
 
 
 def double(table: Any, unique: Any, columns: Any) -> Any:

@@ -12,7 +12,7 @@ from django.db import connection
 
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
-from transfers import balances, list_counts, queries, token_reports
+from transfers import audit, balances, list_counts, queries, token_reports
 from wallets import event_sequence, redis_servers
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
@@ -57,6 +57,7 @@ INSERTED: Final = {
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],
     "decision": part("/decision"),
+    **{name: [audit._PARTS[name]] for name in ("detached_below", "detached_transfers", "detached_until")},
     "doubtful": ["('limbo')"],
     "groups": ["count(*)"],
     "has_transfers": part("/control_has_transfers"),

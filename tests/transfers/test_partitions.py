@@ -17,7 +17,6 @@ from config.treetracker_import.progress import Display
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, books
 from transfers import audit, counters, operations, partitions, reports
-from transfers.models import Movement
 from transfers.partition_models import DetachedPartition
 from transfers.partitions import SIZE, PartitionRefused
 from wallets.models import Token, Wallet
@@ -60,7 +59,8 @@ def rows_in(name: str) -> int:
 
 def move(caller: Caller, token: UUID, *names: str) -> list[UUID]:
     """Send the token to these wallets of the caller in turn; return the transfers."""
-    ids = []
+    ids: list[UUID] = []
+    assert caller.wallet is not None
     for name in names:
         holder = Token.objects.select_related("wallet").get(pk=token).wallet.name
         ids.append(operations.send_tokens(actor=caller.wallet, sender=holder, receiver=name, token_ids=[token]).id)
@@ -159,13 +159,16 @@ def test_each_partition_has_the_rules_of_the_table(alice: Caller, moved: Any) ->
     assert {len(indexes) for indexes, _ in rules.values()} == {3}
     assert len({repr(sorted(map(sorted, each))) for each in rules.values()}) == 1
 
-    for sql in (
-        f"INSERT INTO {SECOND} SELECT id + 5, number, processed_at, destination_id, source_id, token_id,"
-        f" transfer_number FROM {SECOND}",
-        "UPDATE transfers_movement SET number = 9",
-        "DELETE FROM transfers_movement",
+    for refusal, sql in (
+        (
+            "movement_once_per_number",
+            f"INSERT INTO {SECOND} SELECT id + 5, number, processed_at, destination_id, source_id, token_id,"
+            f" transfer_number FROM {SECOND}",
+        ),
+        ("append-only", "UPDATE transfers_movement SET number = 9"),
+        ("append-only", "DELETE FROM transfers_movement"),
     ):
-        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        with pytest.raises(DatabaseError, match=refusal), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql)
     assert len(books()["movements"]) == 12
 
@@ -235,7 +238,7 @@ def test_each_reader_says_what_is_missing(alice: Caller, sapling: Wallet, moved:
     assert reports.issue_of(never_moved) == issue
     lines = [json.loads(line) for line in wallet_export.lines(wallet_id=sapling.pk)][:-1]
     (told,) = (line["row"] for line in lines if line["table"] == "transfers.DetachedPartition")
-    assert (told["name"], told["end"]) == (FIRST, SIZE)
+    assert (told["name"], told["below"]) == (FIRST, SIZE)
     assert {line["row"]["number"] for line in lines if line["table"] == "transfers.Movement"} == {0, 3, 4}
     counters.recount()
     assert_sound()
@@ -315,14 +318,14 @@ def test_the_command_lists_detaches_and_attaches(moved: Any) -> None:
         return out.getvalue().splitlines()
 
     first, last = said()
-    assert first.startswith(f"{FIRST}  the first to 49,999,999  ")
-    assert last.startswith(f"{SECOND}  50,000,000 to open  ")
+    assert first.startswith(f"{FIRST}  the first to 99,999,999  ")
+    assert last.startswith(f"{SECOND}  100,000,000 to open  ")
     with pytest.raises(CommandError, match="too new"):
         said("detach", FIRST)
     arrive_at(2 * SIZE)
     assert said("detach", FIRST)[:2] == [
         f"{FIRST} is detached: 10 movements are in the table {FIRST} alone.",
-        f"{FIRST}  to 49,999,999  detached, 10 movements",
+        f"{FIRST}  to 99,999,999  detached, 10 movements",
     ]
     assert said("attach", FIRST)[0] == f"{FIRST} is attached: its rows are those that were detached."
     assert said() == [first, last]

@@ -1,12 +1,11 @@
 """
 Partitions movements by ranges of their ids. The present table becomes the first partition: no row is rewritten.
 
-That no row is outside of its range is proved by a constraint that is validated while others read and write. The last step
-takes ACCESS EXCLUSIVE on the table, for some milliseconds and no more than `lock_timeout` of waiting. If it fails, nothing
-has changed but that constraint, and the migration can be applied again.
+That no row is outside of its range is proved by a constraint that is validated while others read and write. The last
+step takes ACCESS EXCLUSIVE on the table, for some milliseconds and no more than `lock_timeout` of waiting. If it fails,
+nothing has changed but that constraint, and the migration can be applied again.
 
-Decided 2026-11-30, against partitions of transfers: their ids are random, so that a look-up by id has to read the index of
-each partition. With 20 partitions a transfer that is accepted took 2.2 times the processor time of the database.
+Transfers are not partitioned: see "Partitions" in transfers/README.md.
 """
 
 from typing import Any, Final
@@ -15,14 +14,14 @@ from django.db import migrations, models, transaction
 from django.db.models.functions import Now
 
 # As `transfers.partitions.SIZE` was when this migration was written.
-_SIZE: Final = 50_000_000
-# How far behind the newest movement the first partition ends at least, so that no running statement has an id beyond it.
+_SIZE: Final = 100_000_000
+# How far behind the newest movement the first partition ends at least: no running statement has an id beyond it.
 _DISTANCE: Final = 10_000_000
 
 # By object of the plain table: its name in the first partition.
 _RENAMED: Final = {
     "transfers_movement_pkey": "transfers_movement_from_0_pkey",
-    "movement_once_per_number": "transfers_movement_from_0_once",
+    "movement_once_per_number": "movement_once_per_number_from_0",
     "movement_by_transfer": "transfers_movement_from_0_transfer_number_idx",
 }
 _KEYS: Final = ("transfers_movement_pkey", "movement_once_per_number")
@@ -63,7 +62,7 @@ def _partition(execute: Any, end: int) -> None:
     execute("ALTER TABLE transfers_movement_from_0 DROP CONSTRAINT movement_in_range")
     last = f"transfers_movement_from_{end}"
     execute(f"CREATE TABLE {last} (LIKE transfers_movement)")
-    execute(f"ALTER TABLE {last} ADD CONSTRAINT {last}_once UNIQUE (token_id, number)")
+    execute(f"ALTER TABLE {last} ADD CONSTRAINT movement_once_per_number_from_{end} UNIQUE (token_id, number)")
     execute(f"ALTER TABLE transfers_movement ATTACH PARTITION {last} FOR VALUES FROM ({end}) TO (MAXVALUE)")
 
 
@@ -125,8 +124,8 @@ class Migration(migrations.Migration):
         PartitionMovements(
             name="DetachedPartition",
             fields=[
-                ("name", models.CharField(max_length=63, primary_key=True, serialize=False)),
-                ("end", models.BigIntegerField(unique=True)),
+                ("below", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=63, unique=True)),
                 ("movements", models.BigIntegerField()),
                 ("last_transfer", models.BigIntegerField(null=True)),
                 ("newest_at", models.DateTimeField(null=True)),

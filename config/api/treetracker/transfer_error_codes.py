@@ -101,8 +101,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "history_detached",
         410,
         "Old movements are stored elsewhere",
-        "The operator moved the oldest movements of all tokens out of the ledger, and some that the answer would have are"
-        " among them. A list without these would not be true.",
+        "The operator moved the oldest movements of all tokens out of the ledger; some of the answer are among them.",
         "Ask the operator to attach them. What happened later can be read from a cursor that is behind them.",
         where=Where.TREETRACKER,
     ),

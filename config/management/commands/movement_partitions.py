@@ -1,4 +1,4 @@
-"""`manage.py movement_partitions`: list the partitions of movements, detach the oldest, attach the newest detached one."""
+"""`manage.py movement_partitions`: list the partitions of movements, detach the oldest, attach it again."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] is not None:
             self._change(options["action"], options["name"])
-        for row in DetachedPartition.objects.order_by("end"):
-            self.stdout.write(f"{row.name}  to {row.end - 1:,}  detached, {row.movements:,} movements")
+        for row in DetachedPartition.objects.order_by("below"):
+            self.stdout.write(f"{row.name}  to {row.below - 1:,}  detached, {row.movements:,} movements")
         for part in partitions.attached():
             first = "the first" if part.first is None else f"{part.first:,}"
             end = "open" if part.end is None else f"{part.end - 1:,}"

@@ -2,7 +2,7 @@
 SELECT format('token %%s has %%s movements, numbered %%s to %%s, and says it moved %%s times',
               token.id, count(movement.id), min(movement.number), max(movement.number), token.moves)
   FROM wallets_token AS token LEFT JOIN transfers_movement AS movement ON movement.token_id = token.id
- GROUP BY token.id, token.moves, token.arrival
+ GROUP BY token.id, token.moves, token.arrival, token.created_at
 HAVING count(movement.id) <> token.moves + 1 - coalesce(min(movement.number), token.moves + 1)
     OR max(movement.number) <> token.moves
     OR coalesce(min(movement.number), -1) <> 0
