@@ -376,10 +376,10 @@ def _counts() -> dict[str, int]:
     """Count the rows of every table, in one statement. The caller has opened a transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = on")
-        # The request log is not in backups.
+        # The request log is not in backups. The rows of a partition are counted in its table.
         cursor.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT starts_with(tablename, %s)"
-            " ORDER BY tablename",
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+            "   AND NOT relispartition AND NOT starts_with(relname, %s) ORDER BY relname",
             [request_log.TABLE],
         )
         tables = [row[0] for row in cursor.fetchall()]
