@@ -1,4 +1,4 @@
--- Adds what is missing to the list of issues, from the first movement of each token, which are all there if no movement is
+-- Adds what is missing to the list of issues, from the first movement of each token; nothing while movements are
 -- detached.
 INSERT INTO transfers_issue (wallet_id, tokens, issued_at)
 SELECT wallet_id, found.tokens - coalesce(known.tokens, 0), clock_timestamp()

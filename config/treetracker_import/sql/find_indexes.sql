@@ -1,7 +1,7 @@
 -- How to drop and to make again each index of the tables, which this session owns; not those by which a row is referred
 -- to. That of a unique constraint goes with the constraint. A condition with a list stays, because PostgreSQL does not
--- store it again in the same form: it is that of open transfers, which are few. An index of a partition goes with that of
--- the partitioned table; a constraint of a partition counts as one of that table.
+-- store it again in the same form: it is that of open transfers, which are few. An index of a partition goes with that
+-- of the partitioned table; a constraint of a partition counts as one of that table.
 SELECT coalesce(whole.relname, owner.relname),
        CASE WHEN rule.oid IS NULL THEN format('DROP INDEX %%I.%%I', place.nspname, index.relname)
             ELSE format('ALTER TABLE %%I.%%I DROP CONSTRAINT %%I', place.nspname, owner.relname, rule.conname) END,
