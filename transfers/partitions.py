@@ -82,6 +82,12 @@ def newest_id() -> int:
         return int(cursor.fetchone()[0])
 
 
+def written_to() -> str:
+    """Return the name of the partition that has the newest movement."""
+    newest = newest_id()
+    return next(each.name for each in reversed(attached()) if each.first is None or each.first <= newest)
+
+
 def detached_below() -> int:
     """Return the id below which all movements are detached, 0 if none is."""
     return DetachedPartition.objects.aggregate(below=Max("below"))["below"] or 0

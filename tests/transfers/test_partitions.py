@@ -88,6 +88,7 @@ def test_a_history_is_one_in_several_partitions(alice: Caller, moved: Any) -> No
     token, (first, *_, last) = moved
 
     assert (rows_in(FIRST), rows_in(SECOND)) == (10, 2)
+    assert partitions.written_to() == SECOND
     assert numbers(alice, token) == ["sapling", "alice", "sapling", "alice"]
     assert numbers(alice, token, "&offset=3") == ["alice"]
     for transfer in first, last:
