@@ -153,6 +153,19 @@ class Environment(BaseSettings):
     audit_every_minutes: int = Field(
         default=10, ge=0, le=24 * 60, description="minutes between audits; 0: only by command and in the admin"
     )
+    full_audit_hour: int = Field(
+        default=2, ge=-1, le=23, description="hour (UTC) of the daily audit of all history; -1: only by command"
+    )
+    seal_every_minutes: int = Field(
+        default=10, ge=0, le=24 * 60, description="minutes after which a block that is not full is sealed; 0: no seals"
+    )
+    seal_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="32 random bytes in base64, an Ed25519 key; signs the seals of history, without it they are not",
+    )
+    seal_old_keys: Annotated[list[str], NoDecode] = Field(
+        default=[], description="public keys of earlier seal keys in base64, comma separated"
+    )
 
     request_log_days: int = Field(
         default=7, ge=0, le=366, description="days for which requests are shown in the admin, today included; 0: none"
@@ -327,6 +340,16 @@ class Environment(BaseSettings):
     def vault_key_is_32_bytes(cls, value: SecretStr) -> SecretStr:
         return key_of_32_bytes(value)
 
+    @field_validator("seal_key")
+    @classmethod
+    def seal_key_is_32_bytes(cls, value: SecretStr) -> SecretStr:
+        return key_of_32_bytes(value) if value.get_secret_value() else value
+
+    @field_validator("seal_old_keys")
+    @classmethod
+    def seal_old_keys_are_32_bytes(cls, value: list[str]) -> list[str]:
+        return [key_of_32_bytes(SecretStr(key)).get_secret_value() for key in value]
+
     @field_validator("vault_old_keys")
     @classmethod
     def vault_old_keys_are_32_bytes(cls, value: list[SecretStr]) -> list[SecretStr]:
@@ -452,7 +475,7 @@ class Environment(BaseSettings):
 
     @field_validator(
         "allowed_hosts", "trusted_proxies", "cors_origins", "raida_hosts", "vault_old_keys", "second_factor",
-        "webhook_allowed_networks", "alert_mail",
+        "webhook_allowed_networks", "alert_mail", "seal_old_keys",
         mode="before",
     )  # fmt: skip
     @classmethod

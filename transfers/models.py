@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import MD5, Now
 
 # Its models are of this app too: Django finds them here.
-from transfers import list_models, partition_models  # noqa: F401
+from transfers import list_models, partition_models, seal_models  # noqa: F401
 from transfers.states import ActionTokenState, ApprovalOf, TransferEvent, TransferState
 from wallets.models import Token, Wallet
 

@@ -22,6 +22,7 @@ from config.web.security_headers import READING_POLICY
 PAGES: Final[Mapping[str, str]] = {
     "partners": "For partners",
     "clients": "Public clients",
+    "seals": "Seals",
     "glossary": "Glossary",
 }
 

@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from config.ops import audits
+from config.seals import sealing
 from tests.api.caller import logged_in
 from tests.support.databases import shared_rows
 from transfers import action_tokens
@@ -96,6 +97,7 @@ def write_rows() -> None:
     transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
     terms = Terms("order 7", metadata={"a": "b"}, expires_at=timezone.now() + timedelta(days=1))
     transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1, terms=terms)
+    sealing.seal(is_due=True)
     assert audits.findings() == []
 
 
@@ -177,6 +179,7 @@ def test_a_wallet_is_created_once(world: Any) -> None:
     [
         ("transfers_movement", "transfers_movement is append-only"),
         ("transfers_issue", "transfers_issue is append-only"),
+        ("transfers_seal", "transfers_seal is append-only"),
         ("transfers_transferterms", "transfers_transferterms is append-only"),
         ("trusts_trustchange", "changes are only appended"),
         ("wallets_event", "events are only appended"),
@@ -242,7 +245,7 @@ def test_every_table_of_the_ledger_is_tried_or_may_change() -> None:
         with_triggers = {row[0] for row in cursor.fetchall()}
 
     assert with_triggers == {
-        "transfers_actiontoken", "transfers_issue", "transfers_movement", "transfers_transfer",
+        "transfers_actiontoken", "transfers_issue", "transfers_movement", "transfers_seal", "transfers_transfer",
         "transfers_transferterms", "trusts_trust", "trusts_trustchange",
         "wallets_auditrun", "wallets_event", "wallets_operatoraction", "wallets_token", "wallets_wallet",
     }  # fmt: skip

@@ -23,7 +23,9 @@ from wallets.models import BearerToken, Wallet
 BINARY = {
     "desk.Proposal.given", "desk.RecoveryCode.digest", "desk.SecondFactor.secret", "desk.Session.digest",
     "lockers.Coin.proposed", "lockers.Coin.secrets", "lockers.Locker.code", "lockers.LockerTask.code",
-    "lockers.Upload.content", "transfers.ActionToken.digest", "wallets.ApiKey.digest", "wallets.BearerToken.digest",
+    "lockers.Upload.content", "transfers.ActionToken.digest", "transfers.Seal.hash", "transfers.Seal.previous",
+    "transfers.Seal.root", "transfers.Seal.secret", "transfers.Seal.signature",
+    "wallets.ApiKey.digest", "wallets.BearerToken.digest",
     "wallets.IdempotentAnswer.body", "wallets.IdempotentAnswer.fingerprint", "wallets.KnownOrigin.digest",
     "wallets.RestrictedKey.digest", "webhooks.Webhook.previous_secret", "webhooks.Webhook.secret",
 }  # fmt: skip

@@ -1,0 +1,60 @@
+"""
+Up to which key the rows of a table are final: each is committed and visible, or never will be.
+
+A writer takes a key from a sequence before it commits, so a higher key may be visible while a lower one is not. It
+takes the key within a statement that writes the table, or after `LOCK TABLE`, and so holds a lock of the table from
+before that until its transaction ends. Therefore: read the sequence, then see who holds such a lock, and wait until
+these have ended. Those who come later take higher keys. Writers do nothing for this, and wait for nothing.
+
+`wallets.event_sequence`, which serves readers of events, does not wait; but only writers of events announce themselves
+to it.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from django.db import connection
+
+from config.seals.tables import Keyed
+
+# How long a run waits for writers; the next run tries again.
+WAIT_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.01
+# The locks that a statement takes that writes a table, and stronger ones.
+_WRITERS: Final = """
+SELECT relation.relname, lock.virtualtransaction
+  FROM pg_locks AS lock JOIN pg_class AS relation ON relation.oid = lock.relation
+ WHERE lock.locktype = 'relation' AND lock.granted AND lock.pid IS DISTINCT FROM pg_backend_pid()
+   AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND lock.relation = ANY (%s::regclass[]::oid[])
+   AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+"""
+
+
+def settled(sequences: Iterable[Keyed]) -> dict[str, int]:
+    """
+    Return by position the key up to which each sequence of rows is final.
+
+    Those whose writers do not end in time are left out. The caller reads the rows in a later statement, in READ
+    COMMITTED. Rows of the own transaction count as final.
+    """
+    with connection.cursor() as cursor:
+        newest = {}
+        for rows in sequences:
+            # A sequence that was never called names the key that it will give first.
+            cursor.execute(f"SELECT last_value - (NOT is_called)::integer FROM {rows.sequence}")  # noqa: S608
+            newest[rows] = int(cursor.fetchone()[0])
+        writing = _writers(cursor, newest)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while writing and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+            writing &= _writers(cursor, newest)
+    held = {table for table, _ in writing}
+    return {rows.position: key for rows, key in newest.items() if rows.source not in held}
+
+
+def _writers(cursor: Any, sequences: Iterable[Keyed]) -> set[tuple[str, str]]:
+    """Return the tables that transactions are writing, with the transactions."""
+    cursor.execute(_WRITERS, [[rows.source for rows in sequences]])
+    return set(cursor.fetchall())
