@@ -118,6 +118,12 @@ beat_schedule = {
     },
     # Checks whether an audit is due, so that a restart of beat does not shift the schedule.
     "audit": {"task": "config.audit", "schedule": 20.0, "options": {"expires": 20.0, "ignore_result": True}},
+    "daily audit": {
+        "task": "config.audit_all",
+        "schedule": 60.0,
+        "options": {"expires": 60.0, "ignore_result": True},
+    },
+    "seals": {"task": "config.seal", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "notices": {"task": "config.send_notices", "schedule": 10.0, "options": {"expires": 10.0, "ignore_result": True}},
     # How far a standby server knows the order of events. What a replica says about its lag comes from it, too.

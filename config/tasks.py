@@ -8,6 +8,7 @@ from django.conf import settings
 from config.admin import alerts, notices
 from config.ops import audits, partitions, request_log
 from config.ops.redis_status import record_heartbeat
+from config.seals import sealing
 from wallets import errors, event_sequence
 from wallets import operations as wallets
 
@@ -44,14 +45,37 @@ def tidy_partitions() -> None:
 # Longer limits than those of other tasks, below the visibility timeout of the broker.
 @shared_task(name="config.audit", soft_time_limit=500, time_limit=540)
 def audit() -> None:
-    """Audit the ledger if an audit is due. The findings are stored in the row of the audit."""
-    if not audits.is_due():
-        return
+    """Audit what is new in the ledger if an audit is due. The findings are stored in the row of the audit."""
+    if audits.is_due():
+        _audit(is_of_all=False)
+
+
+# Reads all history. Its message is acknowledged when it begins, so no broker delivers it again.
+@shared_task(name="config.audit_all", soft_time_limit=20_000, time_limit=20_400)
+def audit_all() -> None:
+    """Audit all of the ledger if the daily audit is due."""
+    if audits.is_of_all_due():
+        _audit(is_of_all=True)
+
+
+def _audit(*, is_of_all: bool) -> None:
     try:
-        done = audits.run()
+        done = audits.run(is_of_all=is_of_all)
     except errors.AuditIsRunning:
         return
     log.info("audit: %s, %d findings", done.result, done.findings_count)
+
+
+@shared_task(name="config.seal", soft_time_limit=90, time_limit=120)
+def seal() -> None:
+    """Seal what is settled. A missed run only leaves more for the next."""
+    if settings.SEAL_EVERY_MINUTES == 0:
+        return
+    try:
+        sealing.seal()
+    except sealing.ChainRefused:
+        # The audit and `manage.py verify` say why, and how long ago the last seal was is an alert.
+        log.error("the chain of seals is not continued: see manage.py verify")  # noqa: TRY400 - refused, not failed
 
 
 @shared_task(name="config.check_alerts")

@@ -5,7 +5,8 @@ They repeat what triggers enforce, where that is cheap, because an audit must al
 triggers. What the models state is checked by `wallets.audit`.
 """
 
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from django.db import connection, transaction
 
@@ -39,6 +40,17 @@ CHECKS: Final = {
 }
 # The sweep runs each few seconds; it was not running if transfers are open that expired longer ago than this.
 OVERDUE_MINUTES: Final = 15
+# What an audit of new rows leaves to the audit of all: these compare sums over all history, or all tokens.
+_OF_ALL: Final = frozenset(
+    {
+        "the days of wallets agree with the transfers and issues",
+        "the counts of lists agree with the transfers and trusts",
+        "as many tokens were issued as there are",
+        "the history of a token has no gap",
+    }
+)
+# And what it checks instead of two rules about whole histories, for the movements that are new.
+_CONTINUED: Final = {"each movement starts where and after the one before ended": "continued_histories"}
 _PARTS: Final = {
     "all_lines": load("transfers", "parts/lines_of_all"),
     "wallet_days": load("transfers", "parts/wallet_days"),
@@ -47,16 +59,68 @@ _PARTS: Final = {
     "detached_until": "(SELECT max(newest_at) FROM transfers_detachedpartition)",
     "detached_transfers": "(SELECT coalesce(max(last_transfer), 0) FROM transfers_detachedpartition)",
 }
+# Which rows the checks read: all.
+_ALL: Final = {
+    "movements": "transfers_movement",
+    "transfers": "transfers_transfer",
+    "numbered": "transfers_transfer",
+    "terms": "transfers_transferterms",
+    "tokens": "wallets_token",
+    "links": "transfers_actiontoken",
+    "wallets": "wallets_wallet",
+    "holdings": "wallets_token",
+}
 
 
-def query(check: str) -> str:
-    """Return the SQL of a check."""
-    return load("transfers", f"audit/{CHECKS[check]}", **_PARTS)
+def _between(table: str, key: str, spans: str) -> str:
+    return f"""(
+        SELECT row.* FROM unnest(%({spans}_after)s::bigint[], %({spans}_upto)s::bigint[]) AS span (after, upto)
+          JOIN {table} AS row ON row.{key} > span.after AND row.{key} <= span.upto)"""  # noqa: S608 - constants
 
 
-def audit_findings() -> list[Finding]:
+_MOVEMENTS: Final = _between("transfers_movement", "id", "movements")
+_NUMBERED: Final = _between("transfers_transfer", "number", "transfers")
+# Open transfers are new, or were when their numbers were sealed.
+_TRANSFERS: Final = load("transfers", "parts/new_transfers", numbered=_NUMBERED)
+_WALLETS: Final = load("transfers", "parts/new_wallets", transfers=_TRANSFERS)
+# Which rows the checks read: those of some spans of numbers, and what belongs to them.
+_NEW: Final = {
+    "movements": _MOVEMENTS,
+    "transfers": _TRANSFERS,
+    "numbered": _NUMBERED,
+    "terms": _between("transfers_transferterms", "transfer_number", "transfers"),
+    "tokens": load("transfers", "parts/new_tokens", movements=_MOVEMENTS),
+    "links": load("transfers", "parts/new_links", numbered=_NUMBERED),
+    "wallets": _WALLETS,
+    "holdings": load("transfers", "parts/new_holdings", wallets=_WALLETS),
+}
+
+
+class Spans(NamedTuple):
+    """
+    What an audit of new rows reads: transfers by number and movements by id, each from above one up to another.
+
+    The last of each are the new rows, and have no end.
+    """
+
+    transfers: Sequence[tuple[int, int]]
+    movements: Sequence[tuple[int, int]]
+
+
+def query(check: str, *, is_of_all: bool = True) -> str:
+    """Return the SQL of a check, of all rows or of those of `Spans`."""
+    name, rows = CHECKS[check], _ALL
+    if not is_of_all:
+        name, rows = _CONTINUED.get(check, name), _NEW
+    return load("transfers", f"audit/{name}", **_PARTS, **rows)
+
+
+def audit_findings(spans: Spans | None = None) -> list[Finding]:
     """
     Return the rows of the ledger that break a rule, an empty list if there are none.
+
+    With `spans` it reads these rows and the tokens, wallets and open transfers that they touch: what is sealed is as it
+    was when it was new. Otherwise it reads all.
 
     The caller has opened a REPEATABLE READ transaction, or knows that nothing is written meanwhile; otherwise a
     transfer that commits between two checks looks like a fault.
@@ -66,6 +130,14 @@ def audit_findings() -> list[Finding]:
         "known": TransferState.values,
         "overdue_minutes": OVERDUE_MINUTES,
     }
+    if spans is not None:
+        parameters |= _bounds(spans)
+        return [
+            Finding(check, detail)
+            for check in CHECKS
+            if check not in _OF_ALL
+            for detail in first_rows(query(check, is_of_all=False), parameters)
+        ]
     findings = []
     with transaction.atomic(), connection.cursor() as cursor:
         # All rows are read anyway, and a nested loop over two tables would never end.
@@ -76,3 +148,13 @@ def audit_findings() -> list[Finding]:
         cursor.execute("SET LOCAL enable_nestloop TO DEFAULT")
         cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
     return findings
+
+
+def _bounds(spans: Spans) -> Mapping[str, Any]:
+    return {
+        "transfers_after": [after for after, _ in spans.transfers],
+        "transfers_upto": [upto for _, upto in spans.transfers],
+        "movements_after": [after for after, _ in spans.movements],
+        "movements_upto": [upto for _, upto in spans.movements],
+        "newest_movement": spans.movements[-1][0],
+    }

@@ -137,7 +137,7 @@ def token_history(
     :raises wallets.errors.TokenNotVisible: it is in a wallet that the actor does not control
     :raises transfers.errors.HistoryDetached: movements of the page, or before it, are in a partition that is detached
     """
-    wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
+    check_history_is_visible(actor_id=actor_id, token_id=token_id, as_sent=as_sent)
     movement_id, transfer_id = _MOVEMENT_IDS if shows_ids else ("NULL", "NULL")
     with connection.cursor() as cursor:
         cursor.execute(
@@ -156,6 +156,16 @@ def token_history(
     if rows[0].number != first if rows else _has_detached(token_id, number=first):
         raise HistoryDetached("token")
     return rows
+
+
+def check_history_is_visible(*, actor_id: UUID, token_id: UUID, as_sent: str) -> None:
+    """
+    Check that the token is in a wallet that the actor controls. `as_sent` is the id as the client wrote it.
+
+    :raises wallets.errors.TokenNotFound: no such token
+    :raises wallets.errors.TokenNotVisible: it is in a wallet that the actor does not control
+    """
+    wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
 
 
 def _has_detached(token_id: UUID, *, number: int) -> bool:

@@ -1,8 +1,9 @@
 """What an audit of any app reports, and the checks derived from the models."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.db import connection, models
@@ -39,32 +40,35 @@ def listed(values: Iterable[str]) -> str:
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
-def model_checks(model: type[models.Model]) -> Iterator[tuple[str, QuerySet[Any, Any]]]:
+def model_checks(
+    model: type[models.Model], rows: QuerySet[Any, Any] | None = None
+) -> Iterator[tuple[str, QuerySet[Any, Any]]]:
     """
-    Yield the name of each rule that a model states, with a query for the rows that violate it.
+    Yield the name of each rule that a model states, with a query for the rows that violate it, among `rows` or all.
 
     These are the constraints of its Meta, unique fields, references (with or without a foreign key in the database) and
     NOT NULL. Each query returns one text per finding.
     """
+    rows = model._base_manager.all() if rows is None else rows
     for constraint in model._meta.constraints:
         if isinstance(constraint, models.CheckConstraint):
-            yield check_name(constraint.name), _named(model, _breaking(model, constraint.condition))
+            yield check_name(constraint.name), _named(model, _breaking(rows, constraint.condition))
         elif isinstance(constraint, models.UniqueConstraint):
             keys = [*constraint.expressions, *(F(field) for field in constraint.fields)]
-            yield check_name(constraint.name), _repeated(model, keys, constraint.condition or Q())
+            yield check_name(constraint.name), _repeated(model, keys, rows.filter(constraint.condition or Q()))
         else:
             raise TypeError(f"The audit has no query for constraints like {constraint!r}.")
     for field in model._meta.local_concrete_fields:
         if field.unique:
-            yield f"{model._meta.db_table}.{field.column} is unique", _repeated(model, [F(field.attname)], Q())
+            yield f"{model._meta.db_table}.{field.column} is unique", _repeated(model, [F(field.attname)], rows)
         if isinstance(field, models.ForeignKey):
             (target,) = field.foreign_related_fields
             known = Exists(field.related_model._base_manager.filter(**{target.attname: OuterRef(field.attname)}))
-            dangling = model._base_manager.filter(~known, **{f"{field.attname}__isnull": False})
+            dangling = rows.filter(~known, **{f"{field.attname}__isnull": False})
             yield f"{model._meta.db_table}.{field.column} refers to a row", _named(model, dangling)
     required = [field.attname for field in model._meta.local_concrete_fields if not field.null]
     missing = Q(*((f"{name}__isnull", True) for name in required), _connector=Q.OR)
-    yield f"{model._meta.db_table} has what it must have", _named(model, model._base_manager.filter(missing))
+    yield f"{model._meta.db_table} has what it must have", _named(model, rows.filter(missing))
 
 
 def check_name(constraint: str) -> str:
@@ -72,11 +76,18 @@ def check_name(constraint: str) -> str:
     return constraint.replace("_", " ")
 
 
-def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Finding]:
-    """Yield the rows of the models that violate a rule of their model: the first `FINDINGS_PER_CHECK` for each rule."""
+def broken_rules(
+    listed_models: Iterable[type[models.Model]],
+    rows: Mapping[type[models.Model], QuerySet[Any, Any]] = MappingProxyType({}),
+) -> Iterator[Finding]:
+    """
+    Yield the rows of the models that violate a rule of their model: the first `FINDINGS_PER_CHECK` for each rule.
+
+    `rows` are those to check of some models; of the others all are.
+    """
     for model in listed_models:
         with connection.cursor() as cursor:
-            cursor.execute(*_statement(model))
+            cursor.execute(*(_of(model, rows[model]) if model in rows else _statement(model)))
             for detail, check in cursor.fetchall():
                 yield Finding(check, detail)
 
@@ -84,9 +95,13 @@ def broken_rules(listed_models: Iterable[type[models.Model]]) -> Iterator[Findin
 @cache
 def _statement(model: type[models.Model]) -> tuple[str, Sequence[Any]]:
     """Return the statement of all checks of a model, and its parameters. Deriving them takes longer than running it."""
+    return _of(model, None)
+
+
+def _of(model: type[models.Model], rows: QuerySet[Any, Any] | None) -> tuple[str, Sequence[Any]]:
     parts: list[str] = []
     parameters: list[Any] = []
-    for check, broken in model_checks(model):
+    for check, broken in model_checks(model, rows):
         query, values = broken.query.sql_with_params()
         parts.append(f"({_first_rows(query, 'detail, %s::text')})")
         parameters += [*values, check]
@@ -113,10 +128,11 @@ def _first_rows(query: str, columns: str) -> str:
     )
 
 
-def _breaking(model: type[models.Model], condition: Any) -> QuerySet[Any, Any]:
+def _breaking(rows: QuerySet[Any, Any], condition: Any) -> QuerySet[Any, Any]:
     # As in a CHECK, NULL does not violate a condition.
     holds = ExpressionWrapper(condition, output_field=BooleanField())
-    return model._base_manager.alias(_holds=holds).filter(_holds=False)
+    breaking: QuerySet[Any, Any] = rows.alias(_holds=holds).filter(_holds=False)
+    return breaking
 
 
 def _named(model: type[models.Model], rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
@@ -124,10 +140,10 @@ def _named(model: type[models.Model], rows: QuerySet[Any, Any]) -> QuerySet[Any,
     return rows.order_by().values_list(name, flat=True)
 
 
-def _repeated(model: type[models.Model], keys: list[Any], condition: Q) -> QuerySet[Any, Any]:
+def _repeated(model: type[models.Model], keys: list[Any], rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
     # Rows are identified by their primary keys: the shared value may be a digest.
     names = {f"_key{index}": key for index, key in enumerate(keys)}
-    rows = model._base_manager.filter(condition).annotate(**names)
+    rows = rows.annotate(**names)
     rows = rows.filter(**{f"{name}__isnull": False for name in names}).order_by().values(*names)
     first, last = (aggregate(Cast("pk", TextField())) for aggregate in (Min, Max))
     count = Cast("_count", TextField())

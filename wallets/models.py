@@ -371,14 +371,16 @@ class AuditRun(models.Model):
     """
     One audit: when, by whom (NULL: by schedule), and what it found.
 
-    At most one is RUNNING; a finished one never changes (a trigger). `findings` holds the first findings only,
-    `findings_count` the number of all.
+    It reads all rows, or (`is_of_all` is false) what is new and a sample. At most one of each kind is RUNNING; a
+    finished one never changes (a trigger). `findings` holds the first findings only, `findings_count` the number of
+    all.
     """
 
     id = models.BigAutoField(primary_key=True)
     staff = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    is_of_all = models.BooleanField(db_default=True)
     result = models.CharField(max_length=8, choices=AuditResult, default=AuditResult.RUNNING)
     findings_count = models.IntegerField(default=0)
     findings = models.JSONField(default=list, blank=True)
@@ -401,7 +403,7 @@ class AuditRun(models.Model):
                 name="audit_run_is_unsound_with_findings",
             ),
             models.UniqueConstraint(
-                fields=["result"], condition=Q(result=AuditResult.RUNNING), name="audit_run_one_at_a_time"
+                fields=["is_of_all"], condition=Q(result=AuditResult.RUNNING), name="audit_run_one_at_a_time"
             ),
         ]
 

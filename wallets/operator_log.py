@@ -22,6 +22,7 @@ from wallets.states import AuditResult, OperatorVerb
 FINDINGS_KEPT: Final = 200
 # Longer than an audit may take (`config.tasks`): a run that is older has lost its process.
 AUDIT_IS_DEAD_AFTER_SECONDS: Final = 600
+AUDIT_OF_ALL_IS_DEAD_AFTER_SECONDS: Final = 6 * 3600
 # A setting (GUC) of the transaction of an action.
 OPERATOR_SETTING: Final = "coppice.operator"
 # The first key of the advisory locks of confirmations, apart from those of `wallets.event_sequence`.
@@ -128,22 +129,28 @@ def acts_on(things: Iterable[tuple[str, object]], *, limit: int) -> list[Operato
     return list(found.order_by("-pk")[:limit]) if named else []
 
 
-def begin_audit(*, staff: User | None = None, request_id: str = "") -> AuditRun:
+def begin_audit(*, staff: User | None = None, request_id: str = "", is_of_all: bool = True) -> AuditRun:
     """
-    Record the start of an audit. A run that lost its process is closed as failed.
+    Record the start of an audit, of all rows or of what is new. A run that lost its process is closed as failed.
 
-    :raises AuditIsRunning: another run has not finished
+    :raises AuditIsRunning: another run of the same kind has not finished
     """
     with transaction.atomic(savepoint=False):
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE wallets_auditrun SET result = %s, finished_at = now(), error = 'its process ended'"
-                " WHERE result = %s AND started_at < now() - make_interval(secs => %s)",
-                [AuditResult.FAILED, AuditResult.RUNNING, AUDIT_IS_DEAD_AFTER_SECONDS],
+                " WHERE result = %s"
+                "   AND started_at < now() - make_interval(secs => CASE WHEN is_of_all THEN %s ELSE %s END)",
+                [
+                    AuditResult.FAILED,
+                    AuditResult.RUNNING,
+                    AUDIT_OF_ALL_IS_DEAD_AFTER_SECONDS,
+                    AUDIT_IS_DEAD_AFTER_SECONDS,
+                ],
             )
         try:
             with transaction.atomic():
-                return AuditRun.objects.create(staff=staff, request_id=request_id)
+                return AuditRun.objects.create(staff=staff, request_id=request_id, is_of_all=is_of_all)
         except IntegrityError as error:
             raise errors.AuditIsRunning("An audit is running already; its result will be here in a moment.") from error
 

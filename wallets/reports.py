@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from wallets import names
 from wallets.models import AuditRun, OperatorAction, Wallet
+from wallets.states import AuditResult
 
 
 class Beginnings(NamedTuple):
@@ -33,6 +34,19 @@ def setup_checklist() -> Beginnings:
 def recent_audits(*, limit: int) -> list[AuditRun]:
     """Return the audits that started last, finished or not, the latest first."""
     return list(AuditRun.objects.order_by("-pk")[:limit])
+
+
+def deciding_audit() -> AuditRun | None:
+    """
+    Return the ended audit whose result counts: the last, or the last of all rows if that found something.
+
+    What only an audit of all rows finds is not gone because the next one of what is new did not look for it.
+    """
+    ended = AuditRun.objects.exclude(result=AuditResult.RUNNING).order_by("-pk")
+    last_of_all = ended.filter(is_of_all=True).exclude(result=AuditResult.FAILED).first()
+    if last_of_all is not None and last_of_all.result == AuditResult.UNSOUND:
+        return last_of_all
+    return ended.first()
 
 
 def recent_actions(*, limit: int) -> QuerySet[OperatorAction]:

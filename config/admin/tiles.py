@@ -28,6 +28,7 @@ from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState
 from transfers import reports as transfers
 from transfers.models import Transfer
+from transfers.seal_models import Seal, SealMark
 from wallets import reports as wallets
 from wallets.models import AuditRun, Token
 from wallets.states import AuditResult
@@ -39,6 +40,8 @@ _log: Final = logging.getLogger("coppice.admin")
 
 # Fewer servers than this leave too few for a quorum when some of them fail as well.
 FEW_SERVERS: Final = 17
+# The tile of seals is red after so many intervals without one.
+SEALS_MISSED: Final = 3
 # The most subjects of one tile.
 SUBJECTS: Final = 20
 # The class of a tile that must be acted on, and of one that could not be computed.
@@ -98,8 +101,12 @@ class Readings:
 
     @cached_property
     def recent_audits(self) -> Sequence[AuditRun]:
-        # Only one runs at a time, so that one of these has ended.
-        return wallets.recent_audits(limit=2)
+        # One of each kind runs at a time, so that one of these has ended.
+        return wallets.recent_audits(limit=3)
+
+    @cached_property
+    def ended_audit(self) -> AuditRun | None:
+        return wallets.deciding_audit()
 
     @cached_property
     def coins(self) -> Sequence[lockers.CoinCount]:
@@ -188,8 +195,7 @@ def _ledger_tiles(readings: Readings) -> list[Tile]:
 
 def _audit_tile(readings: Readings) -> list[Tile]:
     """While an audit runs, the result of the one before counts: it is what is known."""
-    recent = readings.recent_audits
-    ended = next((audit for audit in recent if audit.result != AuditResult.RUNNING), None)
+    recent, ended = readings.recent_audits, readings.ended_audit
     if not recent:
         return [Tile("last audit", "never", "run one to compare all books", AuditRun, "", "wait", "◔")]
     if ended is None:
@@ -205,11 +211,22 @@ def _audit_tile(readings: Readings) -> list[Tile]:
     if every and ended.started_at < readings.now - 3 * timedelta(minutes=every) and css == "good":
         css, mark = "wait", "◔"
     note = formats.ago(ended.started_at, readings.now)
-    return [
-        Tile(
-            "last audit", words, f"{note}; one is running" if ended is not recent[0] else note, AuditRun, "", css, mark
-        )
-    ]
+    is_running = recent[0].result == AuditResult.RUNNING
+    return [Tile("last audit", words, f"{note}; one is running" if is_running else note, AuditRun, "", css, mark)]
+
+
+def _seal_tile(readings: Readings) -> list[Tile]:
+    every = settings.SEAL_EVERY_MINUTES
+    if not every:
+        return [Tile("last seal", "off", "history is not sealed", None, "#", "wait", "◐")]
+    newest = Seal.objects.order_by("-height").first()
+    mark = SealMark.objects.first()
+    if newest is None or mark is None:
+        return [Tile("last seal", "none", "nothing is sealed yet", None, "#", "wait", "◔")]
+    note = f"{counted(newest.height, 'block')}, {'signed' if newest.key_id else 'not signed'}"
+    is_late = mark.complete_at < readings.now - SEALS_MISSED * timedelta(minutes=every)
+    value = formats.ago(mark.complete_at, readings.now)
+    return [Tile("last seal", value, note, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
 
 
 def _coin_tiles(readings: Readings) -> list[Tile]:
@@ -339,6 +356,7 @@ def _replica_tile(readings: Readings) -> list[Tile]:
 _SOURCES: Final[Mapping[tuple[str, ...], Callable[[Readings], list[Tile]]]] = {
     ("tokens-held", "tokens-reserved", "oldest-transfer"): _ledger_tiles,
     ("last-audit",): _audit_tile,
+    ("last-seal",): _seal_tile,
     ("coins", "coins-in-doubt"): _coin_tiles,
     ("thin-coins",): _thin_tile,
     ("tasks-in-need",): _need_tile,

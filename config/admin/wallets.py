@@ -265,12 +265,16 @@ class AuditResultFilter(filters.StateFilter):
     values = AuditResult.choices
 
 
+def _scope(run: AuditRun) -> str:
+    return "all history" if run.is_of_all else "what is new"
+
+
 @admin.register(AuditRun)
 class AuditRunPage(base.LedgerPage):
     """Runs of the audit."""
 
     called = ("audit", "audits")
-    list_display = ("id", "outcome", "findings_count", "who", "begun", "took")
+    list_display = ("id", "outcome", "findings_count", "of", "who", "begun", "took")
     numbers = ("findings_count",)
     list_filter = (AuditResultFilter, filters.made("started_at", "begun"))
     sorts = {"begun": ("id",)}
@@ -283,6 +287,7 @@ class AuditRunPage(base.LedgerPage):
         *attributes("id"),
         ("result", lambda run: run.get_result_display()),
         ("findings", lambda run: run.findings_count),
+        ("of", _scope),
         ("by", lambda run: run.staff or "the scheduler"),
         *attributes("started_at", "finished_at"),
     )
@@ -291,6 +296,7 @@ class AuditRunPage(base.LedgerPage):
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
     outcome = base.column("result", lambda run: formats.pill(run.result, run.get_result_display()))
+    of = base.column("of", _scope)
     who = base.column("by", lambda run: str(run.staff or "the scheduler"))
     begun = base.column("begun", lambda run: formats.moment(run.started_at))
     took = base.column(
@@ -306,6 +312,7 @@ class AuditRunPage(base.LedgerPage):
             "facts": [
                 Fact("result", formats.pill(row.result, row.get_result_display())),
                 Fact("findings", row.findings_count),
+                Fact("of", _scope(row)),
                 Fact("by", row.staff or "the scheduler"),
                 Fact("begun", formats.full(row.started_at), note=formats.ago(row.started_at)),
                 Fact("ended", formats.full(row.finished_at) or "not yet"),

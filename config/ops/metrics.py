@@ -27,6 +27,7 @@ from config.web.addresses import client_address
 from lockers import reports
 from lockers.models import LockerTask
 from transfers import outcome_counts
+from wallets import reports as wallets
 from wallets.states import AuditResult
 from webhooks import reports as webhooks
 
@@ -243,14 +244,29 @@ def _webhooks() -> Iterator[Metric]:
 
 def _audits() -> Iterator[Metric]:
     result = GaugeMetricFamily("coppice_audit_result", "1 for how the last audit ended.", labels=["result"])
-    row = next(iter(_rows(_LAST_AUDIT)), None)
+    decides = wallets.deciding_audit()
     for state in (AuditResult.SOUND, AuditResult.UNSOUND, AuditResult.FAILED):
-        result.add_metric([state.value], int(row is not None and row[0] == state))
+        result.add_metric([state.value], int(decides is not None and decides.result == state))
     yield result
-    if row is not None:
-        yield GaugeMetricFamily("coppice_audit_findings", "Findings of the last audit.", value=row[1])
-        yield GaugeMetricFamily("coppice_audit_age_seconds", "Time since the last audit ended.", value=row[2])
-        yield GaugeMetricFamily("coppice_audit_duration_seconds", "Duration of the last audit.", value=row[3])
+    if decides is None:
+        return
+    yield GaugeMetricFamily("coppice_audit_findings", "Findings of the last audit.", value=decides.findings_count)
+    for age, duration in _rows(_LAST_AUDITS.format("")):
+        yield GaugeMetricFamily("coppice_audit_age_seconds", "Time since the last audit ended.", value=age)
+        yield GaugeMetricFamily("coppice_audit_duration_seconds", "Duration of the last audit.", value=duration)
+    for age, _ in _rows(_LAST_AUDITS.format("AND is_of_all")):
+        yield GaugeMetricFamily(
+            "coppice_full_audit_age_seconds", "Time since the last audit of all history ended.", value=age
+        )
+
+
+def _seals() -> Iterator[Metric]:
+    ((height, age),) = _rows(_SEALED)
+    yield GaugeMetricFamily("coppice_seal_height", "Seals of history.", value=height)
+    if age is not None:
+        yield GaugeMetricFamily(
+            "coppice_seal_age_seconds", "Time since all that was settled was last sealed.", value=age
+        )
 
 
 def _replica() -> Iterator[Metric]:
@@ -297,6 +313,7 @@ _SOURCES: Final[dict[str, Callable[[], Iterable[Metric]]]] = {
     "servers": _servers,
     "webhooks": _webhooks,
     "audits": _audits,
+    "seals": _seals,
     "alerts": _alerts,
     "replica": _replica,
 }
@@ -336,10 +353,13 @@ SELECT count(*) FILTER (WHERE acknowledged_at IS NULL), count(*) FILTER (WHERE a
        (SELECT extract(epoch FROM now() - max(made_at))::float FROM desk_backup)
   FROM desk_alert WHERE closed_at IS NULL
 """
-_LAST_AUDIT: Final = """
-SELECT result, findings_count, extract(epoch FROM now() - finished_at)::float,
-       extract(epoch FROM finished_at - started_at)::float
-  FROM wallets_auditrun WHERE result <> 'running' ORDER BY id DESC LIMIT 1
+_SEALED: Final = """
+SELECT (SELECT coalesce(max(height), 0) FROM transfers_seal),
+       (SELECT extract(epoch FROM now() - complete_at)::float FROM transfers_sealmark)
+"""
+_LAST_AUDITS: Final = """
+SELECT extract(epoch FROM now() - finished_at)::float, extract(epoch FROM finished_at - started_at)::float
+  FROM wallets_auditrun WHERE result <> 'running' {} ORDER BY id DESC LIMIT 1
 """
 
 

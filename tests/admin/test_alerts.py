@@ -22,6 +22,7 @@ from lockers.models import LockerTask, ServerReading
 from tests.support import replicas
 from tests.support.desk_pages import confirm, url
 from transfers.models import Issue
+from transfers.seal_models import POSITIONS, Seal, SealMark
 from wallets.models import AuditRun, OperatorAction, Token
 from wallets.states import AuditResult
 from webhooks.models import Webhook
@@ -83,12 +84,21 @@ def the_replica_is_away(ledger: SimpleNamespace) -> Callable[[], object]:
     away = replicas.configured("postgresql://coppice@/coppice?host=/nowhere", SimpleNamespace(MIDDLEWARE=[]))
     away.__enter__()
     return lambda: away.__exit__(None, None, None)
+def seals_are_late(ledger: SimpleNamespace) -> Callable[[], object]:
+    empty = b"0" * 32
+    Seal.objects.create(
+        height=1, format=1, previous=empty, root=empty, leaves=1, sealed_at=timezone.now(), hash=empty, secret=empty,
+        **dict.fromkeys(POSITIONS, 0),
+    )  # fmt: skip
+    SealMark.objects.create(id=1, complete_at=timezone.now() - timedelta(minutes=31))
+    return lambda: SealMark.objects.update(complete_at=timezone.now() - timedelta(minutes=29))
 
 
 REDDENED: dict[str, Callable[[SimpleNamespace], Callable[[], object]]] = {
     "tokens-held": tokens_are_missing,
     "tokens-reserved": a_reservation_is_of_no_transfer,
     "last-audit": an_audit_finds_something,
+    "last-seal": seals_are_late,
     "tasks-in-need": a_task_is_past_its_deadline,
     "webhooks": a_webhook_is_disabled,
     "servers": sixteen_servers_answer,

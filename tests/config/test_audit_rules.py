@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from config.ops import audits
+from config.seals import sealing, verifying
 from lockers import audit as locker_audit
 from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
 from transfers import action_tokens, approvals, counters, list_counts
@@ -107,6 +108,7 @@ BREAKING = {
     "notice_state_is_known": {"state": "'lost'", "lease_until": "NULL"},
     "notice_is_leased_while_pending": {"state": "'failed'", "lease_until": "now()"},
     "fan_out_is_one_row": {"id": "2"},
+    "seal_mark_is_one_row": {"id": "2"},
     "audit_run_is_finished_when_final": {"result": "'sound'", "finished_at": "NULL"},
     "action_token_is_closed_when_decided": {"state": "'redeemed'", "closed_at": "NULL"},
     "action_token_has_tokens": {"token_count": "0"},
@@ -420,6 +422,8 @@ OF_EACH_PART = ("auditrun_final", "trust_power_filled", "issue_append_only", "ac
 UNSEEN = {
     "auditrun_kept", "event_append_only", "event_pseudonymised", "idempotentanswer_once", "operatoraction_append_only",
     "operatoraction_pseudonymised",
+    # tests/config/test_seals.py
+    "seal_append_only",
 }  # fmt: skip
 
 
@@ -477,6 +481,29 @@ def findings_about(check: str) -> list[audit.Finding]:
     return [finding for part in parts for finding in part.audit_findings()]
 
 
+# What the audits of new rows leave to the audit of all: what is missing is not new, and sums over all history.
+OF_ALL_ALONE = {
+    "account_kept", "auditrun_final", "issue_append_only", "receiptline_kept", "receiptline_settled_once",
+    "trust_control_begins",
+}  # fmt: skip
+
+
+def test_an_audit_of_new_rows_names_what_triggers_refuse_of_these(world: Any) -> None:
+    """Nothing is sealed here, so all rows are new."""
+    assert {model._meta.label_lower for model in audits.audited_models()} >= audits._GROWING
+    let_triggers_sleep()
+    assert audits.findings(is_of_all=False) == []
+    unseen = set()
+    for name, (statement, _check) in PAST_TRIGGERS.items():
+        point = transaction.savepoint()
+        rows(statement, **world if "%(" in statement else {})
+        found = {finding.check for finding in audits.findings(is_of_all=False)}
+        transaction.savepoint_rollback(point)
+        if not found:
+            unseen.add(name)
+    assert unseen == OF_ALL_ALONE
+
+
 def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
     triggers = rows(
         "SELECT DISTINCT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
@@ -503,6 +530,35 @@ def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
     found = {finding.check for finding in audits.findings()}
     connection.savepoint_rollback(point)
     assert {PAST_TRIGGERS[name][1] for name in OF_EACH_PART} <= found
+
+
+def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world: Any) -> None:
+    assert sealing.seal(is_due=True) == 1
+    alice = Wallet.objects.get(pk=world["alice"])
+    new = transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+    assert audits.findings(is_of_all=False) == []
+    let_triggers_sleep()
+    for statement, check in (
+        ("UPDATE transfers_issue SET tokens = tokens + 1", verifying.ROWS),
+        # New rows that do not continue what is sealed.
+        (
+            f"UPDATE transfers_movement SET source_id = destination_id WHERE transfer_number = {new.number}",
+            "each movement starts where and after the one before ended",
+        ),
+        (
+            f"DELETE FROM transfers_movement WHERE transfer_number = {new.number}",
+            "a completed transfer moved what was asked, any other nothing",
+        ),
+        ("UPDATE transfers_tallydelta SET tokens = tokens + 1", "the tallies agree with the tokens of each wallet"),
+        ("UPDATE wallets_token SET wallet_id = gen_random_uuid()", "every token is in a wallet that exists"),
+    ):
+        point = transaction.savepoint()
+        rows(statement)
+        found = {finding.check for finding in audits.findings(is_of_all=False)}
+        transaction.savepoint_rollback(point)
+        assert check in found, statement
+    assert sealing.seal(is_due=True) == 1
+    assert audits.findings(is_of_all=False) == audits.findings() == []
 
 
 # One row that breaks a check by one of its conditions alone: check, and the statements that make it so.

@@ -15,6 +15,7 @@ from config.admin.actions.lockers import RetryTask
 from config.admin.actions.wallets import PseudonymiseWallet
 from config.admin.models import Proposal
 from config.ops import audits, pseudonyms, wallet_export
+from config.seals import sealing
 from lockers.models import LockerTask
 from lockers.states import TaskKind, TaskState
 from tests.admin.running import run
@@ -95,6 +96,8 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
     assert NAME in whole_database()
     assert "203.0.113.7" in whole_database()
     events = Event.objects.count()
+
+    assert sealing.seal(is_due=True) == 1
 
     name = pseudonyms.pseudonymise(wallet_id=closed.pk)
 

@@ -12,7 +12,8 @@ from django.db import connection
 
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
-from transfers import audit, balances, list_counts, queries, token_reports
+from transfers import audit as transfer_audit
+from transfers import balances, list_counts, queries, token_reports
 from wallets import event_sequence, redis_servers
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
@@ -46,6 +47,7 @@ def part(pattern: str) -> list[str]:
 
 # What may be inserted at each place of a statement: each part, or the like of what the code writes there.
 INSERTED: Final = {
+    **{rows: [transfer_audit._ALL[rows], transfer_audit._NEW[rows]] for rows in transfer_audit._ALL},
     "all_lines": part("/lines_of_all"),
     "answer_columns": [" "],
     "answer_join": [" "],
@@ -57,7 +59,7 @@ INSERTED: Final = {
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],
     "decision": part("/decision"),
-    **{name: [audit._PARTS[name]] for name in ("detached_below", "detached_transfers", "detached_until")},
+    **{name: [transfer_audit._PARTS[name]] for name in ("detached_below", "detached_transfers", "detached_until")},
     "doubtful": ["('limbo')"],
     "groups": ["count(*)"],
     "has_transfers": part("/control_has_transfers"),

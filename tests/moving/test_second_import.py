@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 
 from config.management.commands.import_treetracker import moment
 from config.ops import audits
+from config.seals import sealing
 from config.treetracker_import.models import ImportedRow, ImportRun
 from tests.moving.conftest import imported
 from tests.moving.service import Service, a_salt, an_id, hashed
@@ -16,6 +17,7 @@ from transfers import action_token_lists, action_tokens, counters, list_counts
 from transfers import operations as transfers
 from transfers.list_models import ListTally
 from transfers.models import Movement, Transfer
+from transfers.seal_models import LateTransfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from wallets import operations as wallets
@@ -179,6 +181,8 @@ def test_totals_of_lists_are_right_after_each_import(world: World, tmp_path: Any
     assert wrong_totals() == []
     assert list_counts.roll_up()
     assert wrong_totals() == []
+    # What is sealed is not changed by another import, which closes transfers that were open.
+    assert sealing.seal(is_due=True)
 
     three = peer.wallet("carl", password="secret")
     peer.trust("manages", one, two, "manage")
@@ -189,7 +193,10 @@ def test_totals_of_lists_are_right_after_each_import(world: World, tmp_path: Any
     assert list_counts.roll_up()
     assert wrong_totals() == []
     assert ListTally.objects.filter(wallet=one, visible__gt=0, managed=1).exists()
+    assert sealing.seal(is_due=True)
+    assert LateTransfer.objects.filter(decided=2).exists()
     assert audits.findings() == []
+    assert audits.findings(is_of_all=False) == []
 
     peer.change("wallet_trust", an_id("manages"), state="cancelled_by_target")
     world.again(tmp_path)

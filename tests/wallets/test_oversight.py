@@ -1,6 +1,6 @@
 """What operators did is only appended, once a confirmation; audits run one at a time and are written down."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from django.utils import timezone
 from config import tasks
 from config.ops import audits
 from tests.concurrency.races import race
-from wallets import audit, errors, operations, operator_log
+from wallets import audit, errors, operations, operator_log, reports
 from wallets.models import AuditRun, OperatorAction, Wallet
 from wallets.states import AuditResult, OperatorVerb
 
@@ -158,13 +158,23 @@ def test_audits_run_one_at_a_time() -> None:
 
 def test_an_audit_whose_process_is_gone_gives_way() -> None:
     long_ago = timezone.now() - timedelta(seconds=operator_log.AUDIT_IS_DEAD_AFTER_SECONDS + 1)
-    dead = AuditRun.objects.create(started_at=long_ago)
+    of_all = AuditRun.objects.create(started_at=long_ago)
+    dead = AuditRun.objects.create(started_at=long_ago, is_of_all=False)
 
-    audits.run()
+    audits.run(is_of_all=False)
 
     dead.refresh_from_db()
     assert (dead.result, dead.error) == (AuditResult.FAILED, "its process ended")
     assert AuditRun.objects.latest("id").result == AuditResult.SOUND
+    # One of all history takes longer.
+    of_all.refresh_from_db()
+    assert of_all.result == AuditResult.RUNNING
+    AuditRun.objects.filter(pk=of_all.pk).update(
+        started_at=timezone.now() - timedelta(seconds=operator_log.AUDIT_OF_ALL_IS_DEAD_AFTER_SECONDS + 60)
+    )
+    audits.run()
+    of_all.refresh_from_db()
+    assert (of_all.result, of_all.error) == (AuditResult.FAILED, "its process ended")
 
 
 def test_an_audit_that_breaks_is_written_down_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,3 +229,58 @@ def test_the_clock_never_audits_if_the_settings_say_so(settings: Any) -> None:
     tasks.audit()
 
     assert not AuditRun.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("hour", "now", "started", "is_of_all", "result", "is_due"),
+    [
+        (2, "2026-11-30 02:00Z", None, True, None, True),
+        (2, "2026-11-30 02:00Z", "2026-11-30 01:59Z", True, AuditResult.SOUND, True),
+        (2, "2026-11-30 02:00Z", "2026-11-30 02:00Z", True, AuditResult.UNSOUND, False),
+        (2, "2026-11-30 01:59Z", "2026-11-29 02:00Z", True, AuditResult.SOUND, False),
+        (2, "2026-11-30 01:59Z", "2026-11-29 01:59Z", True, AuditResult.SOUND, True),
+        (2, "2026-11-30 03:00Z", "2026-11-30 02:30Z", False, AuditResult.SOUND, True),
+        (2, "2026-11-30 03:00Z", "2026-11-30 02:30Z", True, AuditResult.FAILED, True),
+        (2, "2026-11-30 03:00Z", "2026-11-30 02:30Z", True, AuditResult.RUNNING, False),
+        (-1, "2026-11-30 03:00Z", None, True, None, False),
+    ],
+)
+def test_the_audit_of_all_is_due_once_a_day(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, hour: int, now: str, started: str | None, is_of_all: bool,
+    result: str | None, is_due: bool,
+) -> None:  # fmt: skip
+    settings.FULL_AUDIT_HOUR = hour
+    monkeypatch.setattr(audits.timezone, "now", lambda: datetime.fromisoformat(now))
+    if started is not None:
+        AuditRun.objects.create(
+            started_at=started,
+            is_of_all=is_of_all,
+            result=result,
+            findings_count=int(result == AuditResult.UNSOUND),
+            findings=[{}] if result == AuditResult.UNSOUND else [],
+            finished_at=None if result == AuditResult.RUNNING else started,
+        )
+    assert audits.is_of_all_due() is is_due
+
+
+def test_what_an_audit_of_all_found_counts_until_the_next_finds_nothing() -> None:
+    def ended(*, is_of_all: bool, is_sound: bool) -> int:
+        run = operator_log.begin_audit(is_of_all=is_of_all)
+        operator_log.finish_audit(run_id=run.pk, findings=[] if is_sound else [audit.Finding("a rule", "a row")])
+        return run.pk
+
+    assert reports.deciding_audit() is None
+    ended(is_of_all=True, is_sound=True)
+    last = ended(is_of_all=False, is_sound=False)
+    assert reports.deciding_audit().pk == last
+    last = ended(is_of_all=False, is_sound=True)
+    assert reports.deciding_audit().pk == last
+    of_all = ended(is_of_all=True, is_sound=False)
+    ended(is_of_all=False, is_sound=True)
+    running = operator_log.begin_audit(is_of_all=True)
+    assert reports.deciding_audit().pk == of_all
+    # One that did not end found nothing out.
+    operator_log.fail_audit(run_id=running.pk, error="no")
+    assert reports.deciding_audit().pk == of_all
+    last = ended(is_of_all=True, is_sound=True)
+    assert reports.deciding_audit().pk == last

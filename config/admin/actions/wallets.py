@@ -367,14 +367,18 @@ class RunAudit(AdminAction):
     above = AuditRun
 
     def why_not(self, user: User, row: None) -> str:
-        return "an audit is running" if AuditRun.objects.filter(result=AuditResult.RUNNING).exists() else ""
+        return (
+            "an audit is running"
+            if AuditRun.objects.filter(result=AuditResult.RUNNING, is_of_all=True).exists()
+            else ""
+        )
 
     def snapshot(self, row: None, values: Values) -> Values:
         last = AuditRun.objects.order_by("-pk").first()
         return {"last_audit": last and last.pk}
 
     def preview(self, row: None, values: Values, snapshot: Values) -> Sequence[str]:
-        last = AuditRun.objects.exclude(finished_at=None).order_by("-pk").first()
+        last = AuditRun.objects.filter(is_of_all=True).exclude(finished_at=None).order_by("-pk").first()
         took = formats.span((last.finished_at - last.started_at).total_seconds()) if last and last.finished_at else ""
         return [
             "Checks every token, transfer, coin and account in one consistent snapshot. Nothing is changed or blocked.",

@@ -1,6 +1,6 @@
 SELECT format('transfer %%s is %%s, needs an approval of what wallet %%s asked for, and has one of wallet %%s',
-              id, state, coalesce(approval_asked_by_id::text, '-'), coalesce(approved_by_id::text, '-'))
-  FROM transfers_transfer
+              transfer.id, state, coalesce(approval_asked_by_id::text, '-'), coalesce(approved_by_id::text, '-'))
+  FROM {transfers} AS transfer
  WHERE approval_of IS NOT NULL
    AND (approval_of NOT IN ('send', 'fulfill') OR approval_asked_by_id IS NULL
         OR state = 'completed' AND approved_at IS NULL OR state = 'requested'

@@ -17,8 +17,8 @@ SELECT format('wallet %%s holds %%s tokens, %%s of them reserved; the tally says
                           WHERE source_id = wallet.id AND state = 'pending'), 0)
                + coalesce((SELECT sum(token_count) FROM transfers_actiontoken
                             WHERE sender_id = wallet.id AND state = 'active'), 0) AS reserved
-          FROM wallets_wallet AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
+          FROM {wallets} AS wallet LEFT JOIN transfers_tokentally AS tally ON tally.wallet_id = wallet.id
        ) AS wallet
-  LEFT JOIN (SELECT wallet_id, count(*), count(transfer_pending_id) AS reserved FROM wallets_token GROUP BY wallet_id
-            ) AS held ON held.wallet_id = wallet.id
+  LEFT JOIN (SELECT token.wallet_id, count(*), count(token.transfer_pending_id) AS reserved
+               FROM {holdings} AS token GROUP BY token.wallet_id) AS held ON held.wallet_id = wallet.id
  WHERE coalesce(held.count, 0) <> wallet.tokens OR coalesce(held.reserved, 0) <> wallet.reserved

@@ -1,7 +1,7 @@
 -- The last movement of a token may be detached.
 SELECT format('token %%s is in %%s, its movement %%s went to %%s',
               token.id, token.wallet_id, token.moves, coalesce(movement.destination_id::text, 'nowhere'))
-  FROM wallets_token AS token
+  FROM {tokens} AS token
   LEFT JOIN transfers_movement AS movement
     ON movement.token_id = token.id AND movement.number = token.moves
  WHERE movement.id IS NULL AND ({detached_below} = 0 OR token.arrival >= {detached_below})

@@ -1,6 +1,6 @@
 SELECT format('movement %%s of token %%s by transfer %%s', movement.id, movement.token_id,
               movement.transfer_number)
-  FROM transfers_movement AS movement
+  FROM {movements} AS movement
   LEFT JOIN wallets_token AS token ON token.id = movement.token_id
   LEFT JOIN transfers_transfer AS transfer ON transfer.number = movement.transfer_number
  WHERE token.id IS NULL

@@ -1,6 +1,6 @@
 SELECT format('transfer %%s, %%s, from %%s to %%s', transfer.id, transfer.state, transfer.source_id,
               transfer.destination_id)
-  FROM transfers_transfer AS transfer
+  FROM {transfers} AS transfer
   LEFT JOIN wallets_wallet AS originator ON originator.id = transfer.originator_id
   LEFT JOIN wallets_wallet AS source ON source.id = transfer.source_id
   LEFT JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id

@@ -1,0 +1,12 @@
+-- Of some movements: each continues the history of its token, and none is missing between the sealed ones and the last.
+-- One whose predecessor is detached cannot be compared.
+SELECT format('token %%s, movement %%s: from %%s, but it was in %%s', movement.token_id, movement.number,
+              movement.source_id, earlier.destination_id)
+  FROM {movements} AS movement
+  LEFT JOIN transfers_movement AS earlier
+    ON earlier.token_id = movement.token_id AND earlier.number = movement.number - 1
+  LEFT JOIN wallets_token AS token ON token.id = movement.token_id
+ WHERE movement.number > coalesce(token.moves, -1)
+    OR movement.number > 0 AND (earlier.id IS NULL AND {detached_below} = 0 OR earlier.id >= movement.id
+                                OR movement.source_id IS DISTINCT FROM earlier.destination_id)
+    OR movement.number < 0
