@@ -13,7 +13,7 @@ from config.api.openapi_document import SchemaView
 from config.api.treetracker import v2
 from config.ops import health, metrics
 from config.web import docs_pages, front, media
-from config.web.public_pages import claim, coins, pay
+from config.web.public_pages import checkpoints, claim, coins, pay
 from wallets import images
 
 # Here and not at the start of every process: see `config.admin.apps`.
@@ -47,6 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^claim/new/?$", claim.claim_into_new_wallet),
     re_path(r"^claim/coins/?$", coins.begin),
     re_path(r"^claim/coins/progress/?$", coins.progress),
+    re_path(r"^public/checkpoints/?$", checkpoints.checkpoints),
     re_path(r"^pay/?$", pay.find),
     re_path(r"^pay/(?P<request_id>[^/]+)/?$", pay.show),
     re_path(r"^pay/(?P<request_id>[^/]+)/from-wallet/?$", pay.pay_from_wallet),

@@ -54,6 +54,7 @@ _ABOUT: Final = {
     "order": "The direction: ascending or descending.",
     "before": "A date; the list ends with the transfers that were created on that day (UTC).",
     "after": "A date or time; the list begins with the transfers that were created then.",
+    "after_number": "Only movements with a number above this one.",
     "at": "The moment, as a date or time (RFC 3339); now by default, and if it is later.",
     "from": "A date or time with which the period begins; with the first movement by default.",
     "to": "A date or time before which the period ends; now by default, and if it is later.",

@@ -76,6 +76,7 @@ def test_everybody_gets_what_the_row_says_and_a_refusal_changes_nothing(
 OF_V2: Final[dict[tuple[str, str], dict[int, int]]] = {
     ("GET", "/tokens/{token_id}"): {401: 403},
     ("GET", "/tokens/{token_id}/transactions"): {401: 403},
+    ("GET", "/tokens/{token_id}/proof"): {401: 403},
     ("GET", "/wallets/{wallet_id}/trust_relationships"): {403: 422},
     ("PATCH", "/wallets/{wallet_id}"): {403: 422},
     ("POST", "/trust_relationships"): {200: 201},

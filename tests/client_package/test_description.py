@@ -35,6 +35,8 @@ LEFT_OUT: Final = {
     "GET /api/v1/transactions/{name}/{receipt_id}",
     "POST /api/v1/wallets",
     "GET /api/wallets/balance",
+    "GET /tokens/{token_id}/proof",
+    "GET /transfers/{transfer_id}/proof",
     "POST /wallets/batch-create-wallet",
     "POST /wallets/batch-transfer",
 }

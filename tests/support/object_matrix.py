@@ -230,6 +230,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/tokens"): ("/tokens?limit=9&wallet=alice", None, CONTROLLERS),
     ("GET", "/tokens/{token_id}"): ("/tokens/{token}", None, (200, 200, 401, 401)),
     ("GET", "/tokens/{token_id}/transactions"): ("/tokens/{token}/transactions?limit=9", None, (200, 200, 401, 401)),
+    ("GET", "/tokens/{token_id}/proof"): ("/tokens/{token}/proof", None, (200, 200, 401, 401)),
     # The row 13 of the contract: what the caller may not see is left out.
     ("GET", "/action-tokens"): ("/action-tokens", None, EVERYBODY),
     ("POST", "/action-tokens"): (
@@ -253,6 +254,7 @@ TABLE: Final[dict[tuple[str, str], tuple[str, Any, tuple[int, int, int, int]]]] 
     ("GET", "/transfers/{transfer_id}"): ("/transfers/{offered}", None, HIDDEN),
     ("DELETE", "/transfers/{transfer_id}"): ("/transfers/{offering}", None, CONTROLLERS),
     ("GET", "/transfers/{transfer_id}/tokens"): ("/transfers/{offering}/tokens?limit=9", None, HIDDEN),
+    ("GET", "/transfers/{transfer_id}/proof"): ("/transfers/{offering}/proof", None, HIDDEN),
     ("POST", "/transfers/{transfer_id}/accept"): ("/transfers/{offered}/accept", {}, CONTROLLERS),
     ("POST", "/transfers/{transfer_id}/fulfill"): ("/transfers/{requested}/fulfill", {"implicit": True}, CONTROLLERS),
     ("POST", "/transfers/{transfer_id}/decline"): ("/transfers/{offered}/decline", {}, CONTROLLERS),

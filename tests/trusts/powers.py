@@ -323,6 +323,11 @@ def see_the_tokens_of_a_transfer(asked: Asked) -> None:
     token_lists.tokens_of_transfer(actor_id=asked.actor.pk, transfer_id=asked["offering"], limit=9)
 
 
+@path("GET /transfers/{transfer_id}/proof", expected=or_began_it)
+def prove_a_transfer(asked: Asked) -> str:
+    return asked.send("GET", f"/transfers/{asked['offering']}/proof")
+
+
 def its_sides(model: Model, asked: Asked) -> set[str]:
     return {side for side in SIDES if model.controls(asked.who, side)}
 
@@ -591,6 +596,11 @@ def list_tokens(asked: Asked) -> str:
 @path("GET /tokens/{token_id}")
 def see_a_token(asked: Asked) -> str:
     return asked.send("GET", f"/tokens/{asked['token']}")
+
+
+@path("GET /tokens/{token_id}/proof")
+def prove_the_history_of_a_token(asked: Asked) -> str:
+    return asked.send("GET", f"/tokens/{asked['token']}/proof")
 
 
 @path("GET /tokens/{token_id}/transactions")

@@ -6,6 +6,7 @@ from config.api.treetracker.action_token_views import ActionTokenDescriptionView
 from config.api.treetracker.approval_views import ApprovalViewSet
 from config.api.treetracker.bulk_views import BatchViewSet
 from config.api.treetracker.event_views import EventViewSet
+from config.api.treetracker.proof_views import ProofViewSet
 from config.api.treetracker.session_views import PasswordViewSet, SessionViewSet
 from config.api.treetracker.statement_views import StatementViewSet
 from config.api.treetracker.transfer_views import HistoryViewSet, PendingViewSet, TransferViewSet
@@ -28,6 +29,7 @@ urlpatterns = [
     re_path(r"^transfers/?$", TransferViewSet.as_view({"get": "list", "post": "create"})),
     re_path(rf"{_TRANSFER}/?$", TransferViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
     re_path(rf"{_TRANSFER}/tokens/?$", TransferViewSet.as_view({"get": "tokens"})),
+    re_path(rf"{_TRANSFER}/proof/?$", ProofViewSet.as_view({"get": "of_transfer"})),
     re_path(rf"{_TRANSFER}/accept/?$", TransferViewSet.as_view({"post": "accept"})),
     re_path(rf"{_TRANSFER}/fulfill/?$", TransferViewSet.as_view({"post": "fulfill"})),
     re_path(rf"{_TRANSFER}/decline/?$", TransferViewSet.as_view({"post": "decline"})),
@@ -41,6 +43,7 @@ urlpatterns = [
     re_path(r"^wallets/(?P<wallet_id>[^/]+)/statement/?$", StatementViewSet.as_view({"get": "statement"})),
     re_path(r"^events/?$", EventViewSet.as_view({"get": "list"})),
     re_path(r"^tokens/(?P<token_id>[^/]+)/transactions/?$", HistoryViewSet.as_view({"get": "list"})),
+    re_path(r"^tokens/(?P<token_id>[^/]+)/proof/?$", ProofViewSet.as_view({"get": "of_token"})),
     re_path(r"^auth/?$", AuthViewSet.as_view({"post": "create"})),
     re_path(r"^auth/password/?$", PasswordViewSet.as_view({"post": "change"})),
     re_path(r"^auth/sessions/?$", SessionViewSet.as_view({"get": "list"})),

@@ -8,7 +8,15 @@ import click
 from click.shell_completion import get_completion_class
 
 from coppice_client import errors
-from coppice_client.cli import claim_commands, coin_commands, event_commands, payment_commands, store, token_commands
+from coppice_client.cli import (
+    claim_commands,
+    coin_commands,
+    event_commands,
+    payment_commands,
+    proof_commands,
+    store,
+    token_commands,
+)
 from coppice_client.cli.output import Column, moment, note, print_fields, print_json
 from coppice_client.cli.session import (
     Commands,
@@ -175,4 +183,5 @@ token_commands.add_to(coppice)
 claim_commands.add_to(coppice)
 coin_commands.add_to(coppice)
 payment_commands.add_to(coppice)
+coppice.add_command(proof_commands.verify_proof)
 event_commands.add_to(coppice)
