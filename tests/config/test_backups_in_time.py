@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from config.ops import backups
+from config.ops import backups, postgresql_programs
 from lockers import account_ledger
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK
@@ -52,14 +52,14 @@ def restore(directory: Path, url: str) -> Any:
 
 def written_beside(monkeypatch: pytest.MonkeyPatch, write: Callable[[], Any], *, has_snapshot: bool = True) -> None:
     """Have another connection write between the counting and the dump."""
-    run = backups._run
+    run = postgresql_programs.run
 
     def write_and_run(program: Path, *arguments: str) -> None:
         (outcome,) = race([write])
         assert not isinstance(outcome, Exception)
         run(program, *(each for each in arguments if has_snapshot or not each.startswith("--snapshot")))
 
-    monkeypatch.setattr(backups, "_run", write_and_run)
+    monkeypatch.setattr(postgresql_programs, "run", write_and_run)
 
 
 @pytest.mark.parametrize("has_snapshot", [True, False], ids=["", "control"])

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config.ops import backups
+from config.seals import forks
 
 
 class Command(BaseCommand):
@@ -19,10 +20,27 @@ class Command(BaseCommand):
         parser.add_argument("directory", type=Path, help="what `manage.py backup` made")
         parser.add_argument("--replace", action="store_true", help="first delete everything that is in the database")
 
-    def handle(self, *args: Any, directory: Path, replace: bool, **options: Any) -> None:
+        parser.add_argument(
+            "--checkpoints",
+            type=Path,
+            help="stored pages of /public/checkpoints: refuse a backup of another history",
+        )
+        parser.add_argument(
+            "--allow-fork", action="store_true", help="restore also a backup whose seals are of another history"
+        )
+
+    def handle(
+        self, *args: Any, directory: Path, replace: bool, checkpoints: Path | None, allow_fork: bool, **options: Any
+    ) -> None:
         try:
-            restored = backups.restore(directory, replace=replace, say=self.stdout.write)
-        except backups.BackupError as error:
+            restored = backups.restore(
+                directory,
+                replace=replace,
+                kept=forks.read_checkpoints(checkpoints) if checkpoints else None,
+                allows_fork=allow_fork,
+                say=self.stdout.write,
+            )
+        except (backups.BackupError, forks.UnreadableCheckpoints) as error:
             raise CommandError(str(error)) from error
         for finding in restored.findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")
