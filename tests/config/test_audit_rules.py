@@ -495,10 +495,10 @@ def test_an_audit_of_new_rows_names_what_triggers_refuse_of_these(world: Any) ->
     assert audits.findings(is_of_all=False) == []
     unseen = set()
     for name, (statement, _check) in PAST_TRIGGERS.items():
-        point = transaction.savepoint()
+        point = connection.savepoint()
         rows(statement, **world if "%(" in statement else {})
         found = {finding.check for finding in audits.findings(is_of_all=False)}
-        transaction.savepoint_rollback(point)
+        connection.savepoint_rollback(point)
         if not found:
             unseen.add(name)
     assert unseen == OF_ALL_ALONE
@@ -552,10 +552,10 @@ def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world
         ("UPDATE transfers_tallydelta SET tokens = tokens + 1", "the tallies agree with the tokens of each wallet"),
         ("UPDATE wallets_token SET wallet_id = gen_random_uuid()", "every token is in a wallet that exists"),
     ):
-        point = transaction.savepoint()
+        point = connection.savepoint()
         rows(statement)
         found = {finding.check for finding in audits.findings(is_of_all=False)}
-        transaction.savepoint_rollback(point)
+        connection.savepoint_rollback(point)
         assert check in found, statement
     assert sealing.seal(is_due=True) == 1
     assert audits.findings(is_of_all=False) == audits.findings() == []
