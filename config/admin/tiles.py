@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import Model
+from django.db.models import Model, Subquery
 from django.utils import timezone
 
 from config.admin import server_grid
@@ -219,13 +219,13 @@ def _seal_tile(readings: Readings) -> list[Tile]:
     every = settings.SEAL_EVERY_MINUTES
     if not every:
         return [Tile("last seal", "off", "history is not sealed", None, "#", "wait", "◐")]
-    newest = Seal.objects.order_by("-height").first()
-    mark = SealMark.objects.first()
-    if newest is None or mark is None:
+    marked = Subquery(SealMark.objects.values("complete_at")[:1])
+    newest = Seal.objects.annotate(complete_at=marked).order_by("-height").first()
+    if newest is None or newest.complete_at is None:
         return [Tile("last seal", "none", "nothing is sealed yet", None, "#", "wait", "◔")]
     note = f"{counted(newest.height, 'block')}, {'signed' if newest.key_id else 'not signed'}"
-    is_late = mark.complete_at < readings.now - SEALS_MISSED * timedelta(minutes=every)
-    value = formats.ago(mark.complete_at, readings.now)
+    is_late = newest.complete_at < readings.now - SEALS_MISSED * timedelta(minutes=every)
+    value = formats.ago(newest.complete_at, readings.now)
     return [Tile("last seal", value, note, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
 
 

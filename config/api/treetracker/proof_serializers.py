@@ -42,7 +42,7 @@ PROOF: Final = Named(
     {
         "table": "movement",
         "version": 1,
-        "row": Open({"number": 1}),
+        "row": Open({}),
         "salt": "00112233445566778899aabbccddeeff",
         "index": 5,
         "path": [_HASH],
