@@ -52,6 +52,7 @@ _OF_ALL: Final = frozenset(
 # What it looks up by an index for each row, in tables with all history.
 _LOOKS_UP: Final = frozenset(
     {
+        "every token is in a wallet that exists",
         "a token is where its last movement put it",
         "each movement starts where and after the one before ended",
         "each movement belongs to a token and to a completed transfer between the same wallets",
@@ -83,9 +84,10 @@ _ALL: Final = {
 
 
 def _between(table: str, key: str, spans: str) -> str:
+    # OFFSET keeps these rows the first that are read, whatever is joined to them.
     return f"""(
         SELECT row.* FROM unnest(%({spans}_after)s::bigint[], %({spans}_upto)s::bigint[]) AS span (after, upto)
-          JOIN {table} AS row ON row.{key} > span.after AND row.{key} <= span.upto)"""  # noqa: S608 - constants
+          JOIN {table} AS row ON row.{key} > span.after AND row.{key} <= span.upto OFFSET 0)"""  # noqa: S608
 
 
 _MOVEMENTS: Final = _between("transfers_movement", "id", "movements")
@@ -141,7 +143,7 @@ def audit_findings(spans: Spans | None = None) -> list[Finding]:
         "overdue_minutes": OVERDUE_MINUTES,
     }
     if spans is not None:
-        return _findings_of_new(parameters | _bounds(spans))
+        return _findings_of_new({**parameters, **_bounds(spans)})
     findings = []
     with transaction.atomic(), connection.cursor() as cursor:
         # All rows are read anyway, and a nested loop over two tables would never end.
