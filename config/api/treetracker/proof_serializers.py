@@ -36,13 +36,19 @@ CHECKPOINT: Final = Named(
         "signature": "The Ed25519 signature in hexadecimal digits; empty if no key signed it.",
     },
 )
+ROW: Final = Named(
+    "SealedRow",
+    "A sealed row with all fields that are hashed: docs/seals.md lists those of each table.",
+    Open({}),
+    words={},
+)
 PROOF: Final = Named(
     "SealProof",
     "A sealed row, and what proves that its block has it.",
     {
         "table": "movement",
         "version": 1,
-        "row": Open({}),
+        "row": ROW,
         "salt": "00112233445566778899aabbccddeeff",
         "index": 5,
         "path": [_HASH],
@@ -51,7 +57,7 @@ PROOF: Final = Named(
     words={
         "table": "What the row is: movement, request, transfer or terms.",
         "version": "The version of the fields of the row.",
-        "row": "The row with all fields that are hashed.",
+        "row": "The row.",
         "salt": "What is hashed before the row.",
         "index": "The place of the row in its block, from 0.",
         "path": "The hashes that lead from the row to the root.",
