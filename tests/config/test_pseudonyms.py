@@ -1,5 +1,6 @@
 """Pseudonymising a closed wallet: nothing says whose it was, and the ledger is whole."""
 
+import itertools
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -16,21 +17,32 @@ from config.admin.actions.wallets import PseudonymiseWallet
 from config.admin.models import Proposal
 from config.ops import audits, pseudonyms, wallet_export
 from config.seals import sealing
+from config.treetracker_import.models import ImportedRow
 from lockers.models import LockerTask
-from lockers.states import TaskKind, TaskState
+from lockers.states import CoinState, PaymentRequestState, TaskKind, TaskState
 from tests.admin.running import run
 from tests.api.caller import PASSWORD
+from tests.support.hidden_tables import hidden, insert
 from transfers import approvals
 from transfers import operations as transfers
 from transfers.models import ApprovalChange
 from transfers.queries import Demand
+from transfers.states import ActionTokenState, TransferState
 from trusts import operations as trusts
 from trusts import restricted_keys
-from trusts.states import TrustRequestType
+from trusts.states import TrustRequestType, TrustState
 from wallets import operations as wallets
 from wallets import operator_log
 from wallets.errors import NotPossible
-from wallets.models import BearerToken, Event, OperatorAction, RestrictedKey, Wallet
+from wallets.models import (
+    BearerToken,
+    Event,
+    IdempotentAnswer,
+    KnownOrigin,
+    OperatorAction,
+    RestrictedKey,
+    Wallet,
+)
 from wallets.operator_log import Operator
 from wallets.states import OperatorVerb
 from webhooks import operations as webhooks
@@ -42,40 +54,45 @@ NAME = "tamara-oyelaran"
 @pytest.fixture
 def closed(db: None) -> Wallet:
     """A wallet with a history, which holds nothing any more."""
-    wallet = wallets.create_wallet(name=NAME, password=PASSWORD, about=f"I am {NAME}")
-    other = wallets.create_wallet(name="bobby", password=PASSWORD)
+    return with_a_history(NAME, partner="bobby", address="203.0.113.7", operators=("mona", "olga"))
+
+
+def with_a_history(name: str, *, partner: str, address: str, operators: tuple[str, str]) -> Wallet:
+    wallet = wallets.create_wallet(name=name, password=PASSWORD, about=f"I am {name}")
+    other = wallets.create_wallet(name=partner, password=PASSWORD)
     Wallet.objects.filter(pk=wallet.pk).update(
-        display_name=NAME, logo_url=f"https://pictures.example/{NAME}", cover_url=f"https://pictures.example/{NAME}"
+        display_name=name, logo_url=f"https://pictures.example/{name}", cover_url=f"https://pictures.example/{name}"
     )
     transfers.issue_tokens(wallet=wallet, count=3)
-    wallets.authenticate(name_or_id=NAME, password=PASSWORD, address="203.0.113.7")
-    row = trusts.request_trust(actor=wallet, request_type=TrustRequestType.MANAGE, requestee="bobby")
+    wallets.authenticate(name_or_id=name, password=PASSWORD, address=address)
+    row = trusts.request_trust(actor=wallet, request_type=TrustRequestType.MANAGE, requestee=partner)
     trusts.accept_trust(actor=other, trust_id=row.id)
     trusts.delete_trust(actor=wallet, trust_id=row.id)
-    sent = transfers.send_bundle(actor=wallet, sender=NAME, receiver="bobby", size=3)
+    sent = transfers.send_bundle(actor=wallet, sender=name, receiver=partner, size=3)
     transfers.accept(actor=other, transfer_id=sent.id)
-    webhooks.create(actor=wallet, url=f"https://{NAME}.example/hook")
+    webhooks.create(actor=wallet, url=f"https://{name}.example/hook")
     restricted_keys.create(
-        actor=wallet, name=f"cron of {NAME}", scopes=["transfers:write"], networks=["203.0.113.7"], expires_at=None
+        actor=wallet, name=f"cron of {name}", scopes=["transfers:write"], networks=[address], expires_at=None
     )
     approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=5))
     approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=9))
+    maker, actor = operators
     Proposal.objects.create(
-        maker=User.objects.create_user("mona"), action="issue-tokens", object_id=str(wallet.pk),
-        title=f"Issue tokens to {NAME}", shown=[f"{NAME} gets 3 tokens"], reason=f"{NAME} asked", state="void",
+        maker=User.objects.create_user(maker), action="issue-tokens", object_id=str(wallet.pk),
+        title=f"Issue tokens to {name}", shown=[f"{name} gets 3 tokens"], reason=f"{name} asked", state="void",
         created_at=timezone.now(), expires_at=timezone.now(), decided_at=timezone.now(),
     )  # fmt: skip
     with transaction.atomic():
-        operator = Operator(User.objects.create_superuser("olga"), "a confirmation", f"{NAME} called me")
+        operator = Operator(User.objects.create_superuser(actor), f"confirmed by {actor}", f"{name} called me")
         operator_log.begin(operator)
         operator_log.record(
             operator,
             OperatorVerb.SET_PASSWORD,
             kind="wallet",
             object_id=wallet.pk,
-            label=NAME,
-            before={"name": NAME},
-            after={"wallets": [NAME]},
+            label=name,
+            before={"name": name},
+            after={"wallets": [name]},
         )
     wallet.refresh_from_db()
     return wallet
@@ -144,15 +161,70 @@ def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> Non
     assert Proposal.objects.filter(action=action.name).count() == 2
 
 
-def test_events_and_actions_of_others_stay_as_they_are(closed: Wallet) -> None:
-    zora = wallets.create_wallet(name=f"{NAME}-zora", password=PASSWORD)
-    wallets.authenticate(name_or_id=zora.name, password=PASSWORD)
-    before = list(Event.objects.filter(wallet=zora).values())
+def test_no_row_that_is_about_others_changes(closed: Wallet) -> None:
+    """`twin` has a row of each kind that is rewritten or deleted, and a name that begins with the same letters."""
+    twin = with_a_history(f"{NAME}-zora", partner="carol", address="203.0.113.8", operators=("mina", "otto"))
+    for wallet in (closed, twin):
+        IdempotentAnswer.objects.create(wallet=wallet, key="a key", fingerprint=b"-" * 32, status=201, body=b"{}")
+        for kind in ("wallet", "token"):
+            row = {"name": wallet.name, "of": str(wallet.pk)}
+            ImportedRow.objects.create(kind=kind, source_id=wallet.pk, source=row, written=row, note=f"-{wallet.pk}")
+    for kind, wallet in (("wallet", closed), ("wallet", twin), ("staff", closed)):
+        KnownOrigin.objects.create(
+            kind=kind, account=str(wallet.pk), means="address", digest=b"-" * 32, last_login_at=timezone.now()
+        )
+    for wallet, owner in ((closed, twin), (twin, closed)):
+        webhooks.create(actor=wallet, url="https://foreign.example/hook")
+        Webhook.objects.filter(wallet=wallet, url="https://foreign.example/hook").update(owner=owner)
+    before = whole_database().splitlines()
 
     pseudonyms.pseudonymise(wallet_id=closed.pk)
 
-    assert list(Event.objects.filter(wallet=zora).values()) == before
-    assert Wallet.objects.get(pk=zora.pk).name == f"{NAME}-zora"
+    after = set(whole_database().splitlines())
+    gone = [row for row in before if row not in after]
+    assert [row for row in gone if str(closed.pk) not in row and NAME not in row.replace(twin.name, "")] == []
+    assert {row.split()[0] for row in gone} == {
+        "desk_proposal", "transfers_approvalchange", "treetracker_import_importedrow", "wallets_bearertoken",
+        "wallets_event", "wallets_idempotentanswer", "wallets_knownorigin", "wallets_operatoraction",
+        "wallets_restrictedkey", "wallets_wallet", "webhooks_webhook",
+    }  # fmt: skip
+    # Of the wallet itself, what names it by its id alone.
+    assert KnownOrigin.objects.filter(kind="staff", account=str(closed.pk)).exists()
+    assert ImportedRow.objects.get(kind="token", source_id=closed.pk).note == f"-{closed.pk}"
+    assert set(Webhook.objects.values_list("wallet", "owner")) == {(twin.pk, twin.pk)}
+
+
+# What keeps a wallet open: its table, the columns that name the wallet, all states, and those that count.
+_KEEPS: dict[str, tuple[str, list[str], list[str], set[str]]] = {
+    "token": ("wallets_token", ["wallet_id"], [""], {""}),
+    "open transfer": (
+        "transfers_transfer", ["source_id", "destination_id"], TransferState.values, {"requested", "pending"},
+    ),
+    "active claim link": ("transfers_actiontoken", ["sender_id"], ActionTokenState.values, {"active"}),
+    "open trust": ("trusts_trust", ["actor_id", "target_id"], TrustState.values, {"requested", "trusted"}),
+    "coin": (
+        "lockers_coin", ["wallet_id"], [*CoinState],
+        {"waiting", "incoming", "bank", "fracked", "limbo", "errored", "locked", "exported", "change"},
+    ),
+    "open task": ("lockers_lockertask", ["wallet_id"], [*TaskState], {"running"}),
+    "open payment request": (
+        "lockers_paymentrequest", ["wallet_id"], [*PaymentRequestState], {"open", "partly_paid"},
+    ),
+}  # fmt: skip
+
+
+def test_whatever_still_waits_for_a_wallet_keeps_it_open(db: None) -> None:
+    """Each kind in each state, of the wallet and of another."""
+    mine, theirs = uuid4(), uuid4()
+    with hidden(table for table, *_ in _KEEPS.values()), connection.cursor() as cursor:
+        assert pseudonyms.what_is_left(mine) == []
+        for kind, (table, columns, states, counting) in _KEEPS.items():
+            for column, state in itertools.product(columns, states):
+                row = dict.fromkeys(columns, theirs) | {column: mine} | ({"state": state} if state else {})
+                insert(table, row)
+                found = pseudonyms.what_is_left(mine), pseudonyms.what_is_left(uuid4())
+                assert found == ([f"1 {kind}"] if state in counting else [], []), (kind, column, state)
+                cursor.execute(f"DELETE FROM {table}")
 
 
 def test_a_wallet_that_still_holds_or_awaits_something_is_not_closed(closed: Wallet) -> None:

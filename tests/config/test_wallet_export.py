@@ -4,8 +4,9 @@ import hashlib
 import json
 import threading
 from io import StringIO
-from itertools import islice
+from itertools import count, islice
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -15,9 +16,11 @@ from django.db import connection, models
 from config.ops import audits, wallet_export
 from tests.api.caller import Caller
 from tests.support import object_matrix
+from tests.support.hidden_tables import hidden, insert
 from transfers import operations as transfers
 from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
+from wallets.operator_log import thing
 
 # Binary columns: each holds a digest or what is encrypted. A new one must be named here.
 BINARY = {
@@ -116,6 +119,116 @@ def test_export_has_the_rows_of_the_wallet_and_no_secret() -> None:
     assert world.callers["trusted"].wallet is not None
     other = Wallet.objects.get(name="steve")
     assert str(other.pk) not in text
+
+
+# The columns by which a row speaks of a wallet; no other column with a wallet does.
+_SPEAK = {
+    "wallets.Wallet": {"id"}, "wallets.BearerToken": {"wallet_id"}, "wallets.RestrictedKey": {"wallet_id"},
+    "wallets.Event": {"wallet_id"}, "wallets.IdempotentAnswer": {"wallet_id"}, "wallets.Token": {"wallet_id"},
+    "trusts.Trust": {"actor_id", "target_id", "originator_id"},
+    "transfers.Transfer": {"source_id", "destination_id", "originator_id"},
+    "transfers.ActionToken": {"originator_id", "sender_id", "closed_by_id"},
+    "transfers.KnownReceiver": {"wallet_id", "receiver_id"}, "transfers.ApprovalChange": {"wallet_id", "asked_by_id"},
+    "transfers.Issue": {"wallet_id"}, "lockers.Locker": {"wallet_id"}, "lockers.LockerTask": {"wallet_id", "actor_id"},
+    "lockers.Export": {"wallet_id"}, "lockers.Coin": {"wallet_id"}, "lockers.PaymentRequest": {"wallet_id", "actor_id"},
+    "lockers.Payment": {"payer_id"}, "lockers.Account": {"wallet_id"},
+    "lockers.StatementLine": {"wallet_id", "other_wallet_id"}, "webhooks.Webhook": {"wallet_id", "owner_id"},
+    "desk.Request": {"wallet_id"},
+}  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_which_rows_speak_of_a_wallet() -> None:
+    """By each column that names it, and by what belongs to it; with rows that name another wallet, which stay out."""
+    mine, theirs = uuid4(), uuid4()
+    numbers, all_models = count(1), own_models()
+    exported: dict[str, dict[str, str]] = {label: {} for label in wallet_export.EXPORTED}
+    expected = {label: set[str]() for label in wallet_export.EXPORTED}
+
+    def add(label: str, why: str, *, is_mine: bool, **row: Any) -> Any:
+        model = all_models[label]
+        key = model._meta.pk
+        if key.column not in row:
+            is_uuid = isinstance(getattr(key, "target_field", key), models.UUIDField)
+            row[key.column] = uuid4() if is_uuid else next(numbers)
+        insert(model._meta.db_table, row)
+        exported[label][str(row[key.column])] = why
+        if is_mine:
+            expected[label].add(why)
+        return row[key.column]
+
+    with hidden(all_models[label]._meta.db_table for label in wallet_export.EXPORTED):
+        for label in wallet_export.EXPORTED:
+            model = all_models[label]
+            columns = {field.column for field in model._meta.concrete_fields if field.related_model is Wallet}
+            columns |= {"id"} if model is Wallet else set()
+            for column in columns if label not in _BY_MORE else ():
+                others = {each: uuid4() for each in columns}
+                number = {"number": next(numbers)} if label == "transfers.Transfer" else {}
+                row = others | {column: mine} | number
+                add(label, column, is_mine=column in _SPEAK.get(label, set()), **row)
+            if columns and label not in _BY_MORE:
+                add(label, "nothing", is_mine=False, **{each: uuid4() for each in columns})
+        _add_what_belongs(add, mine, theirs)
+
+        found = parsed("".join(wallet_export.lines(wallet_id=mine)))
+
+    named: dict[str, set[str]] = {label: set() for label in wallet_export.EXPORTED}
+    for line in found:
+        key = all_models[line["table"]]._meta.pk.column
+        named[line["table"]].add(exported[line["table"]][str(line["row"][key])])
+    assert named == expected
+    assert all(expected.values())
+
+
+# Their rows are added one by one.
+_BY_MORE = {"transfers.TransferTerms", "transfers.Movement"}
+
+
+def _add_what_belongs(add: Any, mine: Any, theirs: Any) -> None:
+    """Rows that name the wallet by a text, or by a row that belongs to it."""
+    for kind, account in (("wallet", mine), ("wallet", theirs), ("staff", mine)):
+        add("wallets.KnownOrigin", f"{kind} {account}", is_mine=(kind, account) == ("wallet", mine), kind=kind,
+            account=str(account))  # fmt: skip
+    for kind, object_id in (("wallet", mine), ("wallet", theirs), ("token", mine)):
+        is_mine = (kind, object_id) == ("wallet", mine)
+        add("wallets.OperatorAction", f"{kind} {object_id}", is_mine=is_mine, things=[
+            thing("key", theirs), thing(kind, object_id)])  # fmt: skip
+        add("treetracker_import.ImportedRow", f"{kind} {object_id}", is_mine=is_mine, kind=kind, source_id=object_id)
+    for party in ("actor_id", "target_id", "originator_id", ""):
+        trust = add("trusts.Trust", f"of changes, {party}", is_mine=bool(party), actor_id=theirs, target_id=theirs,
+                    originator_id=theirs)  # fmt: skip
+        with connection.cursor() as cursor:
+            if party:
+                cursor.execute(f"UPDATE pg_temp.trusts_trust SET {party} = %s WHERE id = %s", [mine, trust])
+        add("trusts.TrustChange", party, is_mine=bool(party), trust_id=trust, actor_id=theirs)
+    for place, party in enumerate(("source_id", "destination_id", "originator_id", "")):
+        number, token = 1000 + place, uuid4()
+        parties = dict.fromkeys(("source_id", "destination_id", "originator_id"), theirs)
+        parties |= {party: mine} if party else {}
+        add("transfers.Transfer", f"of terms, {party}", is_mine=bool(party), number=number, **parties)
+        add("transfers.TransferTerms", party, is_mine=bool(party), transfer_number=number, **dict.fromkeys(
+            ("source_id", "destination_id", "originator_id"), theirs))  # fmt: skip
+        add("transfers.Movement", f"moved, {party}", is_mine=party in {"source_id", "destination_id"}, number=1,
+            token_id=token, transfer_number=number, source_id=theirs, destination_id=theirs)  # fmt: skip
+        # The issue of the token that moved: to the wallet that sent it.
+        add("transfers.Movement", f"issued, {party}", is_mine=party == "source_id", number=0, token_id=token,
+            destination_id=mine)  # fmt: skip
+    held, elsewhere = (
+        add("wallets.Token", f"held by {wallet}", is_mine=wallet == mine, wallet_id=wallet) for wallet in (mine, theirs)
+    )
+    for token, destination, number in ((held, mine, 0), (held, theirs, 0), (held, mine, 2), (elsewhere, mine, 0)):
+        is_mine = (token, destination, number) == (held, mine, 0)
+        add("transfers.Movement", f"{token} to {destination}, {number}", is_mine=is_mine, number=number,
+            token_id=token, destination_id=destination, source_id=theirs)  # fmt: skip
+    for wallet, actor in ((mine, theirs), (theirs, mine), (theirs, theirs)):
+        is_mine, why = mine in {wallet, actor}, f"{wallet} by {actor}"
+        task = add("lockers.LockerTask", why, is_mine=is_mine, wallet_id=wallet, actor_id=actor)
+        add("lockers.ReceiptLine", why, is_mine=is_mine, task_id=task)
+        request = add("lockers.PaymentRequest", why, is_mine=is_mine, wallet_id=wallet, actor_id=actor)
+        add("lockers.Payment", why, is_mine=wallet == mine, request_id=request, payer_id=theirs)
+        webhook = add("webhooks.Webhook", why, is_mine=is_mine, wallet_id=wallet, owner_id=actor)
+        add("webhooks.WebhookDelivery", why, is_mine=is_mine, webhook_id=webhook)
 
 
 @pytest.mark.django_db

@@ -295,3 +295,31 @@ def test_each_page_by_id_is_the_model(alice: Caller, carol: Caller, sapling: Wal
         assert walked(alice, 7, **order, state=state)[0] == [each for each in whole if each in of_state]
     assert walked(alice, 7, **order, until=DAY)[0] == []
     assert walked(alice, 7, **order, since=DAY)[0] == whole
+
+
+def of_spans() -> dict[int, tuple[datetime, datetime, timedelta]]:
+    """What `ListSpan` keeps of all transfers (newest, oldest, spread), by the span of their numbers."""
+    rows = list(Transfer.objects.order_by("number").values_list("number", "created_at"))
+    newest, found = DAY - timedelta(days=1000), dict[int, tuple[datetime, datetime, timedelta]]()
+    for number, at in rows:
+        newest, span = max(newest, at), number // list_counts.SPAN
+        oldest = min(time for other, time in rows if other // list_counts.SPAN >= span)
+        found[span] = (newest, oldest, max(newest - at, found[span][2] if span in found else timedelta(0)))
+    return found
+
+
+@pytest.mark.django_db
+def test_what_is_kept_of_times_is_that_of_all_transfers(alice: Caller, carol: Caller, sapling: Wallet) -> None:
+    """Rolled up after each few, within a span and across spans: in order, in disorder, backwards, and all equal."""
+    chosen = random.Random(3)
+    milliseconds = [*range(12), *(chosen.randint(0, 99) for _ in range(12)), *range(60, 40, -2), *[50] * 5, -7, -8]
+    times = [DAY + timedelta(milliseconds=each) for each in milliseconds]
+    while times:
+        step = chosen.randint(1, 5)
+        plant(alice, carol, times[:step])
+        del times[:step]
+
+        assert list_counts.roll_up()
+
+        kept = {span.span: (span.newest_at, span.oldest_at, span.spread) for span in ListSpan.objects.all()}
+        assert kept == of_spans()
