@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import Model
 
 from tests.concurrency.races import PATIENCE_SECONDS, assert_sound, kinds, race
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
-from transfers import balances, counters, errors, operations, outcome_counts
-from transfers.models import Transfer, WalletDay
+from transfers import balances, counters, errors, list_counts, operations, outcome_counts
+from transfers.list_models import ListMark
+from transfers.models import OutcomeTally, TallyMark, Transfer, WalletDay
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets.models import Token, Wallet
@@ -198,3 +200,23 @@ def test_every_look_during_a_storm_sees_counts_that_add_up(
     assert kinds(outcomes[:-1]) == {"None": 4 + folders}
     assert outcomes[-1] == []
     assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("counting", "kept"),
+    [(counters, TallyMark), (list_counts, ListMark), (outcome_counts, OutcomeTally)],
+    ids=["tokens", "lists", "outcomes"],
+)
+def test_two_do_not_roll_up_at_once(stocked: Wallet, sapling: Wallet, counting: Any, kept: type[Model]) -> None:
+    operations.send_bundle(actor=stocked, sender="alice", receiver="sapling", size=1)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [counting._LOCK])
+        assert counting.roll_up() is False
+        assert not kept._default_manager.exists()
+    finally:
+        other.close()
+
+    assert counting.roll_up() is True
+    assert kept._default_manager.exists()
