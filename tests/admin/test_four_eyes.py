@@ -331,6 +331,22 @@ def test_a_refusal_is_logged_with_its_reason(team: SimpleNamespace) -> None:
     assert "refused" in team.otto.client.get(reverse("admin:proposals")).content.decode()
 
 
+def test_the_log_of_a_proposal_names_its_row_and_its_act(team: SimpleNamespace) -> None:
+    made = proposed(team)
+    team.otto.refuse(made)
+
+    first, last = OperatorAction.objects.filter(things__contains=[f"proposal:{made.pk}"]).order_by("pk")
+
+    for row, label in ((first, "alice"), (last, made.title)):
+        assert (row.object_kind, row.object_id, row.object_label) == ("wallet", str(team.alice.pk), label)
+        assert row.things == [f"wallet:{team.alice.pk}", f"proposal:{made.pk}"]
+    assert first.after == {"action": "Issue tokens", "will": made.shown, "expires_at": made.expires_at.isoformat()}
+    assert first.before == {"captures_issued_already": 0, "issues_by_operators": 1}
+    assert (last.before, last.after) == (
+        {"action": "Issue tokens", "proposed_by": "mia", "reason": first.reason}, {"state": "refused"},
+    )  # fmt: skip
+
+
 def test_a_proposal_without_a_reason_is_neither_approved_nor_refused(team: SimpleNamespace) -> None:
     made = proposed(team)
     url = reverse("admin:proposal", args=[made.pk])
