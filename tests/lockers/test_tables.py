@@ -8,8 +8,8 @@ import itertools
 
 import pytest
 
-from lockers import competing_claims, restore, server_letters
-from lockers.models import Attempt
+from lockers import competing_claims, queries, restore, server_letters
+from lockers.models import Attempt, LockerTask
 from lockers.raida.commands import Command
 from lockers.raida.letters import LETTERS
 from lockers.raida.statuses import Status
@@ -21,6 +21,7 @@ from lockers.states import (
     STORED,
     UNDECIDED,
     CoinState,
+    TaskKind,
     TaskState,
     may_become,
     may_have_been,
@@ -276,3 +277,35 @@ def test_letters_are_replaced_where_a_server_spoke_and_the_letter_may_be_replace
     assert late_answers._replaced("fff" + "p" * 21 + "w", told, late_answers.SHOWN, only="wf") == "ppf" + "p" * 21 + "n"
     assert late_answers._only_passes(told) == {0: Reply.PASS, 1: Reply.PASS}
     assert late_answers._answered({**told, 3: Reply.UNREACHED}) == {key: told[key] for key in (0, 1, 2)}
+
+
+_REST = [-2] * 20
+
+
+@pytest.mark.parametrize(
+    ("attempts", "letters", "board", "status"),
+    [
+        ([], "", "u" * 25, Status.NETWORK),
+        # The most common status counts, neither the highest nor one of a server that did not answer.
+        ([("REMOVE", [242, 242, 242, 241, 243, *_REST])], "", "fffp" + "f" + "n" * 20, 242),
+        ([("REMOVE", [243, 241, 241, None, *_REST, -3])], "", "fppu" + "n" * 20 + "d", 241),
+        ([("REMOVE", [0, *[-2] * 24])], "", "e" + "n" * 24, 0),
+        ([("REMOVE", [-2] * 25)], "", "n" * 25, Status.NETWORK),
+        # The last attempt of the command that decides.
+        ([("REMOVE", [242] * 25), ("REMOVE", [241] * 25), ("FIND", [242] * 25)], "", "p" * 25, 241),
+        ([("PEEK", [241] * 25)], "", "u" * 25, Status.NETWORK),
+        # What was kept with the task; it says that there was no locker only if 13 servers did.
+        ([], "f" * 13 + "n" * 12, "f" * 13 + "n" * 12, Status.ALL_FAIL),
+        ([], "f" * 12 + "n" * 13, "f" * 12 + "n" * 13, Status.NETWORK),
+        ([("REMOVE", [241] * 25)], "f" * 25, "f" * 25, 241),
+    ],
+)
+def test_the_board_of_a_task_and_its_commonest_status(
+    attempts: list[tuple[str, list[int | None]]], letters: str, board: str, status: int
+) -> None:
+    task = LockerTask(kind=TaskKind.TAKE, result={"raida": letters} if letters else {})
+    made = [Attempt(command=command, answers=answers) for command, answers in attempts]
+
+    view = queries.TaskView(task=task, attempts=made, code=None)
+
+    assert (view.board, view.commonest_status) == (board, status)
