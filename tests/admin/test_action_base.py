@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from config.admin import roles
 from config.admin.actions import registry
@@ -86,3 +88,31 @@ def test_no_action_runs_for_a_user_who_has_lost_the_permission(staff: User) -> N
             run(action, viewer, rows, {})
 
     assert OperatorAction.objects.count() == actions
+
+
+def advisory_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def test_each_act_holds_its_row_or_else_an_advisory_lock_until_its_commit(staff: User) -> None:
+    """An action without a row locks what it will create: of two with one name, the second sees the first."""
+    rows = rows_of(staff)
+    operator = Operator(staff, confirmation=uuid4().hex, reason="as asked")
+    held = set[bool]()
+
+    for action in registry.ALL:
+        if type(action).lock is not AdminAction.lock:
+            continue
+        row, before = rows[action.model], advisory_locks()
+        with transaction.atomic(), CaptureQueriesContext(connection) as captured:
+            action.lock(operator, row, VALUES.get(action.name, {}))
+            # Released by a savepoint that is rolled back.
+            holds = advisory_locks() > before
+            transaction.set_rollback(True)
+        locks_row = any("FOR NO KEY UPDATE" in each["sql"] for each in captured)
+        assert (holds, locks_row) == ((True, False) if row is None or not action.locks_row else (False, True)), action
+        held.add(holds)
+
+    assert held == {True, False}

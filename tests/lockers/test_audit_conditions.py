@@ -166,6 +166,8 @@ CASES: dict[str, list[tuple[bool, list[Row]]]] = {
         (False, [account(10 * UNIT), coin(value=1)]),
         (True, [account(UNIT), coin(wallet_id=B)]),
         (True, [coin()]),
+        # Worth one unit.
+        (True, [coin(value=-8)]),
         (True, [account(UNIT)]),
         (False, [account(0)]),
         (False, [coin("locked")]),
@@ -272,7 +274,8 @@ def test_each_condition_of_a_rule_alone() -> None:
                 for model, row in rows:
                     insert(model._meta.db_table, {name: as_sent(value) for name, value in row.items()})
                 cursor.execute(audit._CHECKS[rule])
-                if bool(cursor.fetchall()) != is_broken:
+                found = [subject for (subject,) in cursor.fetchall()]
+                if bool(found) != is_broken or not all(found):
                     wrong.append((rule, is_broken, rows))
                 for table in tables:
                     cursor.execute(f"DELETE FROM {table}")
