@@ -52,6 +52,25 @@ def test_a_link_reserves_its_tokens_and_stores_a_digest_of_its_code(alice: Calle
     assert_sound()
 
 
+def test_each_code_and_each_id_opens_its_own_link(alice: Caller, bob: Caller) -> None:
+    """Among several of one wallet and of others, in whatever order they were made."""
+    operations.issue_tokens(wallet=bob.wallet, count=5)
+    made = [(caller, size, offered(caller, size)) for caller, size in ((alice, 1), (bob, 1), (alice, 2), (bob, 3))]
+
+    for caller, size, link in made:
+        row = action_token_lists.described(code=link.code)
+        assert (row.id, row.sender_id, row.token_count) == (link.id, caller.wallet.pk, size)
+        assert action_token_lists.action_token_visible_to(actor_id=caller.wallet.pk, action_token_id=link.id) == row
+        other = (bob if caller is alice else alice).wallet
+        with pytest.raises(errors.ActionTokenNotFound):
+            action_token_lists.action_token_visible_to(actor_id=other.pk, action_token_id=link.id)
+        # Of ids by which tokens are reserved, those of links.
+        assert action_token_lists.links_among([link.id, uuid4()]) == {link.id}
+    taken = action_tokens.redeem(actor=bob.wallet, code=made[2][2].code)
+    assert taken.id == made[2][2].id
+    assert {row["id"] for row in links() if row["state"] == "redeemed"} == {made[2][2].id}
+
+
 def test_a_claim_moves_the_tokens_by_a_transfer_with_the_id_of_the_link(alice: Caller, bob: Caller) -> None:
     link = offered(alice, 2)
     list_counts.roll_up()
