@@ -752,6 +752,51 @@ def test_a_task_that_ends_is_listened_for_after_its_end(board: str, listens: boo
     assert task.listens_until == (task.finished_at + late_answers.listening_time() if listens else None)
 
 
+def test_a_late_answer_is_written_on_its_own_coin_and_only_if_that_has_not_changed(alice: Wallet) -> None:
+    """All have the same letters, so that the coin is found by its id alone."""
+    numbers = [a_coin(alice, CoinState.LOCKED).serial_number for _ in range(4)]
+    Coin.objects.filter(serial_number__in=numbers).update(pown=at("n1 p24"))
+    heard, neighbour, changed, taken = Coin.objects.filter(serial_number__in=numbers).order_by("serial_number")
+    Coin.objects.filter(pk=changed.pk).update(pown=at("n2 p23"))
+    Coin.objects.filter(pk=taken.pk).update(state=CoinState.SENT)
+
+    said = {row.pk: {0: Reply.PASS} for row in (heard, changed, taken)}
+    late_answers._write_stored([heard, changed, taken], said, only="n")
+
+    letters = dict(Coin.objects.values_list("pk", "pown"))
+    assert letters == {
+        heard.pk: at("p25"), neighbour.pk: at("n1 p24"), changed.pk: at("n2 p23"), taken.pk: at("n1 p24"),
+    }  # fmt: skip
+
+
+def test_a_late_answer_moves_its_own_coin_and_only_if_that_has_not_moved(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=TaskState.COMPLETED, finished_at=Now(), progress=100, step="done"
+    )
+    task.refresh_from_db()
+    numbers = [a_coin(alice, CoinState.FRACKED).serial_number for _ in range(5)]
+    rows = Coin.objects.filter(serial_number__in=numbers).order_by("serial_number")
+    rows.update(pown=at("n1 p24"), changed_at=task.finished_at)
+    heard, neighbour, later, resealed, reserved = rows
+    Coin.objects.filter(pk=later.pk).update(changed_at=task.finished_at + timedelta(seconds=1))
+    Coin.objects.filter(pk=resealed.pk).update(secrets=vault.seal_numbers(vault.fresh_numbers(), coin_id=resealed.pk))
+    Coin.objects.filter(pk=reserved.pk).update(task=a_task(alice, TaskKind.PUT), batch=0, outcome="-" * 25)
+    before = {row["id"]: row for row in rows.values()}
+
+    said = {row.pk: {0: Reply.PASS} for row in (heard, later, resealed, reserved)}
+    late_answers._write_arrived(task, [heard, later, resealed, reserved], said)
+
+    after = {row["id"]: row for row in rows.values()}
+    assert [pk for pk in before if before[pk] != after[pk]] == [heard.pk]
+    assert (after[heard.pk]["pown"], after[heard.pk]["state"], after[heard.pk]["proposed"]) == (at("p25"), "bank", None)
+    assert (
+        vault.open_numbers(after[heard.pk]["secrets"], coin_id=heard.pk)[0]
+        == (vault.open_numbers(before[heard.pk]["proposed"], coin_id=heard.pk)[0])
+    )
+    assert neighbour.pk in after
+
+
 def test_a_coin_that_was_not_broken_has_no_family(alice: Wallet) -> None:
     """Or a find would take it for one that may have been broken, whatever left it in limbo."""
     row, neighbour = stock(alice, 1, 1)
