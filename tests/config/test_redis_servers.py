@@ -1,8 +1,11 @@
 """`REDIS_URL` in every form: one server, sentinels that name the primary, and a cluster, which is refused."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,3 +138,27 @@ def test_a_server_of_a_cluster_is_refused_at_the_start_with_the_reason(started: 
         assert "Traceback" not in said
     with pytest.raises(health.Unhealthy, match="is a cluster"):
         health.check_broker()
+
+
+def test_a_call_is_repeated_once_over_a_new_connection_and_no_more() -> None:
+    """The server closes each connection as soon as it is asked something."""
+    accepted = 0
+
+    def serve(listener: socket.socket) -> None:
+        nonlocal accepted
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted += 1
+                connection.recv(1000)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener], daemon=True)
+        thread.start()
+        with pytest.raises(redis.ConnectionError):
+            redis_servers.connect(f"redis://127.0.0.1:{listener.getsockname()[1]}/0").get("key")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=60)
+
+    assert accepted == 2

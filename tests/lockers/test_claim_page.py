@@ -231,8 +231,11 @@ def test_what_is_refused_changes_nothing(
 
     assert (response.status_code, LockerTask.objects.count(), Wallet.objects.count()) == (status, 0, 1)
     assert sentence in text_of(response)
-    # The form is still there, with its code.
+    # The form is still there, with its code, and with the name in that of the two that was sent.
     assert hidden(response, "ticket")
+    existing, _, new = response.content.decode().partition('id="h-new"')
+    found = [f'value="{fields.get("wallet", "of nobody")}"' in form for form in (existing, new)]
+    assert found == ["wallet" in fields and "new" not in fields, "wallet" in fields and "new" in fields]
 
 
 def test_wrong_codes_are_counted_as_those_of_the_api(
