@@ -7,6 +7,7 @@ SELECT format('token %%s, movement %%s: from %%s, but it was in %%s', movement.t
     ON earlier.token_id = movement.token_id AND earlier.number = movement.number - 1
   LEFT JOIN wallets_token AS token ON token.id = movement.token_id
  WHERE movement.number > coalesce(token.moves, -1)
-    OR movement.number > 0 AND (earlier.id IS NULL AND {detached_below} = 0 OR earlier.id >= movement.id
-                                OR movement.source_id IS DISTINCT FROM earlier.destination_id)
+    OR movement.number > 0 AND CASE WHEN earlier.id IS NULL THEN {detached_below} = 0
+                                    ELSE earlier.id >= movement.id
+                                      OR movement.source_id IS DISTINCT FROM earlier.destination_id END
     OR movement.number < 0
