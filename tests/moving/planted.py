@@ -150,7 +150,8 @@ def plant_history(peer: Service) -> dict[str, list[str]]:
     peer.change("token", tokens["elsewhere"], wallet_id=three)
     double = peer.moved("d1", one, two, [tokens["double"]])
     again = peer.step(tokens["double"], double, one, two, at="2023-02-02", id=an_id("again"))
-    loop = peer.step(tokens["double"], double, two, two, at="2023-02-03", id=an_id("loop"))
+    # Twice, and still only a transaction with oneself.
+    loops = [peer.step(tokens["double"], double, two, two, at="2023-02-03", id=an_id(f"loop {n}")) for n in range(2)]
     lost = peer.step(an_id("no token"), double, one, two, id=an_id("lost"))
     # A transaction of a transfer that was deleted, and one of a transfer that was cancelled.
     deleted = an_id("deleted transfer")
@@ -174,7 +175,9 @@ def plant_history(peer: Service) -> dict[str, list[str]]:
     ]
     return {
         "history_of_unknown": [f"transaction {lost}: token {an_id('no token')}, transfer {double} -> leave_out"],
-        "history_with_oneself": [f"transaction {loop}: token {tokens['double']} in {two} -> leave_out"],
+        "history_with_oneself": [
+            f"transaction {loop}: token {tokens['double']} in {two} -> leave_out" for loop in sorted(loops)
+        ],
         "history_repeated": [
             f"transaction {again}: token {tokens['double']}, transfer {double}, as "
             f"{step_id(tokens['double'], double)} -> leave_out"

@@ -131,6 +131,28 @@ def put_back() -> None:
             cursor.execute(statement)
 
 
+def test_a_transfer_that_moved_nothing_is_no_line_of_a_statement(alice: Caller, sapling: Wallet) -> None:
+    """An import may bring some. Neither since the checkpoint nor before it, whether completed at once or later."""
+    before = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for event in ("", "accept"):
+            cursor.execute(
+                "INSERT INTO transfers_transfer (id, number, originator_id, source_id, destination_id, parameters,"
+                " state, token_count, reserved_count, moved_count, created_at, closed_at, closed_event, closed_from)"
+                " SELECT gen_random_uuid(), nextval('wallets_event_number'), originator_id, source_id, destination_id,"
+                "        '{\"tokens\": []}', 'completed', 0, 0, 0, created_at, closed_at, %s, ''"
+                "   FROM transfers_transfer WHERE id = %s",
+                [event, before.id],
+            )
+    for rolls_up in (False, True):
+        assert not rolls_up or counters.roll_up()
+        for wallet, tokens in ((alice.wallet, -1), (sapling, 1)):
+            ((_, _, _, _, lines),) = whole(wallet, None, None, limit=100)
+            moved = [line for line in lines if line.transfer_id is not None]
+            assert [(line.tokens, line.transfer_id) for line in moved] == [(tokens, before.id)]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_balance_and_statement_agree_with_the_movements_whatever_happened(
     alice: Caller, bob: Caller, sapling: Wallet, seed: int
