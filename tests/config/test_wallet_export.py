@@ -200,7 +200,7 @@ def _add_what_belongs(add: Any, mine: Any, theirs: Any) -> None:
                     originator_id=theirs)  # fmt: skip
         with connection.cursor() as cursor:
             if party:
-                cursor.execute(f"UPDATE pg_temp.trusts_trust SET {party} = %s WHERE id = %s", [mine, trust])
+                cursor.execute(f"UPDATE trusts_trust SET {party} = %s WHERE id = %s", [mine, trust])
         add("trusts.TrustChange", party, is_mine=bool(party), trust_id=trust, actor_id=theirs)
     for place, party in enumerate(("source_id", "destination_id", "originator_id", "")):
         number, token = 1000 + place, uuid4()
