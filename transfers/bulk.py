@@ -24,7 +24,7 @@ from transfers import counters, errors, ledger, operations
 from transfers.states import TransferState
 from trusts import operations as trust_operations
 from wallets import errors as wallet_errors
-from wallets import names, restricted_keys
+from wallets import names, restricted_keys, wallet_batches
 from wallets import operations as wallet_operations
 from wallets import queries as wallet_queries
 from wallets.deadlocks import retry_on_deadlock
@@ -123,7 +123,7 @@ def create_batch(
     """
     problems = _problems(rows)
     failures: dict[int, wallet_errors.DomainError] = {}
-    wallets: dict[int, wallet_operations.NewWallet] = {}
+    wallets: dict[int, wallet_batches.NewWallet] = {}
     for index, row in enumerate(rows):
         if row.line in problems:
             continue
@@ -142,7 +142,7 @@ def create_batch(
         except (errors.RowInvalid, wallet_errors.InvalidWalletName, wallet_errors.WalletNameLength) as error:
             failures[row.line] = error
         else:
-            wallets[row.line] = wallet_operations.NewWallet(
+            wallets[row.line] = wallet_batches.NewWallet(
                 uuid4(), row.wallet_name, key, row.about, row.logo_url or None, row.cover_url or None
             )
     if problems:
@@ -151,7 +151,7 @@ def create_batch(
     with contextlib.suppress(_Undone), transaction.atomic(savepoint=is_dry_run):
         source = None if sender is None else _sender(sender)
         if wallets:
-            created = wallet_operations.create_wallets(wallets=list(wallets.values()), creator=actor)
+            created = wallet_batches.create_wallets(wallets=list(wallets.values()), creator=actor)
         if created:
             trust_operations.grant_management(
                 actor=actor, wallet_ids=[wallet.id for wallet in wallets.values() if wallet.id in created]

@@ -34,7 +34,7 @@ from trusts import operations as trusts
 from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets import origins
+from wallets import origins, wallet_batches
 from wallets.models import ApiKey, BearerToken, Wallet
 from wallets.states import EventType, OriginMeans
 
@@ -80,8 +80,8 @@ def approved(world: World, receiver: str) -> None:
 AW: Final = "config.admin.actions.wallets."
 ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
-    (W + "create_wallets", ""): lambda w: wallets.create_wallets(
-        wallets=[wallets.NewWallet(uuid4(), name, name, "", None, None) for name in ("sapling", "alice")],
+    ("wallets.wallet_batches.create_wallets", ""): lambda w: wallet_batches.create_wallets(
+        wallets=[wallet_batches.NewWallet(uuid4(), name, name, "", None, None) for name in ("sapling", "alice")],
         creator=w.wallet("bobby"),
     ),
     (W + "record_events", ""): lambda w: wallets.record_events([(w.id_of("alice"), EventType.LOGIN, {})]),
@@ -279,7 +279,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "event new another wallet_created": 1,
         "wallet new sapling": 1,
     },
-    (W + "create_wallets", ""): {
+    ("wallets.wallet_batches.create_wallets", ""): {
         "event new another wallet_created": 1,
         "event new bobby wallet_created": 1,
         "wallet new sapling": 1,
@@ -758,7 +758,7 @@ LOCKS: Final[dict[str, set[str]]] = {
     },
     W + "change_password": {"wallets_bearertoken by id ASC: NO KEY UPDATE"},
     W + "create_wallet": {"advisory_shared, if free"},
-    W + "create_wallets": {"advisory_shared, if free"},
+    "wallets.wallet_batches.create_wallets": {"advisory_shared, if free"},
     W + "record_events": {"advisory_shared, if free"},
     W + "change_wallet": {"wallets_wallet: NO KEY UPDATE"},
     W + "authenticate": {"advisory_shared, if free", "wallets_wallet: SHARE"},
@@ -890,7 +890,7 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
 
 
 MODULES: Final = (
-    "wallets.operations", "trusts.operations", "transfers.operations", "transfers.bulk", "transfers.action_tokens",
+    "wallets.operations", "wallets.wallet_batches", "trusts.operations", "transfers.operations", "transfers.bulk", "transfers.action_tokens",
     "transfers.approvals",
 )  # fmt: skip
 # The actions on the ledger. The others have frames of their own.
