@@ -108,8 +108,9 @@ _PAYLOAD_ORDER: Final = (
     "managerWallet", "trustRelationshipId", "requesterWallet", "requesteeWallet", "trustRequestType",
     "trustRelationshipsLeft", "trustRelationshipIds", "transfersLeft", "transferIds",
     "taskId", "taskState", "lockerId", "amount", "amountFailed", "amountUnknown", "amountLeft", "settledBy", "balance",
-    "lineType", "webhookId", "disabledBy", "keyId", "keyName", "keyScopes", "paymentRequestId", "paymentRequestState",
-    "paid", "paymentId", "paymentAmount", "reference", "parentWallet", "childWallet", "wallet", "operator",
+    "lineType", "webhookId", "disabledBy", "sessionsEnded", "keyId", "keyName", "keyScopes", "paymentRequestId",
+    "paymentRequestState", "paid", "paymentId", "paymentAmount", "reference", "parentWallet", "childWallet", "wallet",
+    "operator",
 )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def create(
             tokens_per_day=tokens_per_day,
             expires_at=expires_at,
         )
-        operations.record_events([(actor.pk, EventType.KEY_CREATED, restricted_keys.event_payload(row))])
+        operations.record_events([(actor.pk, EventType.KEY_CREATED, row.event_payload)])
     return MadeKey(row, secret)
 
 

@@ -211,6 +211,11 @@ class RestrictedKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    @property
+    def event_payload(self) -> dict[str, object]:
+        """The payload of an event about the key."""
+        return {"keyId": self.pk, "keyName": self.name, "keyScopes": self.scopes}
+
 
 class KnownOrigin(models.Model):
     """
@@ -344,6 +349,7 @@ class OperatorAction(models.Model):
             ("act_revoke_bearer_tokens", "Can revoke all bearer tokens of a wallet"),
             ("act_revoke_bearer_token", "Can revoke a bearer token"),
             ("act_end_restricted_key", "Can end restricted keys of wallets"),
+            ("act_end_restricted_keys", "Can end all restricted keys of a wallet"),
             ("act_create_api_key", "Can create API keys"),
             ("act_rotate_api_key", "Can rotate API keys"),
             ("act_revoke_api_key", "Can revoke API keys"),

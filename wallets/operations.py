@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
@@ -122,9 +122,10 @@ def change_wallet(*, wallet_id: UUID, **changes: Unpack[WalletChanges]) -> None:
 
 @retry_on_deadlock
 @sensitive_variables("password")
-def set_password(*, wallet: Wallet, password: str) -> None:
+def set_password(*, wallet: Wallet, password: str, ends_keys: bool = False) -> None:
     """
-    Set a new password, and end bearer tokens and logins in flight that rest on the old one.
+    Set a new password, and end bearer tokens and logins in flight that rest on the old one; `ends_keys` ends the
+    restricted keys too.
 
     :raises InvalidPassword: the authentication endpoint could not accept the password
     """
@@ -133,15 +134,23 @@ def set_password(*, wallet: Wallet, password: str) -> None:
         # This update locks the row first. A login that held the lock before has committed its token, which the next
         # statement sees; a later login finds a different hash than the one that it verified.
         Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
-        revoke_bearer_tokens(wallet=wallet)
+        _record_password(wallet, ended=_valid_tokens(wallet).update(revoked_at=Now()))
+        if ends_keys:
+            end_restricted_keys(wallet=wallet)
+
+
+class EndedAccess(NamedTuple):
+    """The numbers of bearer tokens and restricted keys that a new password ended."""
+
+    sessions: int
+    keys: int
 
 
 @sensitive_variables("old", "new", "encoded", "stored")
-def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) -> int:
+def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID, ends_keys: bool = False) -> EndedAccess:
     """
-    Set a new password in the name of the owner, who knows the old one, and end all bearer tokens but one.
-
-    Returns how many ended.
+    Set a new password in the name of the owner, who knows the old one, and end all bearer tokens but one; `ends_keys`
+    ends the restricted keys too.
 
     :raises WrongPassword: the old password is wrong, or was changed meanwhile
     :raises WeakPassword: the new one has fewer than 8 characters, or is the old one or the name of the wallet
@@ -161,7 +170,13 @@ def change_password(*, wallet: Wallet, old: str, new: str, kept_token_id: UUID) 
         if not Wallet.objects.filter(pk=wallet.pk, password=stored).update(password=encoded):
             raise errors.WrongPassword
         keep_session(wallet=wallet, bearer_token_id=kept_token_id)
-        return _valid_tokens(wallet).exclude(pk=kept_token_id).update(revoked_at=Now())
+        ended = _valid_tokens(wallet).exclude(pk=kept_token_id).update(revoked_at=Now())
+        _record_password(wallet, ended=ended)
+        return EndedAccess(ended, end_restricted_keys(wallet=wallet) if ends_keys else 0)
+
+
+def _record_password(wallet: Wallet, *, ended: int) -> None:
+    record_events([(wallet.pk, EventType.PASSWORD_CHANGED, {"sessionsEnded": ended})])
 
 
 def keep_session(*, wallet: Wallet, bearer_token_id: UUID) -> None:
@@ -215,7 +230,7 @@ def authenticate(
             is_to_change = encoded is not None or settings.BEARER_TOKENS_PER_WALLET > 0
             now_stored = _password_until_commit(wallet.pk, is_to_change=is_to_change)
             if now_stored == stored:
-                if api_key_id is not None and not _is_valid_until_commit(api_key_id):
+                if api_key_id is not None and not is_valid_until_commit(api_key_id):
                     raise errors.ApiKeyEnded
                 if encoded is not None:
                     Wallet.objects.filter(pk=wallet.pk).update(password=encoded)
@@ -279,11 +294,13 @@ def _password_until_commit(wallet_id: UUID, *, is_to_change: bool) -> str:
         return str(cursor.fetchone()[0])
 
 
-def _is_valid_until_commit(api_key_id: UUID) -> bool:
+def is_valid_until_commit(api_key_id: UUID, *, is_to_change: bool = False) -> bool:
+    """Return whether an API key is valid, and lock it until the caller's transaction ends."""
+    strength = "FOR NO KEY UPDATE" if is_to_change else "FOR SHARE"
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT revoked_at IS NULL AND coalesce(expires_at > now(), true)"
-            "  FROM wallets_apikey WHERE id = %s FOR SHARE",
+            "SELECT revoked_at IS NULL AND coalesce(expires_at > now(), true)"  # noqa: S608 - a constant
+            f"  FROM wallets_apikey WHERE id = %s {strength}",
             [api_key_id],
         )
         row = cursor.fetchone()
@@ -304,14 +321,38 @@ def _issue_bearer_token(wallet: Wallet, *, api_key_id: UUID | None, address: str
     if settings.BEARER_TOKENS_PER_WALLET > 0:
         newest = _valid_tokens(wallet).order_by(Greatest("created_at", "last_used_at").desc(), "-created_at", "pk")
         ended = [*newest.values_list("pk", flat=True)[settings.BEARER_TOKENS_PER_WALLET :]]
-        BearerToken.objects.filter(pk__in=ended).update(revoked_at=Now())
+        _end_sessions(wallet.pk, BearerToken.objects.filter(pk__in=ended))
     record_events([(wallet.pk, EventType.LOGIN, {"wallet": wallet.name})])
     return plaintext
 
 
 def revoke_bearer_tokens(*, wallet: Wallet) -> int:
     """Revoke every bearer token of the wallet and return how many were valid."""
-    return _valid_tokens(wallet).update(revoked_at=Now())
+    return _end_sessions(wallet.pk, _valid_tokens(wallet))
+
+
+def _end_sessions(wallet_id: UUID, tokens: QuerySet[BearerToken]) -> int:
+    """Revoke bearer tokens of a wallet, which gets an event if there are any, and return how many."""
+    with transaction.atomic(savepoint=False):
+        if ended := tokens.update(revoked_at=Now()):
+            record_events([(wallet_id, EventType.SESSIONS_ENDED, {"sessionsEnded": ended})])
+        return ended
+
+
+def end_restricted_keys(*, wallet: Wallet) -> int:
+    """
+    End every restricted key of the wallet that is valid, and return how many.
+
+    Waits for transfers in progress that use one, and for a request that creates one: it locks the wallet too.
+    """
+    with transaction.atomic(savepoint=False):
+        Wallet.objects.select_for_update(no_key=True).values("pk").get(pk=wallet.pk)
+        valid = RestrictedKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), wallet=wallet, ended_at=None)
+        rows = list(valid.defer("digest").select_for_update(no_key=True).order_by("pk"))
+        if rows:
+            RestrictedKey.objects.filter(pk__in=[row.pk for row in rows]).update(ended_at=Now())
+            record_events([(wallet.pk, EventType.KEY_ENDED, row.event_payload) for row in rows])
+        return len(rows)
 
 
 def _valid_tokens(wallet: Wallet) -> QuerySet[BearerToken]:
@@ -324,13 +365,15 @@ def end_session(*, wallet: Wallet, bearer_token_id: UUID) -> None:
 
     :raises SessionNotFound: the wallet has no such token that is valid
     """
-    if not _valid_tokens(wallet).filter(pk=bearer_token_id).update(revoked_at=Now()):
+    if not _end_sessions(wallet.pk, _valid_tokens(wallet).filter(pk=bearer_token_id)):
         raise errors.SessionNotFound
 
 
 def revoke_bearer_token(*, bearer_token_id: UUID) -> None:
     """Revoke one bearer token. A token that was revoked keeps its time."""
-    BearerToken.objects.filter(pk=bearer_token_id, revoked_at=None).update(revoked_at=Now())
+    token = BearerToken.objects.only("wallet_id").filter(pk=bearer_token_id, revoked_at=None).first()
+    if token is not None:
+        _end_sessions(token.wallet_id, BearerToken.objects.filter(pk=bearer_token_id, revoked_at=None))
 
 
 @sensitive_variables("key", "plaintext")

@@ -157,13 +157,8 @@ def end(*, key_id: UUID, wallet: Wallet | None = None) -> RestrictedKey:
         if row.ended_at is None:
             RestrictedKey.objects.filter(pk=key_id).update(ended_at=Now())
             row.refresh_from_db(fields=["ended_at"])
-            operations.record_events([(row.wallet_id, EventType.KEY_ENDED, event_payload(row))])
+            operations.record_events([(row.wallet_id, EventType.KEY_ENDED, row.event_payload)])
         return row
-
-
-def event_payload(row: RestrictedKey) -> dict[str, object]:
-    """Return the payload of an event about a key."""
-    return {"keyId": row.pk, "keyName": row.name, "keyScopes": row.scopes}
 
 
 def transaction_of_limits() -> AbstractContextManager[None]:

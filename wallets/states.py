@@ -39,6 +39,8 @@ class EventType(models.TextChoices):
     WEBHOOK_DISABLED = "webhook.disabled"
     KEY_CREATED = "key.created"
     KEY_ENDED = "key.ended"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - a type
+    SESSIONS_ENDED = "sessions.ended"
 
 
 class KeyScope(models.TextChoices):
@@ -78,6 +80,7 @@ class OperatorVerb(models.TextChoices):
     REVOKED_API_KEY = "revoked_api_key", "revoked an API key"
     REVOKED_BEARER_TOKENS = "revoked_bearer_tokens", "revoked bearer tokens"
     ENDED_RESTRICTED_KEY = "ended_restricted_key", "ended a restricted key"
+    ENDED_RESTRICTED_KEYS = "ended_restricted_keys", "ended all restricted keys"
     ENDED_TRUST = "ended_trust", "ended a trust"
     CANCELLED_TRANSFER = "cancelled_transfer", "cancelled a transfer"
     # Shorter than its label: the column has 24 characters.

@@ -42,6 +42,7 @@ _ACTS: Final = (
     "wallets.act_revoke_bearer_tokens",
     "wallets.act_revoke_bearer_token",
     "wallets.act_end_restricted_key",
+    "wallets.act_end_restricted_keys",
     "wallets.act_end_trust",
     "wallets.act_cancel_transfer",
     "wallets.act_cancel_payment_request",

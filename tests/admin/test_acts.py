@@ -30,12 +30,13 @@ from transfers.audit import audit_findings
 from transfers.counters import token_counts
 from transfers.models import ActionToken, Transfer
 from trusts import operations as trusts
+from trusts import restricted_keys
 from trusts.errors import EndedByOperator
 from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets import queries
-from wallets.models import ApiKey, AuditRun, BearerToken, OperatorAction, RestrictedKey, Token, Wallet
+from wallets.models import ApiKey, AuditRun, BearerToken, Event, OperatorAction, RestrictedKey, Token, Wallet
 from webhooks.models import Webhook, WebhookDelivery
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +49,7 @@ def test_no_act_without_a_reason(name: str, reason: str | None, desk: Client, le
     groups = {role: Group.objects.get_or_create(name=role)[0] for role in roles.ROLES}
     person.groups.set([groups[roles.VIEWER]])
     row, answers = {
-        "set-password": (ledger.bob, {}),
+        "set-password": (ledger.bob, {"end_keys": ""}),
         "issue-tokens": (ledger.bob, {"count": "4"}),
         "create-person": (None, {"name": "pat", "role": roles.VIEWER}),
         "change-role": (person, {"role": roles.OPERATOR}),
@@ -149,14 +150,43 @@ def test_a_wallet_and_its_password_are_made_and_the_password_is_shown_once(desk:
 
 def test_a_new_password_ends_the_bearer_tokens(desk: Client, ledger: SimpleNamespace) -> None:
     wallets.authenticate(name_or_id="alice", password="correct horse")
-    _, said = confirmation(desk, url("set-password", ledger.alice))
+    _, said = confirmation(desk, url("set-password", ledger.alice), end_keys="")
     assert said[2].startswith("2 valid bearer tokens of it will be revoked")
 
-    page = confirm(desk, url("set-password", ledger.alice))
+    page = confirm(desk, url("set-password", ledger.alice), end_keys="")
 
     assert wallets.authenticate(name_or_id="alice", password=dict(page.context["done"].secrets)["Password"])
     assert BearerToken.objects.filter(wallet=ledger.alice, revoked_at=None).count() == 1
     assert last_action()[:3] == ("set_password", "wallet", "alice")
+
+
+@pytest.mark.parametrize("by", ["set-password", "end-restricted-keys"])
+def test_all_restricted_keys_of_a_wallet_end(desk: Client, ledger: SimpleNamespace, by: str) -> None:
+    for wallet in (ledger.alice, ledger.bob):
+        restricted_keys.create(actor=wallet, name="another", scopes=["tokens:read"])
+    answers = {"end_keys": "on"} if by == "set-password" else {}
+    valid = RestrictedKey.objects.filter(ended_at=None)
+    mine, others = valid.filter(wallet=ledger.alice).count(), valid.exclude(wallet=ledger.alice).count()
+    assert mine >= 1
+    keys = f"{mine} restricted key{'s' if mine > 1 else ''}"
+    tokens = BearerToken.objects.filter(wallet=ledger.alice, revoked_at=None).count()
+
+    _, said = confirmation(desk, url(by, ledger.alice), **answers)
+    assert f"{keys} of it will end: requests that use them are refused." in " ".join(said)
+    confirm(desk, url(by, ledger.alice), **answers)
+
+    assert valid.filter(wallet=ledger.alice).count() == 0
+    assert valid.exclude(wallet=ledger.alice).count() == others
+    told = Event.objects.filter(type="key.ended")
+    assert {(each.wallet_id, each.payload["operator"]) for each in told} == {(ledger.alice.pk, True)}
+    assert told.count() == mine
+    left = BearerToken.objects.filter(wallet=ledger.alice, revoked_at=None).count()
+    assert left == (0 if by == "set-password" else tokens)
+    action = OperatorAction.objects.latest("pk")
+    assert action.verb == by.replace("-", "_").replace("end_r", "ended_r")
+    assert (action.before["valid_restricted_keys"], action.after["valid_restricted_keys"]) == (mine, 0)
+    if by == "end-restricted-keys":
+        assert desk.get(url(by, ledger.alice)).status_code == 409
 
 
 def test_bearer_tokens_are_revoked_one_or_all(desk: Client, ledger: SimpleNamespace) -> None:
@@ -567,6 +597,7 @@ MAY = {
     "revoke-bearer-tokens": {roles.OPERATOR, roles.ADMINISTRATOR},
     "revoke-bearer-token": {roles.OPERATOR, roles.ADMINISTRATOR},
     "end-restricted-key": {roles.OPERATOR, roles.ADMINISTRATOR},
+    "end-restricted-keys": {roles.OPERATOR, roles.ADMINISTRATOR},
     "end-trust": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-transfer": {roles.OPERATOR, roles.ADMINISTRATOR},
     "cancel-action-token": {roles.OPERATOR, roles.ADMINISTRATOR},

@@ -34,7 +34,10 @@ def _cases() -> Iterator[tuple[str, Any, dict[str, Any], dict[str, Any]]]:
         yield "start-find", alice, {}, {"coins_in_doubt": number}
         yield "check-coins", alice, {}, {"coins_to_check": number}
         yield "start-fix", alice, {}, {"coins_to_fix": 3, "coins_to_check": number}
-        yield "set-password", alice, {}, {"valid_bearer_tokens": number, "valid_restricted_keys": number}
+        for end_keys in (False, True):
+            valid = {"valid_bearer_tokens": number, "valid_restricted_keys": number}
+            yield "set-password", alice, {"end_keys": end_keys}, valid
+        yield "end-restricted-keys", alice, {}, {"valid_restricted_keys": number}
         yield "revoke-bearer-tokens", alice, {}, {"valid_bearer_tokens": number, "valid_restricted_keys": number}
         yield "create-api-key", None, {"name": "partner"}, {"valid_keys_of_this_name": number}
         yield "issue-tokens", alice, {"count": 1}, {"captures_issued_already": number}

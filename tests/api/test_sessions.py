@@ -11,8 +11,9 @@ from django.utils import timezone
 from config.api import cached_credentials, throttles
 from tests.api.caller import PASSWORD, Caller
 from tests.support.pagination import next_path
+from trusts import restricted_keys
 from wallets import errors, operations, passwords, queries
-from wallets.models import ApiKey, BearerToken, IdempotentAnswer, Wallet
+from wallets.models import ApiKey, BearerToken, Event, IdempotentAnswer, RestrictedKey, Wallet
 
 NEW = "correct horse"
 
@@ -263,3 +264,53 @@ def test_logins_at_the_same_time_leave_no_more_sessions_than_permitted(settings:
     assert len(valid()) == 2
     assert BearerToken.objects.count() == 6
     assert not ApiKey.objects.exists()
+
+
+def told(wallet: str) -> list[tuple[str, dict[str, Any]]]:
+    rows = Event.objects.filter(wallet__name=wallet).exclude(type__in=["login", "wallet_created"])
+    return [(row.type, row.payload) for row in rows.order_by("number")]
+
+
+def test_the_wallet_sees_what_ended_its_sessions(settings: Any, alice: Caller, bob: Caller) -> None:
+    phone, laptop, tablet = log_in(alice), log_in(alice), log_in(alice)
+    ended = ("sessions.ended", {"sessionsEnded": 1})
+
+    phone.delete("/auth/token")
+    alice.delete(f"/auth/sessions/{token_of(laptop).pk}")
+    alice.delete(f"/auth/sessions/{token_of(laptop).pk}")
+    operations.revoke_bearer_token(bearer_token_id=token_of(tablet).pk)
+    operations.revoke_bearer_token(bearer_token_id=token_of(tablet).pk)
+    assert told("alice") == [ended] * 3
+
+    log_in(alice)
+    alice.post("/auth/password", {"old_password": "wrong", "new_password": NEW})
+    alice.post("/auth/password", {"old_password": PASSWORD, "new_password": NEW})
+    assert told("alice")[3:] == [("password.changed", {"sessionsEnded": 1})]
+    settings.BEARER_TOKENS_PER_WALLET = 1
+    operations.authenticate(name_or_id="alice", password=NEW)
+    operations.set_password(wallet=alice.wallet, password="another one")
+    operations.revoke_bearer_tokens(wallet=alice.wallet)
+
+    assert told("alice")[4:] == [ended, ("password.changed", {"sessionsEnded": 1})]
+    assert told("bob") == []
+
+
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_a_new_password_ends_restricted_keys_if_asked(asked: bool | None, alice: Caller, bob: Caller) -> None:
+    assert alice.wallet is not None
+    assert bob.wallet is not None
+    keys = [restricted_keys.create(actor=alice.wallet, name=name, scopes=["tokens:read"]) for name in ("a", "b", "c")]
+    restricted_keys.create(actor=bob.wallet, name="bob's", scopes=["tokens:read"])
+    RestrictedKey.objects.filter(pk=keys[2].row.pk).update(expires_at=timezone.now() - timedelta(hours=1))
+    programs = [Caller(alice.api_key, key.secret, alice.wallet) for key in keys[:2]]
+    body = {"old_password": PASSWORD, "new_password": NEW} | ({} if asked is None else {"end_keys": asked})
+
+    refused = alice.post("/auth/password", body | {"end_keys": "yes"})
+    answer = alice.post("/auth/password", body)
+
+    assert refused.status_code == 422
+    assert answer.json() == {"sessions_ended": 0} | ({"keys_ended": 2} if asked else {})
+    assert {each.get("/tokens?limit=1").status_code for each in programs} == {403 if asked else 200}
+    ended = [payload["keyName"] for type_, payload in told("alice") if type_ == "key.ended"]
+    assert sorted(ended) == (["a", "b"] if asked else [])
+    assert RestrictedKey.objects.exclude(ended_at=None).count() == len(ended)

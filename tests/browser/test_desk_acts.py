@@ -20,15 +20,15 @@ from tests.browser.watched import Watched
 from tests.support import desk_walks
 from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at, signed_in, tab, watched
 from tests.support.local_network import LocalNetwork
-from wallets.models import ApiKey, BearerToken, OperatorAction
+from wallets.models import ApiKey, BearerToken, OperatorAction, RestrictedKey
 from wallets.states import OperatorVerb
 
 __all__ = ["signed_in", "tab", "watched"]
 # What the log holds after the walk.
 WALKED = [
     "created_wallet", "pseudonymised_wallet", "issued_tokens", "issued_tokens", "revoked_bearer_tokens",
-    "revoked_bearer_tokens", "set_password", "ended_restricted_key", "created_api_key", "rotated_api_key",
-    "revoked_api_key", "ended_trust", "cancelled_transfer", "ended_payment_request",
+    "revoked_bearer_tokens", "set_password", "ended_restricted_key", "ended_restricted_keys", "created_api_key",
+    "rotated_api_key", "revoked_api_key", "ended_trust", "cancelled_transfer", "ended_payment_request",
     "cancelled_action_token", "tested_webhook", "resent_delivery", "disabled_webhook", "enabled_webhook",
     "started_find", "started_fix", "checked_coins", "retried_task", "rolled_back_task", "saw_task", "ran_audit",
     "set_fault", "acknowledged_alert",
@@ -152,11 +152,16 @@ def test_every_act_is_done_by_clicks_and_written_down(watched: Watched, desk: De
     confirm(page, "Revoke them")
     expect(done).to_contain_text("1 bearer token of alice revoked.")
     go(page, desk, alice, "Set a new password")
+    review(page)
     confirm(page, "Set a new password")
     assert secret(page, "Password")
     go(page, desk, f"wallets/restrictedkey/{ledger.restricted_key.pk}/change/", "End")
     confirm(page, "End the key")
     expect(done).to_contain_text("The key the shop of alice has ended.")
+    desk.meanwhile(lambda: RestrictedKey.objects.filter(pk=ledger.restricted_key.pk).update(ended_at=None))
+    go(page, desk, alice, "End all restricted keys")
+    confirm(page, "End them")
+    expect(done).to_contain_text("1 restricted key of alice ended.")
 
     # Keys.
     go(page, desk, "wallets/apikey/", "Create an API key")

@@ -120,6 +120,26 @@ def test_a_key_that_is_made_with_a_token_that_ends_meanwhile_is_refused(bob: Wal
     assert not RestrictedKey.objects.exists()
 
 
+def test_a_key_that_is_being_made_ends_with_all_others(bob: Wallet) -> None:
+    key_of(bob)
+
+    def end() -> int:
+        try:
+            return wallets.end_restricted_keys(wallet=bob)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with uncommitted(lambda: key_of(bob)):
+            ended = pool.submit(end)
+            end_of_patience = time.monotonic() + PATIENCE_SECONDS
+            while not _waits_for_the_wallet():
+                assert time.monotonic() < end_of_patience
+                time.sleep(0.01)
+        assert ended.result(timeout=PATIENCE_SECONDS) == 2
+    assert not RestrictedKey.objects.filter(ended_at=None).exists()
+
+
 @pytest.mark.parametrize("terms", [{"tokens_per_day": 10}, {}], ids=["limited", "unlimited"])
 def test_a_transfer_that_waits_for_the_end_of_its_key_is_refused(
     stocked: Wallet, bob: Wallet, terms: dict[str, Any]

@@ -31,10 +31,11 @@ from transfers.ledger import Terms
 from transfers.models import ActionToken, Transfer
 from transfers.queries import Demand
 from trusts import operations as trusts
+from trusts import restricted_keys
 from trusts.models import Trust
 from trusts.states import TrustRequestType
+from wallets import api_key_rotation, origins, wallet_batches
 from wallets import operations as wallets
-from wallets import origins, wallet_batches
 from wallets.models import ApiKey, BearerToken, Wallet
 from wallets.states import EventType, OriginMeans
 
@@ -75,6 +76,12 @@ def held(world: World, receiver: str) -> UUID:
 def approved(world: World, receiver: str) -> None:
     transfer_id = held(world, receiver)
     approvals.approve(actor=world.wallet("carol"), credential_id=SECOND, transfer_id=transfer_id)
+
+
+def key_holder(world: World) -> Wallet:
+    holder = world.wallet("alice")
+    restricted_keys.create(actor=holder, name="program", scopes=["tokens:read"])
+    return holder
 
 
 AW: Final = "config.admin.actions.wallets."
@@ -120,6 +127,10 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "end_api_key", "revoked before"): lambda w: wallets.end_api_key(
         api_key_id=w.id_of("revoked key"), after=24 * HOUR
     ),
+    ("wallets.api_key_rotation.rotate", ""): lambda w: api_key_rotation.rotate(
+        api_key_id=w.id_of("key without batches"), overlap=24 * HOUR
+    ),
+    (W + "end_restricted_keys", ""): lambda w: wallets.end_restricted_keys(wallet=w.wallet("alice")),
     (W + "touch_last_used", ""): lambda w: wallets.touch_last_used(
         api_key_id=w.id_of("key"), bearer_token_id=w.id_of("token 1 of alice")
     ),
@@ -242,9 +253,10 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     (AW + "CreateWallet", ""): lambda w: run(
         wallet_actions.CreateWallet, name="sapling", about="", with_password=False
     ),
-    (AW + "SetPassword", ""): lambda w: run(wallet_actions.SetPassword, w.wallet("alice")),
+    (AW + "SetPassword", ""): lambda w: run(wallet_actions.SetPassword, w.wallet("alice"), end_keys=False),
     (AW + "PseudonymiseWallet", ""): lambda w: run(wallet_actions.PseudonymiseWallet, w.wallet("nina")),
     (AW + "RevokeBearerTokens", ""): lambda w: run(wallet_actions.RevokeBearerTokens, w.wallet("alice")),
+    (AW + "EndRestrictedKeys", ""): lambda w: run(wallet_actions.EndRestrictedKeys, key_holder(w)),
     (AW + "RevokeBearerToken", ""): lambda w: run(
         wallet_actions.RevokeBearerToken, BearerToken.objects.get(pk=w.id_of("token 1 of alice"))
     ),
@@ -295,6 +307,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet alice: about, display_name, written": 1,
     },
     (W + "set_password", ""): {
+        "event new alice password.changed": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
         "wallet alice: password": 1,
@@ -311,17 +324,21 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     (W + "verify_password", "of an old hash"): {},
     (W + "hold_password", ""): {},
     (W + "revoke_bearer_tokens", ""): {
+        "event new alice sessions.ended": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
     },
     (W + "end_session", ""): {
+        "event new alice sessions.ended": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
     },
     (W + "change_password", ""): {
+        "event new alice password.changed": 1,
         "wallet alice: password": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
     },
     (W + "revoke_bearer_token", ""): {
+        "event new alice sessions.ended": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
     },
     (W + "revoke_bearer_token", "revoked before"): {},
@@ -340,6 +357,11 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     },
     (W + "end_api_key", "ends earlier"): {},
     (W + "end_api_key", "revoked before"): {},
+    ("wallets.api_key_rotation.rotate", ""): {
+        "apikey key without batches: expires_at": 1,
+        "apikey new partner False": 1,
+    },
+    (W + "end_restricted_keys", ""): {},
     (W + "touch_last_used", ""): {
         "apikey key: last_used_at": 1,
         "bearertoken token 1 of alice: last_used_at": 1,
@@ -627,6 +649,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet new sapling": 1,
     },
     (AW + "SetPassword", ""): {
+        "event new alice password.changed": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
         "operatoraction new set_password alice": 1,
@@ -638,11 +661,19 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "wallet nina: name, name_key, written": 1,
     },
     (AW + "RevokeBearerTokens", ""): {
+        "event new alice sessions.ended": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
         "bearertoken token 2 of alice: revoked_at": 1,
         "operatoraction new revoked_bearer_tokens alice": 1,
     },
+    (AW + "EndRestrictedKeys", ""): {
+        "event new alice key.created": 1,
+        "event new alice key.ended": 1,
+        "operatoraction new ended_restricted_keys alice": 1,
+        "restrictedkey new": 1,
+    },
     (AW + "RevokeBearerToken", ""): {
+        "event new alice sessions.ended": 1,
         "bearertoken token 1 of alice: revoked_at": 1,
         "operatoraction new revoked_bearer_tokens token 1 of alice": 1,
     },
@@ -756,7 +787,13 @@ LOCKS: Final[dict[str, set[str]]] = {
         "transfers_actiontoken by id: NO KEY UPDATE SKIP LOCKED",
         "wallets_token by lot, id: NO KEY UPDATE",
     },
-    W + "change_password": {"wallets_bearertoken by id ASC: NO KEY UPDATE"},
+    W + "change_password": {"advisory_shared, if free", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
+    W + "set_password": {"advisory_shared, if free"},
+    W + "end_session": {"advisory_shared, if free"},
+    W + "revoke_bearer_tokens": {"advisory_shared, if free"},
+    W + "revoke_bearer_token": {"advisory_shared, if free"},
+    W + "end_restricted_keys": {"wallets_restrictedkey by id ASC: NO KEY UPDATE", "wallets_wallet: NO KEY UPDATE"},
+    "wallets.api_key_rotation.rotate": {"wallets_apikey: NO KEY UPDATE"},
     W + "create_wallet": {"advisory_shared, if free"},
     "wallets.wallet_batches.create_wallets": {"advisory_shared, if free"},
     W + "record_events": {"advisory_shared, if free"},
@@ -850,11 +887,22 @@ LOCKS: Final[dict[str, set[str]]] = {
     "transfers.list_counts.roll_up": {"advisory, if free"},
     AW + "CreateWallet": {"advisory", "advisory_shared, if free"},
     AW + "PseudonymiseWallet": {"advisory", "wallets_wallet: NO KEY UPDATE"},
-    AW + "SetPassword": {"advisory"},
-    AW + "RevokeBearerTokens": {"advisory"},
-    AW + "RevokeBearerToken": {"advisory", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
+    AW + "SetPassword": {"advisory", "advisory_shared, if free"},
+    AW + "RevokeBearerTokens": {"advisory", "advisory_shared, if free"},
+    AW + "EndRestrictedKeys": {
+        "advisory",
+        "advisory_shared, if free",
+        "wallets_restrictedkey by id ASC: NO KEY UPDATE",
+        "wallets_wallet by id: NO KEY UPDATE",
+        "wallets_wallet: NO KEY UPDATE",
+    },
+    AW + "RevokeBearerToken": {"advisory", "advisory_shared, if free", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
     AW + "CreateApiKey": {"advisory"},
-    AW + "RotateApiKey": {"advisory", "wallets_apikey by id ASC: NO KEY UPDATE"},
+    AW + "RotateApiKey": {
+        "advisory",
+        "wallets_apikey by id ASC: NO KEY UPDATE",
+        "wallets_apikey: NO KEY UPDATE",
+    },
     AW + "RevokeApiKey": {"advisory", "wallets_apikey by id ASC: NO KEY UPDATE"},
     AW + "RunAudit": {"advisory", "advisory, if free"},
     "config.admin.actions.trusts.EndTrust": {
@@ -890,8 +938,8 @@ def test_an_operation_changes_what_it_says_and_nothing_beside_it() -> None:
 
 
 MODULES: Final = (
-    "wallets.operations", "wallets.wallet_batches", "trusts.operations", "transfers.operations", "transfers.bulk", "transfers.action_tokens",
-    "transfers.approvals",
+    "wallets.operations", "wallets.wallet_batches", "wallets.api_key_rotation", "trusts.operations",
+    "transfers.operations", "transfers.bulk", "transfers.action_tokens", "transfers.approvals",
 )  # fmt: skip
 # The actions on the ledger. The others have frames of their own.
 MODULES_OF_ACTS: Final = (
@@ -911,6 +959,8 @@ ELSEWHERE: Final = {
 PURE: Final = {
     "wallets.operations.validate_new_name": "computes a key",
     "wallets.operations.keep_session": "locks a bearer token for its caller",
+    "wallets.operations.is_valid_until_commit": "locks an API key for its caller",
+    "wallets.api_key_rotation.valid_keys": "reads",
     "transfers.operations.attempt": "rolls back",
     "transfers.action_tokens.is_same_address": "compares two texts",
     "transfers.action_tokens.has_form_of_code": "reads a text",

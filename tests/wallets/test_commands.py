@@ -12,7 +12,7 @@ from django.utils import timezone
 from config import celery_settings, tasks
 from config.celery import app
 from tests.concurrency.races import locked
-from wallets import errors, operations, queries
+from wallets import api_key_rotation, errors, operations, queries
 from wallets.models import ApiKey, BearerToken, Wallet
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +154,55 @@ def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge() -> N
     assert {ring["task"] for ring in rings.values()} <= set(app.tasks)
     (purge,) = (ring for ring in rings.values() if ring["task"] == tasks.purge_expired.name)
     assert (purge["schedule"].hour, purge["schedule"].minute) == ({3}, {17})
+
+
+@pytest.mark.parametrize("by", ["name", "prefix", "pk"])
+@pytest.mark.parametrize("hours", [None, 1, 0])
+def test_a_rotated_key_is_valid_beside_its_successor_for_a_time(
+    by: str, hours: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, old_text = operations.create_api_key(name="partner")
+    ApiKey.objects.update(batch_access=False)
+    other, _ = operations.create_api_key(name="other")
+    before = timezone.now()
+
+    options = [] if hours is None else ["--old-stays-valid", str(hours)]
+    printed = run("rotate_api_key", str(getattr(old, by)), *options).strip()
+
+    new = ApiKey.objects.exclude(pk__in=[old.pk, other.pk]).get()
+    assert (new.name, new.batch_access, new.expires_at, new.revoked_at) == ("partner", False, None, None)
+    assert bytes(new.digest) == queries.digest(printed)
+    found = [queries.credentials(api_key=text, bearer="") for text in (printed, old_text)]
+    assert [each.api_key_is_revoked for each in found] == [False, hours == 0]
+    old.refresh_from_db()
+    assert (old.revoked_at is None, old.expires_at is None) == ((False, True) if hours == 0 else (True, False))
+    if old.expires_at is not None:
+        assert timedelta(0) <= old.expires_at - before - timedelta(hours=hours or 24) < timedelta(minutes=1)
+    other.refresh_from_db()
+    assert (other.revoked_at, other.expires_at) == (None, None)
+    (record,) = [each for each in caplog.records if each.name == "coppice.admin"]
+    assert str(old.pk) in record.getMessage()
+    assert str(new.pk) in record.getMessage()
+    assert printed not in caplog.text
+
+
+def test_a_key_that_cannot_be_rotated_is_refused() -> None:
+    first, _ = operations.create_api_key(name="partner")
+    second, _ = operations.create_api_key(name="partner")
+    ended, _ = operations.create_api_key(name="ended")
+    operations.revoke_api_key(api_key_id=ended.pk)
+    before = list(ApiKey.objects.order_by("pk").values())
+
+    for arguments, message in (
+        (["partner"], f"2 valid API keys .*{first.pk}.*{second.pk}"),
+        (["ended"], "No valid API key"),
+        ([str(ended.pk)], "No valid API key"),
+        (["nobody"], "No valid API key"),
+        ([str(first.pk), "--old-stays-valid", "-1"], "from 0 to 2160"),
+        ([str(first.pk), "--old-stays-valid", "2161"], "from 0 to 2160"),
+    ):
+        with pytest.raises(CommandError, match=message):
+            run("rotate_api_key", *arguments)
+    with pytest.raises(errors.ApiKeyEnded):
+        api_key_rotation.rotate(api_key_id=ended.pk, overlap=timedelta(hours=1))
+    assert list(ApiKey.objects.order_by("pk").values()) == before

@@ -20,6 +20,7 @@ ALL: Final[Sequence[AdminAction]] = (
     wallets.SetPassword(),
     wallets.PseudonymiseWallet(),
     wallets.RevokeBearerTokens(),
+    wallets.EndRestrictedKeys(),
     lockers.StartFind(),
     lockers.StartFix(),
     lockers.CheckCoins(),

@@ -18,7 +18,7 @@ from config.admin.actions.base import AdminAction, Outcome, ReasonForm, Values
 from config.admin.links import page_url
 from config.admin.templatetags import formats
 from config.ops import audits, pseudonyms
-from wallets import errors, names, operations, operator_log, restricted_keys
+from wallets import api_key_rotation, errors, names, operations, operator_log, restricted_keys
 from wallets.models import ApiKey, AuditRun, BearerToken, Wallet
 from wallets.operator_log import Operator
 from wallets.states import AuditResult, OperatorVerb
@@ -45,7 +45,12 @@ def _keys_that_stay(snapshot: Values) -> list[str]:
     number = snapshot["valid_restricted_keys"]
     if not number:
         return []
-    return [f"{counted(number, 'restricted key')} of it will stay valid: end each on its own page if another has it."]
+    return [f"{counted(number, 'restricted key')} of it will stay valid."]
+
+
+def _keys_that_end(snapshot: Values) -> list[str]:
+    keys = counted(snapshot["valid_restricted_keys"], "restricted key")
+    return [f"{keys} of it will end: requests that use them are refused. A key that has ended cannot be restored."]
 
 
 class NewWalletForm(ReasonForm):
@@ -109,8 +114,17 @@ class WalletAction(AdminAction):
     locks_row = False
 
 
+class NewPasswordForm(ReasonForm):
+    end_keys = forms.BooleanField(
+        required=False,
+        label="End its restricted keys too",
+        help_text="If someone else may have used the wallet. Programs that use a key need a new one.",
+    )
+
+
 class SetPassword(WalletAction):
     name = "set-password"
+    form_class = NewPasswordForm
     label = confirm_label = "Set a new password"
     verb = OperatorVerb.SET_PASSWORD
     is_dangerous = True
@@ -129,16 +143,20 @@ class SetPassword(WalletAction):
             "Its current password, if it has one, stops working.",
             f"{counted(snapshot['valid_bearer_tokens'], 'valid bearer token')} of it will be revoked:"
             " programs that use them must log in again.",
-            *_keys_that_stay(snapshot),
+            *(_keys_that_end(snapshot) if values["end_keys"] else _keys_that_stay(snapshot)),
         ]
 
     @sensitive_variables("password", "shown_once")
     def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
         password = new_password()
-        operations.set_password(wallet=row, password=password)
-        message = f"{row.name} has a new password, and its bearer tokens are revoked."
+        operations.set_password(wallet=row, password=password, ends_keys=values["end_keys"])
+        keys = " and its restricted keys have ended" if values["end_keys"] else ""
+        message = f"{row.name} has a new password. Its bearer tokens are revoked{keys}."
         shown_once = [("Wallet", row.name), ("Password", password)]
-        return Outcome(message, {"valid_bearer_tokens": 0, "password": "a new one"}, secrets=shown_once)
+        after = {"valid_bearer_tokens": 0, "password": "a new one"}
+        if values["end_keys"]:
+            after["valid_restricted_keys"] = 0
+        return Outcome(message, after, secrets=shown_once)
 
 
 class PseudonymiseWallet(WalletAction):
@@ -203,6 +221,32 @@ class RevokeBearerTokens(WalletAction):
         revoked = operations.revoke_bearer_tokens(wallet=row)
         after = {"valid_bearer_tokens": 0, "revoked": revoked}
         return Outcome(f"{counted(revoked, 'bearer token')} of {row.name} revoked.", after)
+
+
+class EndRestrictedKeys(WalletAction):
+    name = "end-restricted-keys"
+    label = "End all restricted keys"
+    confirm_label = "End them"
+    verb = OperatorVerb.ENDED_RESTRICTED_KEYS
+    is_dangerous = True
+
+    def why_not(self, user: User, row: Wallet) -> str:
+        return "" if restricted_keys.count_valid(row) else "it has no valid restricted key"
+
+    def snapshot(self, row: Wallet, values: Values) -> Values:
+        return {"valid_restricted_keys": restricted_keys.count_valid(row)}
+
+    def preview(self, row: Wallet, values: Values, snapshot: Values) -> Sequence[str]:
+        return [
+            *_keys_that_end(snapshot),
+            f"{row.name} sees an event for each. Its password and its bearer tokens stay valid.",
+            "Transfers and webhooks that the keys made stay.",
+        ]
+
+    def perform(self, operator: Operator, row: Wallet, values: Values, snapshot: Values) -> Outcome:
+        ended = operations.end_restricted_keys(wallet=row)
+        after = {"valid_restricted_keys": 0, "ended": ended}
+        return Outcome(f"{counted(ended, 'restricted key')} of {row.name} ended.", after)
 
 
 class RevokeBearerToken(AdminAction):
@@ -322,12 +366,7 @@ class RotateApiKey(ExistingKeyAction):
     @sensitive_variables("plaintext")
     def perform(self, operator: Operator, row: ApiKey, values: Values, snapshot: Values) -> Outcome:
         hours = int(values["old_stays_valid"])
-        new, plaintext = operations.create_api_key(name=row.name)
-        ApiKey.objects.filter(pk=new.pk).update(batch_access=row.batch_access)
-        if hours:
-            operations.end_api_key(api_key_id=row.pk, after=timedelta(hours=hours))
-        else:
-            operations.revoke_api_key(api_key_id=row.pk)
+        new, plaintext = api_key_rotation.rotate(api_key_id=row.pk, overlap=timedelta(hours=hours))
         return Outcome(
             f"The API key {new.name} was rotated.",
             {"new_key": str(new.pk), "new_key_begins_with": new.prefix, "old_key_stays_valid_hours": float(hours)},

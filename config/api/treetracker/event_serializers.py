@@ -53,6 +53,8 @@ EVENT_TYPE: Final = Named(
         EventType.WEBHOOK_DISABLED: "A webhook of the wallet was disabled, and not at its own request.",
         EventType.KEY_CREATED: "A restricted key of the wallet was created.",
         EventType.KEY_ENDED: "A restricted key of the wallet was ended. One that expires has no event.",
+        EventType.PASSWORD_CHANGED: "The password of the wallet was changed, which ends its sessions.",
+        EventType.SESSIONS_ENDED: "Sessions of the wallet were ended, other than by a new password or by expiry.",
     },
 )
 PAYMENT_REQUEST_STATE: Final = Named(
@@ -102,6 +104,7 @@ EVENT_PAYLOAD: Final = Named(
         "lineType": Sometimes(LINE_TYPE),
         "webhookId": Sometimes("2b7c1f0a-5d6e-4f7a-9b8c-0d1e2f3a4b5c"),
         "disabledBy": Sometimes("failures"),
+        "sessionsEnded": Sometimes(1),
         "keyId": Sometimes("7d0c8f1a-3b5e-4f60-9a2d-6c1e8b4f2a90"),
         "keyName": Sometimes("the shop"),
         "keyScopes": Sometimes([KeyScope.TRANSFERS_WRITE.value]),
@@ -149,6 +152,7 @@ EVENT_PAYLOAD: Final = Named(
         "lineType": "The type of the line in the statement of the wallet.",
         "webhookId": "The id of the webhook.",
         "disabledBy": "Why it was disabled, as in the webhook itself.",
+        "sessionsEnded": "How many sessions ended.",
         "keyId": "The id of the restricted key, which is not secret.",
         "keyName": "Its name.",
         "keyScopes": "Its scopes.",

@@ -2,14 +2,16 @@
 
 from typing import Any, Final
 
-from config.api.json_schemas import Named, Nullable
+from config.api.json_schemas import Named, Nullable, Sometimes
 from config.api.page_schemas import page
 from config.api.treetracker.wallet_serializers import Password
-from config.api.validation import Guid, Shape
+from config.api.validation import Flag, Guid, Shape
 from wallets import passwords
 from wallets.models import BearerToken
 
-PASSWORD_CHANGE: Final = Shape({"old_password": Password(), "new_password": Password()})
+PASSWORD_CHANGE: Final = Shape(
+    {"old_password": Password(), "new_password": Password(), "end_keys": Flag(required=False)}
+)
 PASSWORD_CHANGE_BODY: Final = Named(
     "PasswordChange",
     "The present password of the caller's wallet and its new one.",
@@ -18,13 +20,17 @@ PASSWORD_CHANGE_BODY: Final = Named(
         "old_password": "The present password.",
         "new_password": f"The new one: {passwords.MINIMUM_CHOSEN_LENGTH} to {passwords.MAXIMUM_LENGTH} characters,"
         " neither the present one nor the name of the wallet.",
+        "end_keys": "Whether the restricted keys of the wallet end too; false if absent.",
     },
 )
 ENDED_SESSIONS: Final = Named(
     "EndedSessions",
     "How many sessions a request ended.",
-    {"sessions_ended": 1},
-    words={"sessions_ended": "The number of bearer tokens that were valid and are not any more."},
+    {"sessions_ended": 1, "keys_ended": Sometimes(1)},
+    words={
+        "sessions_ended": "The number of bearer tokens that were valid and are not any more.",
+        "keys_ended": "The number of restricted keys that ended. Present if the request ended them.",
+    },
 )
 SESSION_PATH: Final = {"session_id": Guid()}
 SESSION: Final = Named(
@@ -65,6 +71,6 @@ def session(row: BearerToken, *, is_current: bool) -> dict[str, Any]:
     }
 
 
-def ended(sessions: int) -> dict[str, int]:
-    """Return the body of how many sessions ended."""
-    return {"sessions_ended": sessions}
+def ended(sessions: int, keys: int | None = None) -> dict[str, int]:
+    """Return the body of how many sessions ended, and how many restricted keys if the request ended them."""
+    return {"sessions_ended": sessions, **({} if keys is None else {"keys_ended": keys})}

@@ -44,7 +44,8 @@ class PasswordViewSet(ApiViewSet):
     def change(self, request: Request) -> Response:
         """
         Sets a new password for the caller's wallet, which proves that it knows the present one, and ends all its other
-        sessions. The bearer token of the request stays valid. Wrong passwords are counted like failed logins.
+        sessions, and with `end_keys` its restricted keys. The bearer token of the request stays valid. Wrong passwords
+        are counted like failed logins.
         """
         values = serializers.PASSWORD_CHANGE.read_body(request.data)
         wallet = caller(request)
@@ -56,8 +57,9 @@ class PasswordViewSet(ApiViewSet):
                 old=values["old_password"],
                 new=values["new_password"],
                 kept_token_id=bearer_token_id(request),
+                ends_keys=values.get("end_keys", False),
             )
-        return Response(serializers.ended(ended))
+        return Response(serializers.ended(ended.sessions, ended.keys if values.get("end_keys") else None))
 
 
 class SessionViewSet(ApiViewSet):

@@ -26,13 +26,20 @@ def login(wallet: str, password: str) -> Call[str]:
     return Call(exchange, lambda response: str(from_json(response)["token"]))
 
 
-def change_password(old: str, new: str) -> Call[EndedSessions]:
+def change_password(old: str, new: str, *, end_keys: bool = False) -> Call[EndedSessions]:
     """
-    Set a new password of at least 8 characters, and end all sessions of the wallet but this one.
+    Set a new password of at least 8 characters, and end all sessions of the wallet but this one; `end_keys` ends its
+    restricted keys too.
 
     After `OutcomeUnknown`, log in: which password is accepted tells whether it was changed.
     """
-    return Call(Exchange("POST", "/auth/password", json={"old_password": old, "new_password": new}))
+    return Call(
+        Exchange(
+            "POST",
+            "/auth/password",
+            json={"old_password": old, "new_password": new, **({"end_keys": True} if end_keys else {})},
+        )
+    )
 
 
 def sessions(*, page_size: int = 100) -> Listing[LoginSession]:

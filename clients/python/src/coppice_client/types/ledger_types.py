@@ -70,6 +70,8 @@ class LoginSession(TypedDict):
 
 class EndedSessions(TypedDict):
     sessions_ended: int
+    # If the request ended restricted keys too.
+    keys_ended: NotRequired[int]
 
 
 class NewWallet(TypedDict):
@@ -179,7 +181,7 @@ class Transfer(TypedDict):
 class AskedApprovalDemand(TypedDict):
     above: int | None
     new_receivers: bool
-    lapses_at: str
+    expires_at: str
 
 
 class ApprovalDemand(TypedDict):
