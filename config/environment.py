@@ -18,7 +18,15 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config import mail
-from config.environment_values import PUBLIC_URL, BrokerUrl, RedisUrl, decoded, key_of_32_bytes
+from config.environment_values import (
+    PUBLIC_URL,
+    BrokerUrl,
+    RedisUrl,
+    decoded,
+    hosts_of_25_servers,
+    key_of_32_bytes,
+    url_of_a_database,
+)
 from config.postgresql.sessions import Pooled, parameters, settings_in
 from config.web.forwarded import network
 
@@ -200,6 +208,12 @@ class Environment(BaseSettings):
         le=24 * 30,
         description="hours until an open alert that is not acknowledged is reported again; 0: never",
     )
+    alert_quiet_minutes: float = Field(
+        default=10,
+        ge=0,
+        le=24 * 60,
+        description="minutes without its condition after which an alert ends; earlier the same alert continues",
+    )
     backup_hours: int = Field(
         default=0, ge=0, le=24 * 366, description="hours after which the last backup is too old; 0: never"
     )
@@ -363,17 +377,7 @@ class Environment(BaseSettings):
     @field_validator("database_url", "database_direct_url", "replica_url")
     @classmethod
     def database_url_names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        url = value.get_secret_value()
-        if not url.startswith(("postgres://", "postgresql://")):
-            raise ValueError("must look like postgresql://user:password@host:port/name")
-        found = parameters(url)
-        if not found.get("dbname"):
-            raise ValueError("must look like postgresql://user:password@host:port/name")
-        if any(port and not port.isdecimal() for port in found.get("port", "").split(",")):
-            raise ValueError("is not a URL with a number for its port")
-        return value
+        return value if value is None else url_of_a_database(value)
 
     @field_validator("database_pooled", mode="before")
     @classmethod
@@ -485,13 +489,7 @@ class Environment(BaseSettings):
     @field_validator("raida_hosts")
     @classmethod
     def there_are_25_raida(cls, value: list[str]) -> list[str]:
-        if value and len(value) != 25:
-            raise ValueError(f"must name 25 servers, RAIDA 0 first, and names {len(value)}")
-        for number, host in enumerate(value):
-            name, _, port = host.rpartition(":")
-            if not name or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise ValueError(f"the entry of RAIDA {number} is not host:port")
-        return value
+        return hosts_of_25_servers(value)
 
 
 def explain(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""Keys and addresses in environment variables."""
+"""Keys, URLs and addresses in environment variables."""
 
 import base64
 import binascii
@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, SecretStr
 
 from config.ops import rabbitmq
+from config.postgresql.sessions import parameters
 from wallets import redis_servers
 
 # A host name or address, an optional port, and an optional path of unreserved characters.
@@ -32,6 +33,30 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
         raise ValueError("must be base64") from error
     if len(raw) != 32:
         raise ValueError("must be 32 bytes in base64")
+    return value
+
+
+def url_of_a_database(value: SecretStr) -> SecretStr:
+    """Check the URL of a database. :raises ValueError: it names none, or a port that is no number"""
+    url = value.get_secret_value()
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise ValueError("must look like postgresql://user:password@host:port/name")
+    found = parameters(url)
+    if not found.get("dbname"):
+        raise ValueError("must look like postgresql://user:password@host:port/name")
+    if any(port and not port.isdecimal() for port in found.get("port", "").split(",")):
+        raise ValueError("is not a URL with a number for its port")
+    return value
+
+
+def hosts_of_25_servers(value: list[str]) -> list[str]:
+    """Check the addresses of the RAIDA servers, if there are any. :raises ValueError: they are not 25 of host:port"""
+    if value and len(value) != 25:
+        raise ValueError(f"must name 25 servers, RAIDA 0 first, and names {len(value)}")
+    for number, host in enumerate(value):
+        name, _, port = host.rpartition(":")
+        if not name or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"the entry of RAIDA {number} is not host:port")
     return value
 
 

@@ -10,12 +10,14 @@ from django.utils import timezone
 from webhooks.models import Webhook
 from webhooks.states import DisabledBy, WebhookState
 
-# How long a webhook that was disabled for its failures is pointed out.
+# Why a webhook is disabled without a request: its partner may not know.
+WITHOUT_REQUEST: Final = (DisabledBy.FAILURES, DisabledBy.GONE, DisabledBy.CONTROL_LOST)
+# How long it is then pointed out.
 POINTED_OUT: Final = timedelta(days=7)
 
 
 class Trouble(NamedTuple):
-    """Numbers of webhooks: all, those whose last delivery failed, and those lately disabled for their failures."""
+    """Numbers of webhooks: all, those whose last delivery failed, and those lately disabled without a request."""
 
     total: int
     failing: int
@@ -27,18 +29,19 @@ def trouble() -> Trouble:
         **Webhook.objects.aggregate(
             total=Count("id"),
             failing=Count("id", filter=Q(state=WebhookState.ENABLED, failing_since__isnull=False)),
-            given_up=Count("id", filter=_given_up()),
+            given_up=Count("id", filter=are_given_up()),
         )
     )
 
 
 def given_up(*, limit: int) -> list[UUID]:
-    """Return the webhooks that were lately disabled for their failures, the latest first."""
+    """Return the webhooks that were lately disabled without a request, the latest first."""
     return list(
-        Webhook.objects.filter(_given_up()).order_by("-disabled_at", "-pk").values_list("pk", flat=True)[:limit]
+        Webhook.objects.filter(are_given_up()).order_by("-disabled_at", "-pk").values_list("pk", flat=True)[:limit]
     )
 
 
-def _given_up() -> Q:
+def are_given_up() -> Q:
+    """Return the condition of webhooks that were lately disabled for a reason of `WITHOUT_REQUEST`."""
     since = timezone.now() - POINTED_OUT
-    return Q(state=WebhookState.DISABLED, disabled_by=DisabledBy.FAILURES, disabled_at__gt=since)
+    return Q(state=WebhookState.DISABLED, disabled_by__in=WITHOUT_REQUEST, disabled_at__gt=since)

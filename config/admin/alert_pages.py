@@ -82,7 +82,7 @@ class AlertPage(base.LedgerPage):
             "facts": [
                 Fact("state", _pill(row)),
                 Fact("alert", row.title, url=about),
-                Fact("last value", row.state, note=formats.ago(row.seen_at)),
+                Fact("last value", row.state, note=f"seen {formats.ago(row.seen_at)}"),
                 Fact("began", formats.full(row.opened_at), note=formats.ago(row.opened_at)),
                 Fact("ended", formats.full(row.closed_at) or "–"),
                 Fact("acknowledged", acknowledged),

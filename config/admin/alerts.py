@@ -1,5 +1,6 @@
 """
-Alerts: each is open exactly while a tile of the home page is red, or reports the alert's subject.
+Alerts: each is open from when a tile of the home page turns red, or reports the alert's subject, until it was not red
+for `ALERT_QUIET_MINUTES`. A tile that turns red again before that continues the same alert.
 
 `check` compares the open alerts with the tiles as they are now. One that cannot be computed opens and
 closes nothing.
@@ -74,7 +75,7 @@ def _compare(shown: Sequence[tiles.Tile], now: datetime) -> Changes:
             if _is_due_again(alert, now):
                 _notify(alert, NoticeEvent.REPEATED, now)
                 repeated += 1
-        elif alert.kind not in unknown:
+        elif alert.kind not in unknown and alert.seen_at <= now - timedelta(minutes=settings.ALERT_QUIET_MINUTES):
             alert.closed_at = now
             _notify(alert, NoticeEvent.CLOSED, now)
             closed += 1

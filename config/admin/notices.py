@@ -138,7 +138,7 @@ def url_of(alert: Alert) -> str:
 def message_of(mine: Claim) -> EmailMessage:
     """Return the mail: what is red, how it is, and since when. It names no wallet and no address of a server."""
     alert = mine.alert
-    ended = f"It ended at {alert.closed_at:%Y-%m-%d %H:%M} UTC.\n" if mine.event is NoticeEvent.CLOSED else ""
+    ended = f"It was last seen at {alert.seen_at:%Y-%m-%d %H:%M} UTC.\n" if mine.event is NoticeEvent.CLOSED else ""
     reminder = (
         "An operator who acknowledges it there ends these reminders.\n" if mine.event is NoticeEvent.REPEATED else ""
     )

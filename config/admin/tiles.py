@@ -295,10 +295,10 @@ def _need_tile(readings: Readings) -> list[Tile]:
 def _webhook_tile(readings: Readings) -> list[Tile]:
     found = webhooks.trouble()
     if found.given_up:
-        note = f"disabled after five days of failures; {found.failing:,} more fail now"
+        note = f"after failures, a 410 or the loss of control; {found.failing:,} more fail now"
         subjects = {str(each): f"webhook {formats.short(each)}" for each in webhooks.given_up(limit=SUBJECTS)}
-        value = f"{found.given_up:,} given up"
-        return [Tile("webhooks", value, note, Webhook, "?disabled_by=failures", BAD, "!", subjects=subjects)]
+        value = f"{found.given_up:,} disabled"
+        return [Tile("webhooks", value, note, Webhook, "?need=disabled", BAD, "!", subjects=subjects)]
     if found.failing:
         value, note = f"{found.failing:,} failing", "their last delivery failed"
         return [Tile("webhooks", value, note, Webhook, "?need=failing", "wait", "◔")]

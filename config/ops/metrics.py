@@ -237,7 +237,7 @@ def _webhooks() -> Iterator[Metric]:
     yield GaugeMetricFamily("coppice_webhooks_failing", "Enabled webhooks whose last delivery failed.", value=failing)
     yield GaugeMetricFamily(
         "coppice_webhooks_given_up",
-        "Webhooks that were disabled after five days of failures, in the last seven days.",
+        "Webhooks that were disabled without a request in the last seven days.",
         value=webhooks.trouble().given_up,
     )
 

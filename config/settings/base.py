@@ -153,6 +153,7 @@ ALERT_MAIL = env.alert_mail
 ALERT_URL = env.alert_url.get_secret_value()
 ALERT_SECRET = env.alert_secret.get_secret_value()
 ALERT_REPEAT_HOURS = env.alert_repeat_hours
+ALERT_QUIET_MINUTES = env.alert_quiet_minutes
 BACKUP_HOURS = env.backup_hours
 
 # JSON lines on stderr, without text of clients (config/ops/logs.py).

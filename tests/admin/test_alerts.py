@@ -1,4 +1,4 @@
-"""Alerts are open exactly while a tile of the home page is red, and are told once each time."""
+"""Alerts are open while a tile of the home page is red and some minutes longer, and are told once each time."""
 
 import threading
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from transfers.seal_models import POSITIONS, Seal, SealMark
 from wallets.models import AuditRun, OperatorAction, Token
 from wallets.states import AuditResult
 from webhooks.models import Webhook
+from webhooks.states import DisabledBy
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +113,7 @@ NEVER_RED = {"oldest-transfer", "coins", "coins-in-doubt", "thin-coins"}
 def sound(ledger: SimpleNamespace, settings: Any) -> SimpleNamespace:
     """The ledger, with nothing that is red, and backups that are watched."""
     settings.BACKUP_HOURS = 26
+    settings.ALERT_QUIET_MINUTES = 0
     settings.MAILERS, settings.ALERT_MAIL = mail.read("smtp://mail.example"), ["ops@coppice.example"]
     Alert.objects.all().delete()
     Backup.objects.create(made_at=timezone.now(), bytes=1)
@@ -154,6 +156,49 @@ def test_an_alert_is_open_exactly_while_its_tile_is_red(sound: SimpleNamespace, 
     assert not any(tile.is_bad for tile in tiles.computed(tiles.Readings()))
     assert events() == [(key, "opened", 1), (key, "closed", 2)]
     assert alerts.open_alerts() == []
+
+
+def test_a_condition_that_comes_and_goes_is_one_alert(sound: SimpleNamespace, desk: Client, settings: Any) -> None:
+    settings.ALERT_QUIET_MINUTES = 10
+    undo = sixteen_servers_answer(sound)
+    assert alerts.check() == (1, 0, 0)
+    (alert,) = alerts.open_alerts()
+
+    def without_it_for(minutes: float) -> alerts.Changes | None:
+        undo()
+        Alert.objects.update(seen_at=timezone.now() - timedelta(minutes=minutes))
+        return alerts.check()
+
+    assert without_it_for(9.9) == (0, 0, 0)
+    home = desk.get(reverse("admin:tiles")).content.decode()
+    assert "last seen 10 min ago" in home
+    sixteen_servers_answer(sound)
+    assert alerts.check() == (0, 0, 0)
+    assert without_it_for(9.9) == (0, 0, 0)
+    assert [each.pk for each in alerts.open_alerts()] == [alert.pk]
+    assert events() == [("servers", "opened", 1)]
+
+    assert without_it_for(10.1) == (0, 0, 1)
+    assert events() == [("servers", "opened", 1), ("servers", "closed", 2)]
+    sixteen_servers_answer(sound)
+    assert alerts.check() == (1, 0, 0)
+    assert Alert.objects.count() == 2
+
+
+@pytest.mark.parametrize("by", DisabledBy)
+def test_a_webhook_that_nobody_asked_to_disable_has_an_alert(
+    sound: SimpleNamespace, desk: Client, by: DisabledBy
+) -> None:
+    now = timezone.now()
+    Webhook.objects.filter(pk=sound.webhook.pk).update(state="disabled", disabled_by=by, disabled_at=now)
+    is_told = by not in {DisabledBy.REQUEST, DisabledBy.OPERATOR}
+
+    assert alerts.check() == (int(is_told), 0, 0)
+    (tile,) = [each for each in tiles.computed(tiles.Readings()) if each.key == "webhooks"]
+    assert tile.is_bad is is_told
+    if is_told:
+        # The list behind the tile has what the tile counts.
+        assert [row.pk for row in desk.get(tile.url).context["cl"].result_list] == [sound.webhook.pk]
 
 
 def test_each_disabled_webhook_has_an_alert(sound: SimpleNamespace) -> None:

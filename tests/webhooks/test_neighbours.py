@@ -452,7 +452,7 @@ def test_operators_are_told_of_webhooks_that_fail_now_or_were_given_up_lately(al
         for days in (6, 8):
             a_webhook(alice, state=WebhookState.DISABLED, disabled_by=by, disabled_at=now - timedelta(days=days))
 
-    assert reports.trouble() == reports.Trouble(total=13, failing=1, given_up=1)
+    assert reports.trouble() == reports.Trouble(total=13, failing=1, given_up=3)
 
 
 def test_lists_go_on_where_a_page_ended_also_between_equal_times(alice: Wallet, bob: Wallet) -> None:
