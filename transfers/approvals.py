@@ -37,7 +37,7 @@ from wallets.models import Wallet
 from wallets.states import EventType
 
 # A change that is not confirmed within this time must be asked for again.
-CHANGES_LAPSE_AFTER: Final = timedelta(days=1)
+CHANGES_EXPIRE_AFTER: Final = timedelta(days=1)
 
 
 class Standing(NamedTuple):
@@ -45,7 +45,7 @@ class Standing(NamedTuple):
 
     demand: Demand
     asked: Demand | None
-    lapses_at: datetime | None
+    expires_at: datetime | None
 
 
 @retry_on_deadlock
@@ -54,7 +54,9 @@ def approve(*, actor: Wallet, credential_id: UUID | None, transfer_id: UUID) -> 
     Approve a transfer for its source, which the actor controls; it goes on as it would have gone without the demand.
 
     A fulfilled request completes. A transfer completes if the wallet that made it controls the destination now, or a
-    trust allows sending now; otherwise it is pending for the destination.
+    trust allows sending now; otherwise it is pending for the destination. The wallet decides, also for a transfer that
+    its restricted key made without reaching the destination: such a transfer takes a whole login of a wallet that
+    controls the source to go on, and its tokens arrive at a wallet of the key's own owner, nowhere else.
 
     :raises transfers.errors.TransferNotFound: no such transfer
     :raises transfers.errors.NotYoursToDecide: the actor does not control the source
@@ -124,11 +126,11 @@ def _standing(wallet_id: UUID) -> Standing:
     demand = queries.demand_of(wallet_id=wallet_id)
     if change is None:
         return Standing(demand, None, None)
-    return Standing(demand, Demand(change.above, change.new_receivers), change.asked_at + CHANGES_LAPSE_AFTER)
+    return Standing(demand, Demand(change.above, change.new_receivers), change.asked_at + CHANGES_EXPIRE_AFTER)
 
 
 def _valid_change(wallet_id: UUID) -> ApprovalChange | None:
-    return ApprovalChange.objects.filter(pk=wallet_id, asked_at__gt=Now() - CHANGES_LAPSE_AFTER).first()
+    return ApprovalChange.objects.filter(pk=wallet_id, asked_at__gt=Now() - CHANGES_EXPIRE_AFTER).first()
 
 
 def _not_controlled() -> wallet_errors.WalletNotControlled:

@@ -22,7 +22,7 @@ from wallets import restrictions
 
 _POWERS: Final = re.compile(r"\btrusts_power\b(?P<alias> AS \w+)?", re.IGNORECASE)
 _REACHED: Final = """(SELECT * FROM trusts_power AS reached
-  WHERE reached.power <> 'manage' OR reached.holder_id <> %(restricted_maker)s::uuid
+  WHERE reached.power <> 'manage' OR reached.holder_id <> %(restricted_owner)s::uuid
      OR reached.subject_id = ANY (%(restricted_wallets)s::uuid[]))"""
 # What makes a wallet the actor's own, and the same if the key reaches that wallet.
 _OWN: Final = {
@@ -99,9 +99,9 @@ def narrowed(execute: Callable[..., Any], sql: str, params: Any, many: bool, con
     # Positional parameters could not stand beside named ones.
     assert isinstance(params, Mapping), sql
     added = {
-        "restricted_maker": restriction.maker_id,
+        "restricted_owner": restriction.owner_id,
         "restricted_wallets": list(restriction.wallet_ids),
-        "restricted_own": restriction.maker_id if restriction.maker_id in restriction.wallet_ids else _NO_WALLET,
+        "restricted_own": restriction.owner_id if restriction.owner_id in restriction.wallet_ids else _NO_WALLET,
     }
     return execute(text, {**params, **added}, many, context)
 

@@ -18,11 +18,11 @@ from wallets.states import KeyScope
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """The terms of a restricted key. `maker_id` is the wallet that created it, its owner; `made_with` the
+    """The terms of a restricted key. `owner_id` is the wallet that created it, its owner; `made_with` the
     id of the bearer token with which it was created."""
 
     key_id: UUID
-    maker_id: UUID
+    owner_id: UUID
     scopes: frozenset[str]
     wallet_ids: frozenset[UUID]
     networks: tuple[str, ...]
@@ -71,4 +71,4 @@ def current() -> Restriction | None:
 def reaches(*, actor_id: UUID, wallet_id: UUID) -> bool:
     """Return whether the wallet is among those of the current request's key; True if it has no restricted key."""
     restriction = current()
-    return restriction is None or restriction.maker_id != actor_id or wallet_id in restriction.wallet_ids
+    return restriction is None or restriction.owner_id != actor_id or wallet_id in restriction.wallet_ids

@@ -4,7 +4,8 @@ Actions that need a second operator, if the installation's settings say so.
 `COVERED` says which actions, and for which input. `AdminAction.run` calls `is_covered` for each action: if it is, the
 confirmation of the first operator, the proposer, creates a proposal and changes nothing else. A second operator with
 the permission of the action opens the proposal, sees a new preview, and confirms it with a ticket and a reason; `run`
-then performs the action in that request. Besides the locks and checks of every action, `take` and `check_maker` check:
+then performs the action in that request. Besides the locks and checks of every action, `take` and
+`check_proposer` check:
 
 * the proposal is open, less than a day old, and for this action and row;
 * the approver is not the proposer and has another mail address: one person may have an account with a password and one
@@ -114,7 +115,7 @@ def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot:
     proposal_id, now = uuid4(), database_now()
     proposal = Proposal.objects.create(
         id=proposal_id,
-        maker=operator.staff,
+        proposer=operator.staff,
         action=action.name,
         object_id="" if row is None else str(row.pk),
         title=action.heading(row)[:254],
@@ -187,25 +188,25 @@ def take(proposal_id: UUID, action: Act, approver: User, row: Any) -> Proposal:
     return proposal
 
 
-def check_maker(proposal: Proposal, action: Act, row: Any) -> None:
+def check_proposer(proposal: Proposal, action: Act, row: Any) -> None:
     """
     Check, with the row locked, that the proposer still has the right to the action. Its account is locked until commit.
 
     :raises NotPossible: it has not
     """
-    (maker,) = people.locked(proposal.maker_id)
-    if not _has_right(proposal, action, maker, row):
+    (proposer,) = people.locked(proposal.proposer_id)
+    if not _has_right(proposal, action, proposer, row):
         raise errors.NotPossible("The person who proposed it no longer has the right to this action.")
 
 
-def _has_right(proposal: Proposal, action: Act, maker: User, row: Any) -> bool:
+def _has_right(proposal: Proposal, action: Act, proposer: User, row: Any) -> bool:
     # A right that was lost and given again does not count.
     lost = OperatorAction.objects.filter(
         verb__in=_TAKES_RIGHTS,
-        things__contains=[operator_log.thing(PERSON, maker.pk)],
+        things__contains=[operator_log.thing(PERSON, proposer.pk)],
         created_at__gte=proposal.created_at,
     )
-    return people.is_active(maker) and action.may(maker, row) and not lost.exists()
+    return people.is_active(proposer) and action.may(proposer, row) and not lost.exists()
 
 
 def approve(proposal: Proposal, approver: User) -> None:
@@ -226,7 +227,7 @@ def refuse(*, proposal_id: UUID, action: Act, operator: Operator, row: Any) -> P
         if reason := why_not_open(proposal):
             raise errors.NotPossible(f"This is not possible: {reason}.")
         (staff,) = people.locked(operator.staff.pk)
-        if staff.pk != proposal.maker_id and not action.may(staff, None):
+        if staff.pk != proposal.proposer_id and not action.may(staff, None):
             raise errors.NotPossible("Your role does not allow this.")
         _decide(proposal, ProposalState.REFUSED, staff)
         operator_log.record(
@@ -237,7 +238,7 @@ def refuse(*, proposal_id: UUID, action: Act, operator: Operator, row: Any) -> P
             label=proposal.title,
             before={
                 "action": str(action.label),
-                "proposed_by": proposal.maker.get_username(),
+                "proposed_by": proposal.proposer.get_username(),
                 "reason": proposal.reason,
             },
             after={"state": ProposalState.REFUSED.value},
@@ -252,7 +253,7 @@ def void_if_lost(proposal_id: UUID, action: Act, row: Any) -> None:
         proposal = _locked(proposal_id)
         if proposal.state != ProposalState.OPEN:
             return
-        if (row is None and proposal.object_id) or not _has_right(proposal, action, proposal.maker, row):
+        if (row is None and proposal.object_id) or not _has_right(proposal, action, proposal.proposer, row):
             _decide(proposal, ProposalState.VOID, None)
 
 
@@ -268,12 +269,12 @@ def why_not(proposal: Proposal, approver: User) -> str:
     """Return why the user may not approve the proposal, or "" if it may."""
     if reason := why_not_open(proposal):
         return reason
-    if approver.pk == proposal.maker_id:
+    if approver.pk == proposal.proposer_id:
         return "you proposed it, so another person must approve it"
-    if approver.email and approver.email.casefold() == proposal.maker.email.casefold():
+    if approver.email and approver.email.casefold() == proposal.proposer.email.casefold():
         return "you and the person who proposed it have the same mail address, so another person must approve it"
     takeover = OperatorAction.objects.filter(
-        staff=proposal.maker_id,
+        staff=proposal.proposer_id,
         verb__in=_TAKES_OVER,
         things__contains=[operator_log.thing(PERSON, approver.pk)],
         created_at__gte=proposal.created_at - LIFETIME,
@@ -297,7 +298,9 @@ def open_count() -> int:
 
 
 def _locked(proposal_id: UUID) -> Proposal:
-    proposal = Proposal.objects.select_for_update(of=("self",)).select_related("maker").filter(pk=proposal_id).first()
+    proposal = (
+        Proposal.objects.select_for_update(of=("self",)).select_related("proposer").filter(pk=proposal_id).first()
+    )
     if proposal is None:
         raise errors.NotPossible("There is no such proposal.")
     return proposal

@@ -34,7 +34,7 @@ def listing(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     if not request.user.has_perm("wallets.view_operatoraction"):
         raise PermissionDenied
     now = four_eyes.database_now()
-    found = Proposal.objects.defer("given").select_related("maker", "decided_by").order_by("-created_at", "id")
+    found = Proposal.objects.defer("given").select_related("proposer", "decided_by").order_by("-created_at", "id")
     request.current_app = site.name
     return TemplateResponse(
         request,
@@ -65,7 +65,7 @@ class Decision:
         user = operator_of(request)
         proposal = self._proposal(proposal_id)
         action = registry.by_name(proposal.action)
-        if not action.may(user, None) and user.pk != proposal.maker_id:
+        if not action.may(user, None) and user.pk != proposal.proposer_id:
             raise PermissionDenied
         row = self._row(proposal, action)
         four_eyes.void_if_lost(proposal.pk, action, row)
@@ -76,7 +76,7 @@ class Decision:
         return self._page(request, proposal_id)
 
     def _proposal(self, proposal_id: UUID) -> Proposal:
-        proposal = Proposal.objects.select_related("maker", "decided_by").filter(pk=proposal_id).first()
+        proposal = Proposal.objects.select_related("proposer", "decided_by").filter(pk=proposal_id).first()
         if proposal is None:
             raise Http404
         return proposal
@@ -158,7 +158,7 @@ class Decision:
                 "action": action,
                 "state": four_eyes.state_of(proposal, four_eyes.database_now()),
                 "is_open": not four_eyes.why_not_open(proposal),
-                "is_maker": user.pk == proposal.maker_id,
+                "is_proposer": user.pk == proposal.proposer_id,
                 "because": because,
                 "consequences": consequences,
                 "is_other": consequences != proposal.shown,

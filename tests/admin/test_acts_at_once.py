@@ -83,8 +83,8 @@ def test_two_approvals_of_one_proposal_have_one_effect(settings: Any) -> None:
     settings.FOUR_EYES_ISSUE_ABOVE = 0
     alice = wallets.create_wallet(name="alice")
     address = reverse("admin:issue-tokens", args=[alice.pk])
-    maker = signed_in("mia")
-    proposal = maker.post(address, ticket(maker, address, {"count": "4"}))["Location"]
+    proposer = signed_in("mia")
+    proposal = proposer.post(address, ticket(proposer, address, {"count": "4"}))["Location"]
     clients = [signed_in("olivia"), signed_in("oscar")]
     sent = [
         {"step": "confirm", "ticket": client.get(proposal).context["ticket"], "reason": "as asked"}
@@ -107,8 +107,8 @@ def test_a_proposal_is_approved_or_refused(settings: Any) -> None:
     settings.FOUR_EYES_ISSUE_ABOVE = 0
     alice = wallets.create_wallet(name="alice")
     address = reverse("admin:issue-tokens", args=[alice.pk])
-    maker = signed_in("mia")
-    proposal = maker.post(address, ticket(maker, address, {"count": "4"}))["Location"]
+    proposer = signed_in("mia")
+    proposal = proposer.post(address, ticket(proposer, address, {"count": "4"}))["Location"]
     olivia, oscar = signed_in("olivia"), signed_in("oscar")
     approval = {"step": "confirm", "ticket": olivia.get(proposal).context["ticket"], "reason": "as asked"}
 

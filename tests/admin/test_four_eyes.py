@@ -26,7 +26,8 @@ ALONE = {
     "end-trust", "cancel-transfer", "cancel-payment-request", "cancel-action-token", "mark-task-seen",
     "disable-webhook", "enable-webhook", "test-webhook", "resend-delivery", "run-audit", "rehearse-outage",
     "create-person", "change-role", "change-mail", "change-active", "set-person-password", "reset-second-factor",
-    "end-sessions", "end-session", "acknowledge-alert", "end-restricted-key", "pseudonymise-wallet",
+    "end-sessions", "end-session", "acknowledge-alert", "end-restricted-key", "end-restricted-keys",
+    "pseudonymise-wallet",
 }  # fmt: skip
 
 
@@ -141,8 +142,8 @@ def test_a_file_counts_like_a_number(team: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("is_superuser", [False, True])
-def test_the_maker_cannot_approve_whoever_it_is(team: SimpleNamespace, is_superuser: bool) -> None:
-    team.mia = Person("maker", is_superuser=is_superuser)
+def test_the_proposer_cannot_approve_whoever_it_is(team: SimpleNamespace, is_superuser: bool) -> None:
+    team.mia = Person("proposer", is_superuser=is_superuser)
     made = proposed(team)
     before = held(team.alice)
 
@@ -161,7 +162,7 @@ def test_the_maker_cannot_approve_whoever_it_is(team: SimpleNamespace, is_superu
     assert made.state == "open"
 
 
-def test_a_ticket_of_the_maker_is_none_of_the_second_operator(team: SimpleNamespace) -> None:
+def test_a_ticket_of_the_proposer_is_none_of_the_second_operator(team: SimpleNamespace) -> None:
     made, before = proposed(team), held(team.alice)
     reviewed = team.mia.client.post(
         reverse("admin:issue-tokens", args=[team.alice.pk]), {"step": "review", "count": "9"}
@@ -263,7 +264,7 @@ def test_an_approver_whose_role_lacks_the_act_does_nothing(team: SimpleNamespace
     assert (made.state, held(team.alice)) == ("open", before)
 
 
-def test_an_account_that_the_maker_made_lately_is_no_second_person(team: SimpleNamespace) -> None:
+def test_an_account_that_the_proposer_made_lately_is_no_second_person(team: SimpleNamespace) -> None:
     created = team.mia.confirm("create-person", {"name": "sock", "mail": "", "role": roles.ADMINISTRATOR})
     assert created.status_code == 200
     sock = User.objects.get(username="sock")
@@ -376,13 +377,13 @@ def test_an_open_proposal_is_announced_to_all(team: SimpleNamespace) -> None:
     assert timedelta(days=1) == four_eyes.LIFETIME
 
 
-@pytest.mark.parametrize("who", ["maker", "role"])
-def test_the_act_itself_checks_maker_and_approver(team: SimpleNamespace, who: str) -> None:
+@pytest.mark.parametrize("who", ["proposer", "role"])
+def test_the_act_itself_checks_proposer_and_approver(team: SimpleNamespace, who: str) -> None:
     made, before = proposed(team), held(team.alice)
     if who == "role":
         # Lost after the page was opened, and before the act.
         team.mia.user.groups.clear()
-    approver = team.mia.user if who == "maker" else team.otto.user
+    approver = team.mia.user if who == "proposer" else team.otto.user
     action = registry.by_name("issue-tokens")
     values = {"count": 9, "captures": ""}
     operator = Operator(approver, confirmation=uuid4().hex, reason="as asked")

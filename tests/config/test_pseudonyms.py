@@ -76,9 +76,9 @@ def with_a_history(name: str, *, partner: str, address: str, operators: tuple[st
     )
     approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=5))
     approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=9))
-    maker, actor = operators
+    proposer, actor = operators
     Proposal.objects.create(
-        maker=User.objects.create_user(maker), action="issue-tokens", object_id=str(wallet.pk),
+        proposer=User.objects.create_user(proposer), action="issue-tokens", object_id=str(wallet.pk),
         title=f"Issue tokens to {name}", shown=[f"{name} gets 3 tokens"], reason=f"{name} asked", state="void",
         created_at=timezone.now(), expires_at=timezone.now(), decided_at=timezone.now(),
     )  # fmt: skip
@@ -144,14 +144,14 @@ def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> Non
         kind=TaskKind.TAKE, state=TaskState.ERROR, step="done", wallet=closed, actor=closed, receipt_id=uuid4().hex,
         deadline=timezone.now(), finished_at=timezone.now(),
     )  # fmt: skip
-    maker, action = User.objects.get(username="olga"), RetryTask()
+    proposer, action = User.objects.get(username="olga"), RetryTask()
     for number in range(2):
         with transaction.atomic():
-            operator = Operator(maker, f"proposed {number}", f"{NAME} called again")
+            operator = Operator(proposer, f"proposed {number}", f"{NAME} called again")
             operator_log.begin(operator)
             made = four_eyes.propose(action, operator, task, {}, {"wallet": NAME, "left_to_do": "all", "later_puts": 0})
         if number:
-            refused = Operator(maker, "refused", f"not what {NAME} wants")
+            refused = Operator(proposer, "refused", f"not what {NAME} wants")
             four_eyes.refuse(proposal_id=made.pk, action=action, operator=refused, row=task)
     assert NAME in "".join(Proposal.objects.filter(action=action.name).values_list("title", flat=True))
 

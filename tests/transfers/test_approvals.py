@@ -484,7 +484,7 @@ def test_a_demand_is_tightened_with_one_login_and_loosened_with_two(alice: Calle
         status, body = demand(alice, **looser)
         assert (status, body["above"], body["new_receivers"]) == (202, 5, True)
         wanted = {"above": looser.get("above"), "new_receivers": looser.get("new_receivers", False)}
-        assert {**wanted, "lapses_at": body["asked"]["lapses_at"]} == body["asked"]
+        assert {**wanted, "expires_at": body["asked"]["expires_at"]} == body["asked"]
         # The same login does not confirm itself, nor prolong what it asked for.
         assert demand(alice, **looser) == (202, body)
     # Another login asks for something else, which is a change of its own.
@@ -496,11 +496,11 @@ def test_a_demand_is_tightened_with_one_login_and_loosened_with_two(alice: Calle
     assert types_of(alice.wallet)[-2:] == ["approval_change_requested", "approval_changed"]
 
 
-def test_a_change_lapses_after_a_day(alice: Caller) -> None:
+def test_a_change_expires_after_a_day(alice: Caller) -> None:
     demand(alice, above=5)
     demand(alice)
     change = ApprovalChange.objects.get()
-    ApprovalChange.objects.update(asked_at=change.asked_at - approvals.CHANGES_LAPSE_AFTER - timedelta(seconds=1))
+    ApprovalChange.objects.update(asked_at=change.asked_at - approvals.CHANGES_EXPIRE_AFTER - timedelta(seconds=1))
 
     assert answer(alice.get(path_of(alice)))[1]["asked"] is None
     assert demand(again(alice))[0] == 202

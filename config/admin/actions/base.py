@@ -267,7 +267,7 @@ class AdminAction:
             if reason := self.why_not(operator.staff, row):
                 raise errors.NotPossible(f"This is not possible: {reason}.")
             if proposal is not None:
-                four_eyes.check_maker(proposal, self, row)
+                four_eyes.check_proposer(proposal, self, row)
                 four_eyes.approve(proposal, operator.staff)
             elif four_eyes.is_covered(self, values):
                 made = four_eyes.propose(self, operator, row, values, snapshot)
@@ -317,4 +317,6 @@ class AdminAction:
 
 def _approval(proposal: Proposal | None) -> dict[str, Any]:
     """Return what the log says of an action that was approved."""
-    return {} if proposal is None else {"proposed_by": proposal.maker.get_username(), "proposed_for": proposal.reason}
+    return (
+        {} if proposal is None else {"proposed_by": proposal.proposer.get_username(), "proposed_for": proposal.reason}
+    )

@@ -28,11 +28,11 @@ DEMAND_EXAMPLE: Final = {"above": 100, "new_receivers": True}
 _ASKED: Final = Named(
     "AskedApprovalDemand",
     "A change that takes effect when another login sends the same request.",
-    {"above": Nullable(500), "new_receivers": False, "lapses_at": "2024-02-02T00:00:01.000Z"},
+    {"above": Nullable(500), "new_receivers": False, "expires_at": "2024-02-02T00:00:01.000Z"},
     words={
         "above": f"{_WORDS['above']} Null: no number of tokens needs one.",
         "new_receivers": _WORDS["new_receivers"],
-        "lapses_at": "The time until which another login can confirm it, in UTC with milliseconds.",
+        "expires_at": "The time until which another login can confirm it, in UTC with milliseconds.",
     },
 )
 STANDING: Final = Named(
@@ -56,5 +56,5 @@ def read(body: Any) -> Demand:
 
 def standing(found: Standing) -> dict[str, Any]:
     """Return the body of what a wallet requires approvals for."""
-    asked = None if found.asked is None else {**found.asked._asdict(), "lapses_at": found.lapses_at}
+    asked = None if found.asked is None else {**found.asked._asdict(), "expires_at": found.expires_at}
     return {**found.demand._asdict(), "asked": asked}

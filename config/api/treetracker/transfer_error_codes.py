@@ -302,7 +302,7 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         where=Where.TREETRACKER,
     ),
     transfers.AskerWithoutControl: code(
-        "transfer_maker_without_control",
+        "transfer_originator_without_control",
         403,
         "The wallet that created the transfer no longer controls its sender",
         "The wallet that created the transfer managed its sender then, and no longer does.",
