@@ -78,8 +78,7 @@ class StatusFilter(filters.Typed):
             return queryset.filter(status__gte=400)
         if not re.fullmatch("[2-5][0-9][0-9]", value, re.ASCII) or (value < "300" and int(value) not in _BELOW_300):
             return queryset.none()
-        # Repeats the predicate of the partial index.
-        return queryset.filter(status=int(value), **({"status__gte": 300} if value >= "300" else {}))
+        return queryset.filter(status=int(value))
 
 
 class RouteFilter(filters.Typed):
@@ -136,6 +135,11 @@ def _error(row: Request) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, row.error) if url else row.error
 
 
+def _restricted_key(row: Request) -> SafeString | str:
+    # It may have been deleted since.
+    return link(row.restricted_key) if row.restricted_key else str(row.restricted_key_id)
+
+
 def _status(status: int) -> SafeString:
     kind = "failed" if status >= 500 else "cancelled" if status >= 400 else "valid"
     return formats.pill(kind, str(status))
@@ -164,7 +168,7 @@ class RequestPage(base.LedgerPage):
         ("took", lambda row: row.milliseconds),
         ("API key", lambda row: row.api_key and row.api_key.name),
         ("wallet", lambda row: row.wallet and row.wallet.name),
-        *attributes("client", "request_id", "api_key_id", "wallet_id"),
+        *attributes("client", "request_id", "api_key_id", "wallet_id", "restricted_key_id"),
         ("operator", lambda row: row.user and row.user.get_username()),
     )
 
@@ -182,8 +186,8 @@ class RequestPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Request]:
         # What a row names may be gone, and is then None.
-        rows = Request.objects.select_related("wallet", "api_key", "user")
-        return rows.defer("wallet__password", "api_key__digest", "user__password")
+        rows = Request.objects.select_related("wallet", "api_key", "restricted_key", "user")
+        return rows.defer("wallet__password", "api_key__digest", "restricted_key__digest", "user__password")
 
     when = base.column("time (UTC)", lambda row: f"{row.at:%Y-%m-%d %H:%M:%S}")
     what = base.column("request", lambda row: f"{row.method} {row.route}")
@@ -227,6 +231,7 @@ class RequestPage(base.LedgerPage):
                     link(row.api_key, row.api_key.name) if row.api_key else "none, or refused before it was read",
                 ),
                 Fact("wallet", link(row.wallet) if row.wallet else "none, or refused before it was known"),
+                *([Fact("restricted key", _restricted_key(row))] if row.restricted_key_id else []),
                 *([Fact("operator", link(row.user))] if row.user else []),
                 Fact("client address", row.client or "not known"),
                 Fact("request id", row.request_id or "none"),

@@ -33,6 +33,8 @@ def write_request(request: HttpRequest, response: HttpResponse, *, method: str, 
     if found is not None:
         more["api_key"] = found.api_key_id
         more["wallet"] = found.wallet.pk if found.wallet is not None else None
+        if found.restriction is not None:
+            more["restricted_key"] = found.restriction.key_id
     # The operator, if the view has loaded it: the log does not query for it.
     user = getattr(request, "_cached_user", None)
     if user is not None and user.pk is not None:

@@ -50,7 +50,7 @@ _SIZE_SECONDS: Final = 60.0
 _BITS: Final = 10
 _COLUMNS: Final = (
     "id", "request_id", "method", "route", "status", "milliseconds", "client", "api_key_id", "wallet_id", "user_id",
-    "error",
+    "restricted_key_id", "error",
 )  # fmt: skip
 _COPY: Final = f"COPY {TABLE} ({', '.join(_COLUMNS)}) FROM STDIN"
 _INSERT: Final = (
@@ -166,6 +166,7 @@ class Writer:
             line.get("api_key"),
             line.get("wallet"),
             line.get("user"),
+            line.get("restricted_key"),
             line.get("error") or "",
         )
 

@@ -18,6 +18,7 @@ from django.test import Client
 from config.dev.embedded import ROOT
 from config.ops import access_log, logs
 from tests.api.caller import Caller, logged_in
+from trusts import restricted_keys
 from wallets import operations
 
 # Each printable character of ASCII, between words that can be found in any form of it.
@@ -204,6 +205,23 @@ def test_the_line_of_a_request_says_who_asked_what_and_what_came_of_it(accesses:
     }  # fmt: skip
     assert line["timestamp"].endswith("Z")
     assert 0 < line["ms"] < 60_000
+
+
+@pytest.mark.django_db
+def test_the_line_names_a_restricted_key_and_no_part_of_its_text(
+    accesses: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, api_key = operations.create_api_key(name="partner")
+    alice = logged_in("alice", api_key)
+    made = restricted_keys.create(actor=alice.wallet, name="shop", scopes=["tokens:read"])
+    program = Caller(api_key=api_key, bearer=made.secret)
+    accesses()
+
+    assert [program.get("/tokens?limit=1").status_code, program.post("/transfers", {}).status_code] == [200, 403]
+    lines = accesses()
+
+    assert [line["restricted_key"] for line in lines] == [str(made.row.pk)] * 2
+    assert not any(made.secret[:20] in str(line) for line in lines)
 
 
 @pytest.mark.django_db
