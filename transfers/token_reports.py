@@ -2,7 +2,8 @@
 Reports of tokens for operators: by wallet, by manager with the wallets that it manages now, by month.
 
 They read `WalletDay` alone: whole days (UTC), up to the checkpoint of `transfers.counters`, which is seconds old. A
-report reads the days of all wallets once; a page and the whole report cost the same.
+page by name reads the days of its wallets. Any other page reads those of all wallets, and costs as much as the whole
+report.
 """
 
 from collections.abc import Iterator, Mapping
@@ -77,8 +78,10 @@ def totals(
     period: Period, *, by_manager: bool = False, order: str = "name", limit: int, offset: int = 0
 ) -> list[WalletTotal]:
     """Return a page of the report. `order` is a key of `ORDERS`."""
+    is_by_name = order == "name" and not by_manager
+    statement = load("transfers", "report_by_name") if is_by_name else _statement(by_manager=by_manager, order=order)
     with connection.cursor() as cursor:
-        cursor.execute(_statement(by_manager=by_manager, order=order), _arguments(period, limit=limit, offset=offset))
+        cursor.execute(statement, _arguments(period, limit=limit, offset=offset))
         return [WalletTotal(*row) for row in cursor.fetchall()]
 
 
@@ -92,7 +95,7 @@ def all_totals(period: Period, *, by_manager: bool = False, order: str = "name")
 
 
 def months(period: Period) -> list[Month]:
-    """Return the months of a period; one without movements is left out."""
+    """Return the months of a period, from the first in which there was a token until now."""
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "report_by_month"), {"start": period.start, "end": period.end})
         return [Month(*row) for row in cursor.fetchall()]

@@ -72,7 +72,9 @@ class ActionTokenPage(base.LedgerPage):
     called = (ACTION_TOKEN, "claim links")
     list_display = ("identity", "status", "tokens", "sender", "made", "ends")
     numbers = ("tokens",)
-    list_filter = (ActionTokenStateFilter, SenderFilter, filters.made("created_at"))
+    list_filter = (
+        ActionTokenStateFilter, SenderFilter, filters.TokensFrom, filters.TokensTo, filters.made("created_at"),
+    )  # fmt: skip
     ordering = ("-created_at", "id")
     sorts = {"made": ("created_at", "-id")}
     search_help_text = "a claim link's id"

@@ -46,6 +46,9 @@ class StateFilter(Choice):
         return queryset.filter(**{self.parameter_name: value})
 
 
+# Of a number of tokens, which an integer column holds.
+_MOST_DIGITS: Final = 9
+
 AGES: Final[dict[str, tuple[str, timedelta | None, timedelta | None]]] = {
     "hour": ("under 1 hour", None, timedelta(hours=1)),
     "day": ("1 hour to 1 day", timedelta(hours=1), timedelta(days=1)),
@@ -180,6 +183,31 @@ class WalletFilter(Typed):
         for column in self.columns:
             condition |= Q(**{f"{column}_id": wallet_id})
         return queryset.filter(condition)
+
+
+class _Tokens(Typed):
+    """Rows by the number of their tokens."""
+
+    hint = "number"
+    comparison: ClassVar[str]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        digits = value.replace(",", "")
+        if not (digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS):
+            return queryset.none()
+        return queryset.filter(**{f"token_count__{self.comparison}": int(digits)})
+
+
+class TokensFrom(_Tokens):
+    title = "tokens from"
+    parameter_name = "tokens_from"
+    comparison = "gte"
+
+
+class TokensTo(_Tokens):
+    title = "tokens to"
+    parameter_name = "tokens_to"
+    comparison = "lte"
 
 
 class TagFilter(Typed):

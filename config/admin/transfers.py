@@ -85,7 +85,10 @@ class TransferPage(base.LedgerPage):
 
     list_display = ("identity", "status", "tokens", "from_wallet", "to_wallet", "made", "closed")
     numbers = ("tokens",)
-    list_filter = (TransferStateFilter, NeedFilter, WaitFilter, PartyFilter, filters.made("created_at"))
+    list_filter = (
+        TransferStateFilter, NeedFilter, WaitFilter, PartyFilter, filters.TokensFrom, filters.TokensTo,
+        filters.made("created_at"),
+    )  # fmt: skip
     search_help_text = "a transfer's id or a reference"
     detail_template = "desk/transfer.html"
     empty = "No transfer yet. Wallets create them over the API."

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -12,6 +13,8 @@ from config.admin.csv_export import attributes
 from config.admin.links import link, list_url
 from config.admin.templatetags import formats
 from wallets import names
+from wallets.wording import counted
+from webhooks import reports
 from webhooks.models import Webhook, WebhookDelivery
 from webhooks.states import DeliveryState, DisabledBy, WebhookState
 
@@ -31,9 +34,11 @@ class DisabledByFilter(filters.StateFilter):
 class NeedFilter(filters.Choice):
     title = "needs attention"
     parameter_name = "need"
-    values = (("failing", "its last delivery failed"),)
+    values = (("failing", "its last delivery failed"), ("disabled", "disabled lately, without being asked"))
 
     def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == "disabled":
+            return queryset.filter(reports.are_given_up())
         return queryset.filter(state=WebhookState.ENABLED, failing_since__isnull=False)
 
 
@@ -130,7 +135,11 @@ class DeliveryPage(base.LedgerPage):
     ordering = ("-created_at", "-id")
     search_help_text = "the id of a delivery or of its event"
     id_columns = ("pk", "message_id")
-    empty = "No delivery. They are deleted after some time, 30 days by default."
+
+    @property
+    def empty(self) -> str:  # type: ignore[override]
+        return f"No delivery in the last {counted(settings.DELIVERY_DAYS, 'day')}. Older ones are deleted."
+
     csv_columns = (
         *attributes("id", "webhook_id", "message_id"),
         ("type", lambda delivery: delivery.message.type),
@@ -156,12 +165,12 @@ class DeliveryPage(base.LedgerPage):
                 Fact("state", formats.pill(row.state)),
                 Fact("type", row.message.type),
                 Fact("to", link(row.webhook, shown_url(row.webhook.url))),
-                Fact("message", row.message_id, note="sent as webhook-id"),
+                Fact("message", row.message_id, note="the header webhook-id"),
                 Fact("attempts", f"{row.attempt:,}"),
                 Fact("answer", _answer(row), note=f"after {row.milliseconds:,} ms" if row.milliseconds else ""),
-                Fact("beginning of the answer", row.response or "–"),
-                Fact("last sent", formats.full(row.sent_at) or "–"),
-                Fact("sent next", formats.full(row.due_at) if is_open else "–"),
+                Fact("start of the body", row.response or "–"),
+                Fact("last attempt", formats.full(row.sent_at) or "–"),
+                Fact("next attempt", formats.full(row.due_at) if is_open else "–"),
                 Fact("made", formats.full(row.created_at), note=formats.ago(row.created_at)),
                 Fact("id", row.pk),
             ],

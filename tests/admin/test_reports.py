@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import timedelta
+from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.admin import reports, roles
-from transfers import balances, counters
+from tests.admin.conftest import a_link_of
+from transfers import balances, counters, token_reports
+from transfers.models import WalletDay
+from transfers.token_reports import Period
 from wallets import operations as wallets
+from wallets.models import Wallet
 
 
 def shown(client: Client, name: str, query: str = "", *args: object) -> str:
@@ -67,6 +71,60 @@ def test_months_show_tokens_as_well_as_transfers(desk: Client, ledger: SimpleNam
     page = shown(desk, "report_months")
     assert "tokens moved 7" in page
     assert "transfers 2" in page
+
+
+def test_months_without_movements_are_shown(desk: Client, ledger: SimpleNamespace) -> None:
+    assert counters.roll_up()
+    # What happened this month happened four months ago.
+    WalletDay.objects.update(day=date(2025, 11, 28))
+    months = file_of(desk, "report_months", "?format=csv&start=2025-10-01&end=2026-02-10")[1:]
+    assert months == [
+        ["2025-11", "20", "7", "20"],
+        ["2025-12", "20", "0", "0"],
+        ["2026-01", "20", "0", "0"],
+        ["2026-02", "20", "0", "0"],
+    ]
+    page = shown(desk, "report_months", "?start=2025-12-01&end=2026-02-10")
+    assert [month in page for month in ("November 2025", "December 2025", "February 2026")] == [False, True, True]
+    # Not a month of the future, and none before the first token.
+    assert (
+        file_of(desk, "report_months", "?format=csv&start=1900-01-01&end=9998-12-31")[-1][0]
+        == f"{timezone.now():%Y-%m}"
+    )
+    assert file_of(desk, "report_months", "?format=csv&start=1900-01-01&end=2025-10-31")[1:] == []
+
+
+def test_a_page_by_name_has_what_the_whole_report_has(
+    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallets.create_wallet(name="zelkova")
+    assert counters.roll_up()
+    WalletDay.objects.filter(wallet=ledger.alice).update(day=date(2025, 11, 28))
+    for period in (Period(date(2025, 11, 1), date(2025, 12, 1)), Period(date(2026, 1, 1), date(9999, 1, 1))):
+        whole = list(token_reports.all_totals(period))
+        pages = [token_reports.totals(period, limit=2, offset=offset) for offset in range(0, len(whole) + 1, 2)]
+        assert [row for page in pages for row in page] == whole
+        assert any(row.held for row in whole)
+        assert len(whole) == Wallet.objects.count()
+
+
+@pytest.mark.parametrize("page", ["transfers_transfer", "transfers_actiontoken"])
+def test_lists_are_narrowed_to_numbers_of_tokens(desk: Client, ledger: SimpleNamespace, page: str) -> None:
+    address = reverse(f"admin:{page}_changelist")
+    a_link_of(ledger.alice)
+
+    def sizes(**query: str) -> list[int]:
+        response = desk.get(address, query)
+        assert response.status_code == 200
+        return sorted(row.token_count for row in response.context["cl"].result_list)
+
+    every = sizes()
+    for least, most in (("", ""), ("2", ""), ("", "2"), ("2", "3"), ("3", "2"), ("1,000", ""), ("0", "999999999")):
+        wanted = [n for n in every if n >= int(least.replace(",", "") or 0) and n <= int(most or 10**9)]
+        assert sizes(tokens_from=least, tokens_to=most) == wanted
+    assert len(set(every)) > (1 if page == "transfers_transfer" else 0)
+    for wrong in ("x", "-1", "1.5", "9999999999", "²"):
+        assert sizes(tokens_from=wrong) == sizes(tokens_to=wrong) == []
 
 
 def test_coins_are_counted_by_denomination(desk: Client, ledger: SimpleNamespace) -> None:
