@@ -321,6 +321,14 @@ IMAGE_UPLOADS_OF_KEY_IN_PROGRESS: Final = code(
     "Send the request again after the seconds in the Retry-After header.",
     where=Where.TREETRACKER,
 )
+EXPORT_IN_PROGRESS: Final = code(
+    "export_in_progress",
+    429,
+    "Another export is being sent",
+    "A wallet gets one export at a time, and the exports of other wallets may occupy the server's share for them.",
+    "Send the request again after the seconds in the Retry-After header.",
+    where=Where.TREETRACKER,
+)
 LOCKER_CODE_REFUSED: Final = code(
     "locker_code_refused",
     500,

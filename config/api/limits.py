@@ -1,12 +1,12 @@
 """
-Rate limits of wallets and API keys, and the limits of concurrent waiting calls and images of a wallet.
+Rate limits of wallets and API keys, and the limits of concurrent waiting calls, images and exports.
 
 Requests are counted in windows of a minute in the Redis-protocol server, shared by all web processes. A process adds a
 caller's requests to the shared counter once a second, or after 2 % of the limit if that is earlier: one round trip for
 each request would add a quarter to the processor time of a transfer. So each process may admit up to 2 % more than a
 limit allows. While that server does not answer, no limit is enforced. Responses report the remaining quota in the
-header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls and images are counted per process, since each
-occupies a thread.
+header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls, images and exports are counted per process,
+since each occupies a thread.
 
 An inquiry is a peek or an echo. It moves no coins, so a wallet could begin inquiries without end; each occupies a
 worker and asks 25 servers. Inquiries are therefore counted in windows of five seconds too.
@@ -282,3 +282,47 @@ def images_of(wallet_id: UUID, *, api_key_id: UUID | None) -> Iterator[None]:
             _images_by_key[api_key_id] -= 1
             if not _images_by_key[api_key_id]:
                 del _images_by_key[api_key_id]
+
+
+# Each occupies a thread of `Pool.WAITING`, and reads one snapshot, for as long as its reader takes.
+EXPORTS_AT_ONCE: Final = 2
+EXPORT_IN_HAND: Final = "Another export is being sent, try again later"
+_EXPORT_RETRY_SECONDS: Final = 10
+_exporting: Final = set[UUID]()
+# An export may be closed by the garbage collector, in a thread that has the lock.
+_exports_lock: Final = threading.RLock()
+
+
+class Export:
+    """
+    The lines of the export of a wallet, counted until it is read to the end or closed.
+
+    :raises RequestRefused: 429, the wallet has another one, or others have `EXPORTS_AT_ONCE` in this process
+    """
+
+    def __init__(self, wallet_id: UUID, lines: Iterator[str]) -> None:
+        self._wallet_id: UUID | None = None
+        with _exports_lock:
+            if wallet_id in _exporting or len(_exporting) >= EXPORTS_AT_ONCE:
+                retry = {"Retry-After": str(_EXPORT_RETRY_SECONDS)}
+                raise RequestRefused(codes.EXPORT_IN_PROGRESS, EXPORT_IN_HAND, retry)
+            _exporting.add(wallet_id)
+            self._wallet_id = wallet_id
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from self._lines
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the count. Django calls it for each response, also for one that was not read."""
+        with _exports_lock:
+            wallet_id, self._wallet_id = self._wallet_id, None
+            if wallet_id is not None:
+                _exporting.discard(wallet_id)
+
+    def __del__(self) -> None:
+        # A response that a failure of a middleware replaced is not closed.
+        self.close()

@@ -13,8 +13,9 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, models
 
+from config.api import limits
 from config.ops import audits, wallet_export
-from tests.api.caller import Caller
+from tests.api.caller import Caller, logged_in
 from tests.support import object_matrix
 from tests.support.hidden_tables import hidden, insert
 from transfers import operations as transfers
@@ -308,3 +309,33 @@ def test_the_command_may_take_longer_than_a_request() -> None:
 
     assert limits(is_patient=True) == ["0", "0"]
     assert limits() == ["30s", "1min"]
+
+
+def closed(*responses: Any) -> None:
+    """Close responses as the server does, but not the connection of the test."""
+    for response in responses:
+        for close in response._resource_closers:
+            close()
+
+
+@pytest.mark.django_db
+def test_a_wallet_gets_one_export_at_a_time_and_all_get_two() -> None:
+    _, api_key = wallets.create_api_key(name="partner")
+    alice, bob, carol = (logged_in(name, api_key) for name in ("alice", "bobby", "carol"))
+
+    def asked(caller: Caller) -> Any:
+        assert caller.wallet is not None
+        return caller.get(f"/wallets/{caller.wallet.pk}/export")
+
+    first, second = asked(alice), asked(bob)
+    refused = [asked(alice), asked(carol)]
+
+    assert [each.status_code for each in (first, second, *refused)] == [200, 200, 429, 429]
+    assert {(each["Error-Code"], each["Retry-After"]) for each in refused} == {("export_in_progress", "10")}
+    # One is read to its end, the other is given up before it is read.
+    assert first.getvalue().count(b"\n") > 1
+    closed(second)
+    again = [asked(carol), asked(alice)]
+    assert [each.status_code for each in again] == [200, 200]
+    closed(*again)
+    assert limits._exporting == set()

@@ -193,6 +193,7 @@ class WalletViewSet(ApiViewSet):
         refusals=[
             _NO_WALLET_OF_THIS_ID,
             errors.WalletNotControlled("Have no permission to access this wallet"),
+            RequestRefused(codes.EXPORT_IN_PROGRESS, limits.EXPORT_IN_HAND),
         ],
         tag="wallets",
     )
@@ -208,8 +209,13 @@ class WalletViewSet(ApiViewSet):
             raise errors.WalletNotControlled("Have no permission to access this wallet")
         written = replica.position() if replica.is_configured() else replica.BEGINNING
         return StreamingHttpResponse(
-            replica.read_lines(
-                lambda: wallet_export.lines(wallet_id=wallet.pk), after=written, patience_seconds=_EXPORT_WAITS_SECONDS
+            limits.Export(
+                wallet.pk,
+                replica.read_lines(
+                    lambda: wallet_export.lines(wallet_id=wallet.pk),
+                    after=written,
+                    patience_seconds=_EXPORT_WAITS_SECONDS,
+                ),
             ),
             content_type="application/x-ndjson",
             headers={"Content-Disposition": f'attachment; filename="wallet-{wallet.pk}.ndjson"'},
