@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
 from config.dev.embedded import ROOT, fill_environment
+from tests.support import picture_sources
 
 IMAGES: Final = ROOT / "docs" / "images"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -67,6 +68,7 @@ def _taken(state: Path, chromium: str) -> int:
             _terminal(browser, terminal.export_svg(title="make demo"))
             _admin(browser, system.base_url, read_logins(state_dir=system.state))
             browser.close()
+    picture_sources.write()
     return 0
 
 
