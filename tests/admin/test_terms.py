@@ -17,19 +17,20 @@ from transfers.states import TransferEvent
 # Labels that everyone understands without knowing either system.
 PLAIN = {
     "about", "active", "address", "after", "age", "amount", "answer", "as a table", "asked", "attempts", "batches",
-    "before", "before and after", "began", "beginning of the answer", "begins with", "begun", "browser", "by", "came",
-    "cause", "changed", "check", "claim link", "client", "client address", "closed", "closed by", "coins as it ended",
+    "before", "before and after", "began", "begins with", "begun", "browser", "by", "came", "cause", "changed",
+    "check", "claim link", "client", "client address", "closed", "closed by", "coins as it ended",
     "coins that it holds", "coins, current state", "concerns", "cover", "created", "cure", "day", "did", "disabled",
     "disabled by", "display name", "e-mail", "end it", "ended", "error", "event", "expires", "fails since",
-    "findings count", "for", "from", "from issue to holder", "held by", "how it ended", "id", "issued", "issued by",
-    "kind", "last checked", "last login", "last sent", "last used", "last value", "logo", "made", "mail", "message",
-    "most tokens", "moved", "moves", "name", "networks", "note", "notifications", "now", "object", "of", "paid",
-    "password", "person", "possible actions", "progress", "reaches", "reason", "refused", "request", "request id",
-    "request type", "result", "revoked", "role", "says", "second factor", "seen", "sender", "sent next",
-    "servers are asked next", "session", "sessions", "settled by", "setup", "signed in", "signs in with", "state",
-    "status", "task", "the coins of its locker as they are now", "the same coins as later tasks settled them", "time",
-    "time (utc)", "to", "tokens that are reserved", "tokens that moved", "took", "type", "types", "until", "url",
-    "url set by", "waiting", "waiting for an answer", "what became of it", "what happened", "when", "who", "why",
+    "findings count", "for", "from", "from issue to holder", "grade", "held by", "how it ended", "id", "issued",
+    "issued by", "kind", "last attempt", "last checked", "last login", "last sent", "last used", "last value", "logo",
+    "made", "mail", "message", "most tokens", "moved", "moves", "name", "networks", "next attempt", "note",
+    "notifications", "now", "object", "of", "paid", "password", "person", "possible actions", "progress", "reaches",
+    "reason", "refused", "request", "request id", "request type", "result", "revoked", "role", "says",
+    "second factor", "seen", "sender", "servers are asked next", "session", "sessions", "settled by", "setup",
+    "signed in", "signs in with", "start of the body", "state", "status", "task",
+    "the coins of its locker as they are now", "the same coins as later tasks settled them", "time", "time (utc)",
+    "to", "tokens that are reserved", "tokens that moved", "took", "type", "types", "until", "url", "url set by",
+    "waiting", "waiting for an answer", "what became of it", "what happened", "when", "who", "why",
 }  # fmt: skip
 
 
