@@ -49,7 +49,7 @@ def controlled_wallet(actor: Wallet, name: str | None) -> Wallet:
     """
     Return the named wallet, or the actor's own; the actor's control of it is locked until the transaction ends.
 
-    A restricted key need not reach the wallet of its maker, which is refused like that of another.
+    A restricted key need not reach the wallet of its owner, which is refused like that of another.
 
     :raises WalletNotFound: no such wallet
     :raises WalletNotControlled: the actor neither is nor manages it
