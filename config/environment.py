@@ -25,6 +25,9 @@ from config.environment_values import (
     decoded,
     hosts_of_25_servers,
     key_of_32_bytes,
+    origins,
+    public_place,
+    roles_of_groups,
     url_of_a_database,
 )
 from config.postgresql.sessions import Pooled, parameters, settings_in
@@ -335,12 +338,7 @@ class Environment(BaseSettings):
     @field_validator("oidc_groups", mode="before")
     @classmethod
     def split_groups(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        pairs = [each.rpartition("=") for each in value.split(",") if each.strip()]
-        if not all(group.strip() and role.strip() for group, _, role in pairs):
-            raise ValueError("must look like admins=administrator,staff=viewer")
-        return {group.strip(): role.strip() for group, _, role in pairs}
+        return roles_of_groups(value) if isinstance(value, str) else value
 
     @field_validator("secret_key")
     @classmethod
@@ -369,9 +367,9 @@ class Environment(BaseSettings):
     def vault_old_keys_are_32_bytes(cls, value: list[SecretStr]) -> list[SecretStr]:
         return [key_of_32_bytes(key) for key in value]
 
-    @field_validator("database_direct_url", "replica_url", mode="before")
+    @field_validator("database_direct_url", "replica_url", "media", mode="before")
     @classmethod
-    def no_direct_url_is_none(cls, value: object) -> object:
+    def empty_is_none(cls, value: object) -> object:
         return value or None
 
     @field_validator("database_url", "database_direct_url", "replica_url")
@@ -404,16 +402,7 @@ class Environment(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def public_url_is_a_place(cls, value: str) -> str:
-        if value and not PUBLIC_URL.fullmatch(value):
-            raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
-        if value and (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
-            raise ValueError("has a port that is none")
-        return value.rstrip("/")
-
-    @field_validator("media", mode="before")
-    @classmethod
-    def no_directory_is_none(cls, value: object) -> object:
-        return value or None
+        return public_place(value) if value else value
 
     @field_validator("media_url")
     @classmethod
@@ -437,10 +426,7 @@ class Environment(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def cors_origins_are_origins(cls, value: list[str]) -> list[str]:
-        for each in value:
-            if each != "*" and not (PUBLIC_URL.fullmatch(each) and urlsplit(each).path == ""):
-                raise ValueError("must be origins such as https://app.example.org:8443, without a path, or *")
-        return [each.lower() for each in value]
+        return origins(value)
 
     @field_validator("hsts_preload")
     @classmethod

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
@@ -34,6 +35,31 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
     if len(raw) != 32:
         raise ValueError("must be 32 bytes in base64")
     return value
+
+
+def public_place(value: str) -> str:
+    """Check a public URL and return it without a slash at its end. :raises ValueError: it is none, or has no such port"""
+    if not PUBLIC_URL.fullmatch(value):
+        raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
+    if (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
+        raise ValueError("has a port that is none")
+    return value.rstrip("/")
+
+
+def origins(value: list[str]) -> list[str]:
+    """Check origins of pages and return them in lower case. :raises ValueError: one is no origin, and not `*`"""
+    for each in value:
+        if each != "*" and not (PUBLIC_URL.fullmatch(each) and urlsplit(each).path == ""):
+            raise ValueError("must be origins such as https://app.example.org:8443, without a path, or *")
+    return [each.lower() for each in value]
+
+
+def roles_of_groups(value: str) -> dict[str, str]:
+    """Read `group=role` pairs. :raises ValueError: a pair lacks one of the two"""
+    pairs = [each.rpartition("=") for each in value.split(",") if each.strip()]
+    if not all(group.strip() and role.strip() for group, _, role in pairs):
+        raise ValueError("must look like admins=administrator,staff=viewer")
+    return {group.strip(): role.strip() for group, _, role in pairs}
 
 
 def url_of_a_database(value: SecretStr) -> SecretStr:

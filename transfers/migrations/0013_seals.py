@@ -8,7 +8,7 @@ from wallets.sql_files import create_object
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("transfers", "0011_newest_first"),
+        ("transfers", "0012_partitions"),
     ]
 
     operations = [

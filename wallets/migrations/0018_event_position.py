@@ -6,7 +6,7 @@ from django.db.models import Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0016_acts_and_events"),
+        ("wallets", "0017_kept_answers"),
     ]
 
     operations = [

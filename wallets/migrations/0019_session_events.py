@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallets", "0016_acts_and_events"),
+        ("wallets", "0018_event_position"),
     ]
 
     operations = [

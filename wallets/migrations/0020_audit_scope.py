@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0016_acts_and_events")]
+    dependencies = [("wallets", "0019_session_events")]
 
     operations = [
         migrations.AddField(model_name="auditrun", name="is_of_all", field=models.BooleanField(db_default=True)),
