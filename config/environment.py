@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import psycopg
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config import mail
@@ -107,7 +107,7 @@ class Environment(BaseSettings):
     media_s3_region: str = ""
     media_s3_access_key: str = Field(default="", description="without it, boto3 finds credentials by itself")
     media_s3_secret_key: SecretStr = SecretStr("")
-    raida_hosts: Annotated[list[str], NoDecode] = Field(
+    raida_hosts: Annotated[list[str], NoDecode, AfterValidator(hosts_of_25_servers)] = Field(
         default=[], description="25 host:port, comma separated, RAIDA 0 first; without them lockers are off"
     )
     raida_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
@@ -331,9 +331,9 @@ class Environment(BaseSettings):
     @field_validator("oidc_scopes")
     @classmethod
     def oidc_scopes_have_openid(cls, value: str) -> str:
-        if "openid" not in value.split():
-            raise ValueError("must have openid among them")
-        return value
+        if "openid" in value.split():
+            return value
+        raise ValueError("must have openid among them")
 
     @field_validator("oidc_groups", mode="before")
     @classmethod
@@ -407,9 +407,7 @@ class Environment(BaseSettings):
     @field_validator("media_url")
     @classmethod
     def media_url_is_a_place(cls, value: str) -> str:
-        if value and not PUBLIC_URL.fullmatch(value):
-            raise ValueError("must look like https://images.example.org or https://example.org/images")
-        return value.rstrip("/")
+        return public_place(value) if value else value
 
     @field_validator("media_s3_bucket")
     @classmethod
@@ -471,11 +469,6 @@ class Environment(BaseSettings):
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("raida_hosts")
-    @classmethod
-    def there_are_25_raida(cls, value: list[str]) -> list[str]:
-        return hosts_of_25_servers(value)
 
 
 def explain(error: ValidationError) -> str:

@@ -38,7 +38,7 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
 
 
 def public_place(value: str) -> str:
-    """Check a public URL and return it without a slash at its end. :raises ValueError: it is none, or has no such port"""
+    """Check a public URL, and return it without a slash at its end. :raises ValueError: it is no such URL"""
     if not PUBLIC_URL.fullmatch(value):
         raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
     if (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:

@@ -85,6 +85,8 @@ def the_replica_is_away(ledger: SimpleNamespace) -> Callable[[], object]:
     away = replicas.configured("postgresql://coppice@/coppice?host=/nowhere", SimpleNamespace(MIDDLEWARE=[]))
     away.__enter__()
     return lambda: away.__exit__(None, None, None)
+
+
 def seals_are_late(ledger: SimpleNamespace) -> Callable[[], object]:
     empty = b"0" * 32
     Seal.objects.create(

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from config.ops import backups, postgresql_programs
+from config.ops.postgresql_programs import BackupError
 from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
@@ -163,7 +164,7 @@ def test_the_images_of_a_backup_are_those_to_which_a_row_refers(
         (directory / "images" / kept).unlink()
         if damage is not None:
             (directory / "images" / kept).write_bytes(damage)
-        with pytest.raises(backups.BackupError, match=r"images differs from manifest\.json"):
+        with pytest.raises(BackupError, match=r"images differs from manifest\.json"):
             backups.read_manifest(directory)
 
 
@@ -230,14 +231,14 @@ def test_what_the_audit_finds_in_a_restored_database_is_said_and_is_a_failure(
 def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backup: Any, settings: Any) -> None:
     settings.VAULT_KEY = "b3RoZXIgdmF1bHQga2V5LCAzMiBieXRlcyBsb25nISE="
 
-    with pytest.raises(backups.BackupError, match="COPPICE_VAULT_KEY is not the key"):
+    with pytest.raises(BackupError, match="COPPICE_VAULT_KEY is not the key"):
         backups.restore(backup, replace=True)
 
     assert Wallet.objects.filter(name="charlie").exists()
 
 
 def test_a_database_that_others_use_is_refused(backup: Any) -> None:
-    with psycopg.connect(database_url()), pytest.raises(backups.BackupError, match="1 others are connected"):
+    with psycopg.connect(database_url()), pytest.raises(BackupError, match="1 others are connected"):
         backups.restore(backup, replace=True)
 
     assert Wallet.objects.filter(name="charlie").exists()
@@ -267,7 +268,7 @@ def test_a_damaged_backup_and_one_of_a_newer_version_are_refused(backup: Any, tm
         (changed("field", surprise=1), "cannot be read"),
         (tmp_path / "nowhere", "is no backup"),
     ]:
-        with pytest.raises(backups.BackupError, match=sentence):
+        with pytest.raises(BackupError, match=sentence):
             backups.read_manifest(directory)
 
 
@@ -276,14 +277,14 @@ def test_a_backup_that_fails_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(postgresql_programs, "find", lambda name, at_least: (Path("/bin/false"), "18.0"))
 
-    with pytest.raises(backups.BackupError, match="false failed: it did not say why"):
+    with pytest.raises(BackupError, match="false failed: it did not say why"):
         backups.back_up(tmp_path / "backup")
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_backup_never_goes_over_another(backup: Any) -> None:
-    with pytest.raises(backups.BackupError, match="is there already"):
+    with pytest.raises(BackupError, match="is there already"):
         backups.back_up(backup)
 
 
@@ -296,14 +297,14 @@ def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup: Any, sett
 
 
 def test_a_missing_program_is_named_with_what_to_install() -> None:
-    with pytest.raises(backups.BackupError, match="postgresql-client-999"):
+    with pytest.raises(BackupError, match="postgresql-client-999"):
         postgresql_programs.find("pg_dump", at_least=999)
 
 
 def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings: Any, tmp_path: Path) -> None:
     settings.DATABASE_POOLED, settings.DATABASE_DIRECT = Pooled.YES, None
 
-    with pytest.raises(backups.BackupError, match="COPPICE_DATABASE_DIRECT_URL"):
+    with pytest.raises(BackupError, match="COPPICE_DATABASE_DIRECT_URL"):
         backups.back_up(tmp_path / "backup")
 
     assert list(tmp_path.iterdir()) == []

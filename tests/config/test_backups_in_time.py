@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from config.ops import backups, postgresql_programs
+from config.ops.postgresql_programs import BackupError
 from lockers import account_ledger
 from lockers.account_ledger import Posting
 from lockers.coin_breaks import FIRST_BREAK
@@ -130,7 +131,7 @@ def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice: Wallet, tmp_path:
     settings.VAULT_OLD_KEYS, settings.VAULT_KEY = [settings.VAULT_KEY], OTHER_KEY
 
     # It is the next thing that is wrong which is said.
-    with pytest.raises(backups.BackupError, match="The database is not empty"):
+    with pytest.raises(BackupError, match="The database is not empty"):
         backups.restore(tmp_path / "backup")
 
     for secret_key, says in (
@@ -138,11 +139,11 @@ def test_the_key_of_a_backup_may_be_one_of_the_old_ones(alice: Wallet, tmp_path:
         ("another signing key " * 3, 1),
     ):
         settings.SECRET_KEY, said = secret_key, list[str]()
-        with pytest.raises(backups.BackupError, match="The database is not empty"):
+        with pytest.raises(BackupError, match="The database is not empty"):
             backups.restore(tmp_path / "backup", say=said.append)
         assert [each.startswith("COPPICE_SECRET_KEY differs") for each in said].count(True) == says
 
     settings.VAULT_OLD_KEYS = []
-    with pytest.raises(backups.BackupError, match="COPPICE_VAULT_KEY is not the key"):
+    with pytest.raises(BackupError, match="COPPICE_VAULT_KEY is not the key"):
         backups.restore(tmp_path / "backup")
     assert Wallet.objects.count() == 2

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 
 from config.ops import backups
+from config.ops.postgresql_programs import BackupError
 from config.seals import sealing
 from tests.api.web_server import database_url
 from tests.config.conftest import manage
@@ -54,21 +55,21 @@ def hashes() -> dict[int, bytes]:
 def test_a_backup_of_another_history_is_refused_and_changes_nothing(backup: Path) -> None:
     before = hashes()
     assert set(before) == {1, 2, 3}
-    with pytest.raises(backups.BackupError, match="its seal 2 is not the checkpoint that was kept"):
+    with pytest.raises(BackupError, match="its seal 2 is not the checkpoint that was kept"):
         backups.restore(backup, replace=True, kept={1: before[1], 2: before[3]})
     # The checkpoint was made after the backup: nothing shows that one continues the other.
-    with pytest.raises(backups.BackupError, match="has 2 seals and none at the heights"):
+    with pytest.raises(BackupError, match="has 2 seals and none at the heights"):
         backups.restore(backup, replace=True, kept={3: before[3]})
     assert hashes() == before
     with psycopg.connect(database_url()):
         # What is refused here is the restore into a database that others use: the histories are the same.
-        with pytest.raises(backups.BackupError, match="others are connected"):
+        with pytest.raises(BackupError, match="others are connected"):
             backups.restore(backup, replace=True, kept={2: before[2], 3: before[3]})
         with transaction.atomic():
             execute("UPDATE transfers_seal SET hash = sha256(hash) WHERE height = 2")
-        with pytest.raises(backups.BackupError, match=r"its seal 2 is not that of this database.*--allow-fork"):
+        with pytest.raises(BackupError, match=r"its seal 2 is not that of this database.*--allow-fork"):
             backups.restore(backup, replace=True)
-        with pytest.raises(backups.BackupError, match="others are connected"):
+        with pytest.raises(BackupError, match="others are connected"):
             backups.restore(backup, replace=True, allows_fork=True)
     assert Seal.objects.count() == 3
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config.ops import backups
+from config.ops.postgresql_programs import BackupError
 
 
 class Command(BaseCommand):
@@ -17,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             in_flight, findings = backups.accept_recovery()
-        except backups.BackupError as error:
+        except BackupError as error:
             raise CommandError(str(error)) from error
         for finding in findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from config.ops import backups
+from config.ops.postgresql_programs import BackupError
 from wallets import images
 
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, directory: Path, **options: Any) -> None:
         try:
             manifest = backups.back_up(directory)
-        except backups.BackupError as error:
+        except BackupError as error:
             raise CommandError(str(error)) from error
         counts = manifest.counts
         self.stdout.write(

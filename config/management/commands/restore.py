@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config.ops import backups
+from config.ops.postgresql_programs import BackupError
 from config.seals import forks
 
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
                 allows_fork=allow_fork,
                 say=self.stdout.write,
             )
-        except (backups.BackupError, forks.UnreadableCheckpoints) as error:
+        except (BackupError, forks.UnreadableCheckpoints) as error:
             raise CommandError(str(error)) from error
         for finding in restored.findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")
