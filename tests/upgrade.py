@@ -138,6 +138,8 @@ def demonstration(checkout: Path, environment: dict[str, str]) -> bool:
     print(f"demonstration of {checkout}: status {done.returncode}")
     if done.returncode:
         print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
+        for log in sorted((Path(environment["COPPICE_STATE_DIR"]) / "log").glob("manage-*.log")):
+            print(f"{log.name}:", log.read_text(errors="replace")[-2000:], sep="\n")
     return done.returncode == 0
 
 

@@ -311,7 +311,9 @@ class Proposal(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    proposer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    proposer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_column="maker_id"
+    )
     # The name of the action, and the id of its row, empty if it has none.
     action = models.CharField(max_length=40)
     object_id = models.CharField(max_length=64, blank=True)
