@@ -8,6 +8,7 @@ import pytest
 import redis
 from celery import current_app
 from django.conf import settings as django_settings
+from django.db import connection
 from django.utils import timezone
 
 from config.admin.models import Alert, AlertNotice
@@ -30,8 +31,10 @@ from tests.webhooks.receiver import Receiver, receiving
 from transfers import operations as transfers
 from transfers import outcome_counts
 from transfers.models import Transfer
+from transfers.seal_models import Seal
+from wallets import event_sequence
 from wallets import operations as wallets
-from wallets.models import AuditRun, BearerToken, Event, Wallet
+from wallets.models import AuditRun, BearerToken, Event, EventPosition, Wallet
 from wallets.states import EventType
 from webhooks import operations as webhooks
 from webhooks.models import WebhookMessage
@@ -116,8 +119,12 @@ ENTRIES: Final[dict[str, Entry]] = {
         -1,
         lambda world: WebhookMessage.objects.update(created_at=timezone.now() - timedelta(days=400)),
     ),
-    "requests": Entry(lambda world: 0, 0),
+    "partitions": Entry(lambda world: _partitions_of("wallets_idempotentanswer"), 0),
+    "movement partitions": Entry(lambda world: _partitions_of("transfers_movement"), 0),
     "audit": Entry(lambda world: AuditRun.objects.count(), 1),
+    "daily audit": Entry(lambda world: AuditRun.objects.filter(is_of_all=True).count(), 1),
+    "seals": Entry(lambda world: Seal.objects.count(), 1),
+    "position": Entry(lambda world: EventPosition.objects.count(), 0, lambda world: event_sequence.publish()),
     "alerts": Entry(
         _doubled_alerts,
         0,
@@ -127,6 +134,13 @@ ENTRIES: Final[dict[str, Entry]] = {
     "looks": Entry(lambda world: LockerTask.objects.count(), 0),
     "purge": Entry(lambda world: BearerToken.objects.count(), -1, _old_token),
 }
+
+
+def _partitions_of(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass", [table])
+        number: int = cursor.fetchone()[0]
+        return number
 
 
 def test_every_entry_is_here() -> None:
