@@ -14,7 +14,7 @@ worker)
     exec celery -A config.celery worker -c "${COPPICE_WORKER_PROCESSES:-3}" -l INFO --without-gossip --without-mingle
     ;;
 beat)
-    # Of several, one publishes: see config/beat.py.
+    # Several may run: one of them publishes, see config/beat.py.
     exec celery -A config.celery beat -l INFO --pidfile=
     ;;
 migrate)
