@@ -10,7 +10,8 @@ class ConfigConfig(AppConfig):
         # Every process that runs Django may enqueue Celery messages, and must know this Celery application.
         from config import celery  # noqa: F401, PLC0415
 
-        # What is loaded lives as long as the process. Collections skip it, also the last one when the process ends,
-        # which takes a short command a third of its time. An entry point may have disabled them while it loaded.
+        # Loaded modules live as long as the process, so collections skip them, also the last one when the process
+        # ends, which takes a third of the time of a short command. An entry point may have disabled collections
+        # while it loaded (`config.loading`).
         gc.freeze()
         gc.enable()

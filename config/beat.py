@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 # The key of the advisory lock of the leader.
 _LEADING: Final = 20261201
 LEASE_SECONDS: Final = 5
-# How often the leader renews the lease, and another beat asks for it.
+# How often the leader renews the lease, and another beat tries to take it.
 RENEW_SECONDS: Final = 1.0
 
 _log: Final = logging.getLogger("coppice.beat")

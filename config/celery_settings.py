@@ -68,8 +68,8 @@ worker_max_memory_per_child = 300_000
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
-# The schedule is static, so beat keeps no file. One of all beats publishes, see `config.beat`. A message expires when
-# the next one is published.
+# The schedule is static, so beat keeps no file. Of several beats one publishes, see `config.beat`. A message expires
+# when the next one is published.
 beat_scheduler = "config.beat:Scheduler"
 beat_max_loop_interval = 1
 _POSITION_SECONDS = 1.0 if "replica" in settings.DATABASES else 5.0
@@ -126,7 +126,7 @@ beat_schedule = {
     "seals": {"task": "config.seal", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "alerts": {"task": "config.check_alerts", "schedule": 60.0, "options": {"expires": 60.0, "ignore_result": True}},
     "notices": {"task": "config.send_notices", "schedule": 10.0, "options": {"expires": 10.0, "ignore_result": True}},
-    # How far a standby server knows the order of events. What a replica says about its lag comes from it, too.
+    # Up to which event a standby server knows the order. The lag of a replica is computed from it too.
     "position": {
         "task": "config.publish_position",
         "schedule": _POSITION_SECONDS,

@@ -1,7 +1,7 @@
 """
 Import this first in an entry point: it disables garbage collection while modules are loaded.
 
-There is no garbage then, and collections take a fifth of the time. `config.apps` enables them once Django is set up.
+Loading makes no garbage, and collections take a fifth of its time. `config.apps` enables them once Django is set up.
 """
 
 import gc

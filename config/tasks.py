@@ -23,7 +23,7 @@ def heartbeat() -> None:
 
 @shared_task(name="config.publish_position")
 def publish_position() -> None:
-    """Store for replicas how far the order of events is final, and the time. Without it they answer nothing."""
+    """Store up to which event the order is final, and the time. Without it replicas answer nothing."""
     event_sequence.publish()
 
 

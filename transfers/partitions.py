@@ -1,16 +1,17 @@
 """
 The partitions of movements: ranges of ids, each a table `transfers_movement_from_<first id>`.
 
-The last one has no end, so a movement always finds its partition, whether or not the scheduler runs. Before the ids
-reach it, `extend` gives it an end and adds another one without. There is no DEFAULT partition: each new range would
-have to be compared with its rows.
+The last one has no upper bound, so each movement has a partition, whether or not beat runs. Before the ids reach it,
+`extend` gives it an upper bound and adds another one without. There is no DEFAULT partition: each new range would have
+to be compared with its rows.
 
-An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition` has
-what proves that it comes back unchanged. Only the oldest attached range can be, so what is missing of a token's history
-is its beginning: all movements below `DetachedPartition.below` of the last one.
+An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition`
+keeps counts and a checksum that prove, when it is attached again, that it is unchanged. Only the oldest attached range
+can be, so what is missing of a token's history is its beginning: all movements below `DetachedPartition.below` of the
+last one.
 
-Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take what is
-left for the whole. A plain DETACH takes ACCESS EXCLUSIVE on the table for milliseconds, and waits at most
+Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take the rest
+for the whole history. A plain DETACH takes ACCESS EXCLUSIVE on the table for milliseconds, and waits at most
 `_LOCK_TIMEOUT` for it.
 """
 
@@ -30,7 +31,7 @@ from transfers.partition_models import DetachedPartition
 TABLE: Final = "transfers_movement"
 # Ids in one partition: about 20 GB with indexes. Each partition costs a look-up in a token's history.
 SIZE: Final = 100_000_000
-# Meanwhile transfers wait behind it.
+# While a change waits for its lock, transfers wait behind it.
 _LOCK_TIMEOUT: Final = "500ms"
 # The key of the advisory lock of all changes of partitions.
 _LOCK: Final = 20261130
@@ -123,7 +124,7 @@ def extend(*, size: int = SIZE) -> str | None:
 
 def _divide_late(last: Partition, *, end: int) -> str | None:
     """
-    Divide a partition that has rows, because the scheduler did not run. Others write while its ids are compared.
+    Divide a partition that has rows, because beat did not run. Others write while its ids are compared.
 
     The end is a whole partition behind the newest id, so that no id reaches it before the partition is divided.
     """

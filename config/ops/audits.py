@@ -1,9 +1,9 @@
 """
 Audits of all apps: by command, by schedule, and from the admin.
 
-An audit of all reads all history. The audits in between prove the seals (`config.seals`) and a sample of what is
-sealed, and check the rules on the rows that are not sealed yet, those of the sample, and what these touch; so they cost
-what is new. What is sealed kept the rules when it was new.
+An audit of all reads all history. The audits in between verify the chain of seals (`config.seals`) and a sample of the
+sealed rows, and check the rules on the rows that are not sealed yet, on those of the sample, and on the rows that these
+concern; so their cost depends on the number of new rows. Sealed rows kept the rules when they were new.
 """
 
 import logging

@@ -1,17 +1,17 @@
 """
 Tables whose rows expire are partitioned by time: a partition is dropped as a whole, and no row is deleted.
 
-The scheduler creates the partitions of the next days and drops those that have expired, as `manage.py prepare` does. A
-lock that is not free within `_LOCK_TIMEOUT` is given up, and the next run tries again: whoever uses the table waits
-behind the lock for no longer. The timeout is below `deadlock_timeout`, so that of two that wait for each other it is
-always this one that gives up.
+A task of beat creates the partitions of the next days and drops those that have expired, as `manage.py prepare` does.
+It waits for a lock no longer than `_LOCK_TIMEOUT`, and the next run tries again: users of the table wait behind the
+lock for no longer than that. The timeout is below `deadlock_timeout`, so in a deadlock it is always this task that
+gives up.
 
 * `desk_request`, the request log: by day. `config.ops.request_log` also drops days while the log is too large.
-* `wallets_idempotentanswer`, kept answers: by week. A row of a week without a partition goes to the default partition,
-  so that no request is refused while no scheduler runs. That week then gets no partition any more; the default
-  partition is emptied when all that it holds has expired.
+* `wallets_idempotentanswer`, stored answers to requests with an Idempotency-Key: by week. A row of a week without a
+  partition goes to the default partition, so that no request is refused while beat does not run. That week then gets no
+  partition; the default partition is emptied when all its rows have expired.
 
-Decided 2026-11-30: kept answers by week and not by day. A request with an Idempotency-Key looks into each partition
+Decided 2026-11-30: stored answers by week and not by day. A request with an Idempotency-Key looks into each partition
 that may hold its key: 8 by day, 2 by week. Processor time of the look-up in the database, medians of 2,400 interleaved
 executions, with 8 M rows in one table or 1 M rows in each partition: one table 77 µs, 8 partitions 148 µs, 2 partitions
 68 µs. The price: an answer is dropped 7 to 14 days after it was written.
@@ -33,7 +33,7 @@ log = logging.getLogger("coppice.partitions")
 DROPPED_KEY: Final = "coppice:partitions:dropped"
 _LOCK_TIMEOUT: Final = "200ms"
 _ADVISORY_LOCK: Final = 0x1F0E_5704
-# Partitions are created so long before their first row.
+# How many days before their first row partitions are created.
 _DAYS_AHEAD: Final = 2
 
 
@@ -122,7 +122,7 @@ def create_ahead(table: Table) -> None:
         try:
             create(table, day)
         except IntegrityError:
-            # No scheduler ran for days. Its rows are found there too.
+            # Beat did not run for days. Look-ups read the default partition too.
             log.warning("rows_in_default_partition")
 
 
@@ -181,7 +181,7 @@ def _empty_default(kept_since: date) -> None:
 
 
 def is_default_used() -> bool:
-    """Return whether the default partition of kept answers has rows: the scheduler stood still, or did lately."""
+    """Return whether the default partition of kept answers has rows: beat does not run, or did not run lately."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT EXISTS (SELECT FROM {ANSWERS.name}_default)")  # noqa: S608 - a constant
         return bool(cursor.fetchone()[0])

@@ -1,7 +1,7 @@
 """
 RabbitMQ as the broker in place of `REDIS_URL`: the URL, a check, and the length of the queues. Works without Django.
 
-Only messages move there. Counters, limits and heartbeats stay in the server of `REDIS_URL`.
+Only messages are in RabbitMQ. Counters, limits and heartbeats stay in the server of `REDIS_URL`.
 """
 
 from collections.abc import Sequence

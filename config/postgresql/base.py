@@ -135,7 +135,7 @@ def state_of(connection: Any) -> State:
 
 
 def note(state: State, notice: Diagnostic) -> None:
-    """Record the warning that a commit waits no longer. It has no SQLSTATE of its own, and its text is translated."""
+    """Record the warning that a commit stopped waiting. No SQLSTATE identifies it, and its text is translated."""
     if notice.source_function == "SyncRepWaitForLSN":
         state.is_unreplicated = True
 

@@ -3,17 +3,16 @@ Reads from a streaming replica of the database, the standby of `COPPICE_REPLICA_
 
 `read` and `read_lines` make the replica the default database of their thread while a question is answered: each
 statement is executed there, whichever module executes it. PostgreSQL refuses a write on a standby, so a question cannot
-change anything, and outside of a question nothing reads from the replica. What decides, looks up credentials or stores
-the answer to an Idempotency-Key asks no such question (tests/config/test_replica.py lists all of them).
+change anything, and outside of a question nothing reads from the replica. Code that decides, looks up credentials or
+stores the answer to an Idempotency-Key asks no such question (tests/config/test_replica.py lists all of them).
 
 A question is answered by the primary instead if the replica does not answer, is more than `REPLICA_MAX_LAG` seconds
-behind, or has not replayed the log up to the position that the reader has seen; and asked again there if the replica
-fails while it answers, for example because replaying the log cancels the statement.
+behind, or has not replayed the log up to the position that the reader has seen. If the replica fails while it answers,
+for example because replaying the log cancels the statement, the question is asked again on the primary.
 
-How far behind it is follows from a row that beat has written on the primary each second
-(`wallets.event_sequence.publish`): the replica has everything that was committed before the time in the row. An idle
-primary therefore is no lag, and both machines' clocks have to agree. The position of the last replayed transaction
-would not say that it was the last one.
+The lag is the age of a row that a task of beat writes on the primary each second (`wallets.event_sequence.publish`):
+the replica has everything that was committed before the time in the row. So an idle primary causes no lag, and both
+machines' clocks must agree. The time of the last replayed transaction would grow old on an idle primary.
 """
 
 import logging

@@ -144,10 +144,10 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
 
 
 def replica(url: str, pooled: Pooled) -> dict[str, Any]:
-    """Return Django's settings of the connection URL of a replica, without which requests are answered too."""
+    """Return Django's settings of the connection URL of a replica. Requests are answered without it too."""
     found = database(url, pooled)
     found["OPTIONS"] = {
-        # A replica that went away without a word is noticed while it answers, too.
+        # Also detects, while it answers, a replica that vanished without closing its connections.
         "tcp_user_timeout": str(_REPLICA_SECONDS * 1000),
         "keepalives_idle": str(_REPLICA_SECONDS),
         **found["OPTIONS"],

@@ -1,5 +1,5 @@
 """
-The canonical bytes of a row, which are hashed. docs/seals.md repeats this for those who write a verifier.
+The canonical bytes of a row, which are hashed. docs/seals.md repeats this for authors of verifiers.
 
     row   = length of the table's name (1 byte) · name (ASCII) · version of the table (1 byte) · fields
     field = 0x00 for NULL, else 0x01 · value

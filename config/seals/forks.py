@@ -1,5 +1,5 @@
 """
-Comparing the chain of this database with checkpoints that were stored: by someone, or in a backup.
+Comparing the chain of this database with stored checkpoints or with the seals of a backup.
 
 Two chains with the same seal at one height are the same up to there, since each seal names the hash of the one before.
 """

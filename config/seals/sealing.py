@@ -1,8 +1,9 @@
 """
 Making seals: what is settled and not sealed yet becomes the next blocks of the chain.
 
-It reads what is committed and locks no row that a request writes. An advisory lock admits one process. A seal extends
-only a chain whose last seal is whole and signed by a known key: otherwise it would sign what someone else wrote.
+It reads what is committed and locks no row that a request writes. An advisory lock admits one process. It continues a
+chain only if the last seal is undamaged and signed by a known key: otherwise it would sign a seal that something else
+wrote.
 """
 
 import logging
@@ -24,7 +25,7 @@ log = logging.getLogger("coppice.seals")
 
 # The key of the advisory lock of the process that seals.
 _LOCK: Final = 20261130
-# A block has at most as many rows of each kind.
+# A block has at most this number of rows of each kind.
 ROWS: Final = 512
 # A run ends after this; the next one goes on.
 _RUN_SECONDS: Final = 60.0

@@ -3,8 +3,8 @@ Up to which key the rows of a table are final: each is committed and visible, or
 
 A writer takes a key from a sequence before it commits, so a higher key may be visible while a lower one is not. It
 takes the key within a statement that writes the table, or after `LOCK TABLE`, and so holds a lock of the table from
-before that until its transaction ends. Therefore: read the sequence, then see who holds such a lock, and wait until
-these have ended. Those who come later take higher keys. Writers do nothing for this, and wait for nothing.
+before that until its transaction ends. Therefore: read the sequence, then look up which transactions hold such a lock,
+and wait until these have ended. Later ones take higher keys. Writers do nothing for this, and do not wait.
 
 `wallets.event_sequence`, which serves readers of events, does not wait; but only writers of events announce themselves
 to it.
@@ -36,8 +36,8 @@ def settled(sequences: Iterable[Keyed]) -> dict[str, int]:
     """
     Return by position the key up to which each sequence of rows is final.
 
-    Those whose writers do not end in time are left out. The caller reads the rows in a later statement, in READ
-    COMMITTED. Rows of the own transaction count as final.
+    Sequences whose writers do not end in time are left out. The caller reads the rows in a later statement, in READ
+    COMMITTED. Rows that the caller's transaction wrote count as final.
     """
     with connection.cursor() as cursor:
         newest = {}

@@ -56,7 +56,7 @@ TRANSFER: Final = _table(
     closed_from=Kind.TEXT,
     closed_by_id=Kind.UUID,
 )
-# What a transfer in its final state needed of its own side: apart, for its ids of credentials are not for the other.
+# The approval of a transfer in its final state: a row apart, since the other side must not see its ids of credentials.
 APPROVAL: Final = _table(
     "approval",
     1,
@@ -222,7 +222,7 @@ PARTS: Final = (
     ),
     _decided_at_once(TRANSFER, "true"),
     _decided_at_once(APPROVAL, _HAS_APPROVAL),
-    # Those of earlier blocks that were decided since.
+    # Those of earlier blocks that became final since.
     _decided_later(TRANSFER, "true"),
     _decided_later(APPROVAL, _HAS_APPROVAL),
     _of_sequence(TERMS, "transfers", "transfers_transferterms", "transfer_number"),

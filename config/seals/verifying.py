@@ -1,5 +1,5 @@
 """
-Comparing the seals with the rows, and with checkpoints that somebody kept.
+Comparing the seals with the rows, and with stored checkpoints.
 
 Every seal is compared with the one before: heights without a gap, hashes, positions. Which signatures are checked and
 which blocks are hashed again from their rows is the caller's choice: all of them, or a sample. The newest signature
@@ -31,10 +31,10 @@ _CHUNK: Final = 500
 
 class Verified(NamedTuple):
     """
-    What was found, the newest seal, and how many seals there are and are signed.
+    The findings, the newest seal, and the numbers of seals and of signed seals.
 
-    Of the blocks whose rows were compared: the positions after which and up to which each has rows, and the number of
-    all leaves.
+    `hashed` has, for each block whose rows were compared, the positions after which and up to which it has rows;
+    `leaves` is the number of leaves of these blocks.
     """
 
     findings: list[Finding]
@@ -175,7 +175,7 @@ def _rows(seal: Seal, before: Seal | None) -> Iterator[Finding]:
 
 
 def _each_once(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, no more of each rule than an audit reports."""
+    """Return the findings without duplicates, of each rule at most as many as an audit reports."""
     found: dict[str, list[Finding]] = {}
     for each in dict.fromkeys(findings):
         found.setdefault(each.check, []).append(each)

@@ -1,8 +1,8 @@
 """
 `GET /public/checkpoints`: the chain of seals as JSON, without credentials.
 
-It has hashes, counts and times of blocks, and nothing of their rows. Who keeps it can later tell whether history was
-rewritten, and can check a proof that somebody else was given.
+It contains hashes, counts and times of blocks, and nothing of their rows. With a stored copy anyone can detect later
+whether history was rewritten, and check a proof.
 """
 
 from base64 import b64encode
