@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--begin-signing",
             action="store_true",
-            help="if nothing differs, sign a chain that was kept without a key, from now on",
+            help="if nothing differs, sign new seals of a chain that is not signed yet",
         )
 
     def handle(self, *args: Any, checkpoints: Path | None, begin_signing: bool, **options: Any) -> None:
