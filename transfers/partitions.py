@@ -5,10 +5,10 @@ The last one has no upper bound, so each movement has a partition, whether or no
 `extend` gives it an upper bound and adds another one without. There is no DEFAULT partition: each new range would have
 to be compared with its rows.
 
-An old range can be detached: its table stays, and can be moved to another server or to a file. `DetachedPartition`
-keeps counts and a checksum that prove, when it is attached again, that it is unchanged. Only the oldest attached range
-can be, so what is missing of a token's history is its beginning: all movements below `DetachedPartition.below` of the
-last one.
+An old range can be detached once it is sealed: its table stays, and can be moved to another server or to a file.
+`DetachedPartition` has its number of rows and a checksum, and the seals prove each row, also while it is detached. Only
+the oldest attached range can be, so what is missing of a token's history is its beginning: all movements below
+`DetachedPartition.below` of the last one.
 
 Not `DETACH … CONCURRENTLY`: it cannot be in the transaction of that row, and a reader in between would take the rest
 for the whole history. A plain DETACH takes ACCESS EXCLUSIVE on the table for milliseconds, and waits at most
@@ -27,6 +27,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Max
 
 from transfers.partition_models import DetachedPartition
+from transfers.seal_models import Seal
 
 TABLE: Final = "transfers_movement"
 # Ids in one partition: about 20 GB with indexes. Each partition costs a look-up in a token's history.
@@ -52,6 +53,19 @@ class Partition(NamedTuple):
     end: int | None
     bytes: int
     tablespace: str
+
+
+class Detached(NamedTuple):
+    """A detached partition with ids from `first` to below `end`. `is_here`: its table is in this database."""
+
+    name: str
+    first: int
+    end: int
+    is_here: bool
+
+    def has_any(self, *, after: int, upto: int) -> bool:
+        """Return whether ids above `after` and up to `upto` are in its range."""
+        return after < upto and self.first <= upto and after + 1 < self.end
 
 
 def attached() -> list[Partition]:
@@ -87,6 +101,26 @@ def written_to() -> str:
     """Return the name of the partition that has the newest movement."""
     newest = newest_id()
     return next(each.name for each in reversed(attached()) if each.first is None or each.first <= newest)
+
+
+def detached() -> list[Detached]:
+    """Return the detached partitions, the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, lag(below, 1, 0::bigint) OVER (ORDER BY below), below, to_regclass(name) IS NOT NULL"
+            "  FROM transfers_detachedpartition ORDER BY below"
+        )
+        return [Detached(*row) for row in cursor.fetchall()]
+
+
+def keep() -> None:
+    """
+    Let no partition be detached or attached until the transaction ends.
+
+    The first statement of a transaction with one snapshot: in an older snapshot, what was detached since is neither in
+    the table nor detached.
+    """
+    _run(f"LOCK TABLE {TABLE} IN ACCESS SHARE MODE")
 
 
 def detached_below() -> int:
@@ -188,9 +222,11 @@ def detach(name: str, *, distance: int = SIZE) -> DetachedPartition:
     """
     Take the oldest partition out of the table of movements. Its rows stay in a table with its name, and cannot change.
 
-    The newest movement is at least `distance` ids behind its end, so that no running statement writes to it.
+    The newest movement is at least `distance` ids behind its end, so that no running statement writes to it. All its
+    movements are sealed: a block is made of what is attached.
 
-    :raises PartitionRefused: it is not the oldest, or too new, or another session uses the table for long
+    :raises PartitionRefused: it is not the oldest, or too new, or not sealed, or another session uses the table for
+        long
     """
     with _refusing(), _changing():
         oldest = attached()[0]
@@ -200,6 +236,8 @@ def detach(name: str, *, distance: int = SIZE) -> DetachedPartition:
             raise PartitionRefused(
                 f"{name} is too new: detach it when {distance:,} newer movements are behind its end."
             )
+        if not Seal.objects.filter(movements__gte=oldest.end - 1).exists():
+            raise PartitionRefused(f"{name} is not sealed yet: see COPPICE_SEAL_EVERY_MINUTES.")
         proof = _proof(name)
         _run(
             f"ALTER TABLE {TABLE} DETACH PARTITION {name}",

@@ -151,10 +151,7 @@ def token_history(
             {"token": token_id, "after": max(after, 0), "limit": limit, "offset": offset},
         )
         rows = [MovementRow(*row) for row in cursor.fetchall()]
-    # Movements have no gap, and only the beginning of a history can be detached.
-    first = max(after, 0) + 1 + offset
-    if rows[0].number != first if rows else _has_detached(token_id, number=first):
-        raise HistoryDetached("token")
+    check_is_attached(token_id, number=max(after, 0) + 1 + offset, found=rows[0].number if rows else None)
     return rows
 
 
@@ -168,6 +165,18 @@ def check_history_is_visible(*, actor_id: UUID, token_id: UUID, as_sent: str) ->
     wallet_queries.token(token_id=token_id, is_visible_in=trust_queries.controlled_by(actor_id), as_sent=as_sent)
 
 
-def _has_detached(token_id: UUID, *, number: int) -> bool:
-    """Return whether movements of a token are detached, of which no movement was found from this number on."""
-    return partitions.detached_below() > 0 and Token.objects.filter(pk=token_id, moves__gte=number).exists()
+def check_is_attached(token_id: UUID, *, number: int, found: int | None) -> None:
+    """
+    Check that the movement of a token from which a page begins is not detached.
+
+    Movements have no gap, and only the beginning of a history can be detached. `found` is the number of the first
+    movement that was found, None if none was.
+
+    :raises transfers.errors.HistoryDetached: it is detached
+    """
+    if found is not None:
+        is_missing = found != number
+    else:
+        is_missing = partitions.detached_below() > 0 and Token.objects.filter(pk=token_id, moves__gte=number).exists()
+    if is_missing:
+        raise HistoryDetached("token")

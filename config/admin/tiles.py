@@ -26,6 +26,7 @@ from lockers import reports as lockers
 from lockers.models import Coin, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from lockers.states import SPENDABLE, CoinState
+from transfers import partitions
 from transfers import reports as transfers
 from transfers.models import Transfer
 from transfers.seal_models import Seal, SealMark
@@ -224,6 +225,8 @@ def _seal_tile(readings: Readings) -> list[Tile]:
     if newest is None or newest.complete_at is None:
         return [Tile("last seal", "none", "nothing is sealed yet", None, "#", "wait", "◔")]
     note = f"{counted(newest.height, 'block')}, {'signed' if newest.key_id else 'not signed'}"
+    if elsewhere := sum(not each.is_here for each in partitions.detached()):
+        note += f"; {counted(elsewhere, 'partition')} elsewhere, not compared"
     is_late = newest.complete_at < readings.now - SEALS_MISSED * timedelta(minutes=every)
     value = formats.ago(newest.complete_at, readings.now)
     return [Tile("last seal", value, note, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]

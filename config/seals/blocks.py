@@ -1,7 +1,7 @@
 """The rows and leaves of a block, read as they are in the tables now."""
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +9,8 @@ from django.db import DataError, connection, transaction
 
 from config.seals import merkle
 from config.seals.chain import Header
-from config.seals.tables import BLOCK, PARTS, Table
+from config.seals.tables import BLOCK, MOVEMENT, PARTS, Part, Table, movements_with
+from transfers import partitions
 from transfers.seal_models import POSITIONS, Seal
 
 SALT_BYTES: Final = 16
@@ -40,6 +41,8 @@ def rows(*, height: int, after: Mapping[str, int], upto: Mapping[str, int]) -> I
     """
     Yield the rows of a block in the order of its leaves, first that of the block itself. The caller has opened a
     transaction.
+
+    Movements of detached partitions are read too, if their tables are in this database: see `is_elsewhere`.
     """
     block = tuple(upto[name] for name in POSITIONS)
     yield Leaf(BLOCK, block, BLOCK.encode(block))
@@ -48,10 +51,27 @@ def rows(*, height: int, after: Mapping[str, int], upto: Mapping[str, int]) -> I
         if bounds["after"] == bounds["upto"] and part.is_of_range:
             continue
         with connection.chunked_cursor() as cursor:
-            cursor.execute(part.statement, bounds)
+            cursor.execute(_statement(part, bounds["after"], bounds["upto"]), bounds)
             while found := cursor.fetchmany(_ROWS_AT_ONCE):
                 for values in found:
                     yield Leaf(part.table, values, part.table.encode(values))
+
+
+def _statement(part: Part, after: int, upto: int) -> str:
+    if part.table is not MOVEMENT:
+        return part.statement
+    names = [each.name for each in partitions.detached() if each.is_here and each.has_any(after=after, upto=upto)]
+    return movements_with(names) if names else part.statement
+
+
+def is_elsewhere(seal: Seal, before: Seal | None, detached: Iterable[partitions.Detached]) -> bool:
+    """
+    Return whether movements of a block are in a detached partition whose table is not in this database.
+
+    Its root cannot be calculated then. `before` is the seal before it.
+    """
+    after = positions(before)["movements"]
+    return any(each.has_any(after=after, upto=seal.movements) for each in detached if not each.is_here)
 
 
 def salt(secret: bytes, index: int) -> bytes:

@@ -14,6 +14,8 @@ from django.db import connection, transaction
 from config.seals import blocks, merkle
 from config.seals.encoding import shown
 from config.seals.tables import MOVEMENT, REQUEST, TERMS, TRANSFER, Table
+from transfers import partitions, token_lists
+from transfers.errors import HistoryDetached
 from transfers.seal_models import LateTransfer, Seal
 
 # Each needs the rows of a block.
@@ -30,7 +32,11 @@ class Wanted(NamedTuple):
 
 
 def of_transfer(number: int) -> list[dict[str, Any]]:
-    """Return the proofs of what a transfer was asked as, of its terms and its outcome, as far as they are sealed."""
+    """
+    Return the proofs of what a transfer was asked as, of its terms and its outcome, as far as they are sealed.
+
+    :raises HistoryDetached: movements of these blocks are stored elsewhere
+    """
     asked = _height(transfers=number)
     if asked is None:
         return []
@@ -41,7 +47,7 @@ def of_transfer(number: int) -> list[dict[str, Any]]:
         wanted = [Wanted(REQUEST, number, 1, late[0]), Wanted(TERMS, number, 0, late[0])]
         if late[1] is not None:
             wanted.append(Wanted(TRANSFER, number, 1, late[1]))
-    return list(_proofs(wanted))
+    return list(_proofs(wanted, what="transfer"))
 
 
 def of_token(token_id: UUID, *, after: int) -> tuple[list[dict[str, Any]], int | None]:
@@ -49,6 +55,9 @@ def of_token(token_id: UUID, *, after: int) -> tuple[list[dict[str, Any]], int |
     Return the proofs of the movements of a token whose numbers are above `after`, and the number to go on after.
 
     That number is None if there are no more. Movements that are not sealed yet are left out.
+
+    :raises HistoryDetached: the first of them is in a partition that is detached, or others of its block are in one
+        that is stored elsewhere
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -56,11 +65,12 @@ def of_token(token_id: UUID, *, after: int) -> tuple[list[dict[str, Any]], int |
             [token_id, after, MOVEMENTS_AT_ONCE + 1],
         )
         found = cursor.fetchall()
+    token_lists.check_is_attached(token_id, number=after + 1, found=found[0][1] if found else None)
     page = found[:MOVEMENTS_AT_ONCE]
     heights = [(id_, _height(movements=id_)) for id_, _ in page]
     wanted = [Wanted(MOVEMENT, id_, 0, height) for id_, height in heights if height is not None]
     more = page[-1][1] if len(found) > len(page) and len(wanted) == len(page) else None
-    return list(_proofs(wanted)), more
+    return list(_proofs(wanted, what="token")), more
 
 
 def _height(**position: int) -> int | None:
@@ -70,16 +80,19 @@ def _height(**position: int) -> int | None:
     return reaching.values_list("height", flat=True).first()
 
 
-def _proofs(wanted: Sequence[Wanted]) -> Iterator[dict[str, Any]]:
+def _proofs(wanted: Sequence[Wanted], *, what: str) -> Iterator[dict[str, Any]]:
     for height in dict.fromkeys(each.height for each in wanted):
-        yield from _of_block(height, [each for each in wanted if each.height == height])
+        yield from _of_block(height, [each for each in wanted if each.height == height], what=what)
 
 
-def _of_block(height: int, wanted: Iterable[Wanted]) -> Iterator[dict[str, Any]]:
+def _of_block(height: int, wanted: Iterable[Wanted], *, what: str) -> Iterator[dict[str, Any]]:
     seals = {seal.height: seal for seal in Seal.objects.filter(height__in=[height - 1, height])}
-    seal = seals[height]
+    seal, before = seals[height], seals.get(height - 1)
     with transaction.atomic():
-        leaves = blocks.rows(height=height, after=blocks.positions(seals.get(height - 1)), upto=blocks.positions(seal))
+        partitions.keep()
+        if blocks.is_elsewhere(seal, before, partitions.detached()):
+            raise HistoryDetached(what)
+        leaves = blocks.rows(height=height, after=blocks.positions(before), upto=blocks.positions(seal))
         hashes, found = [], []
         for index, leaf in enumerate(leaves):
             salt = blocks.salt(bytes(seal.secret), index)

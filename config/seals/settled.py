@@ -21,13 +21,16 @@ from config.seals.tables import Keyed
 # How long a run waits for writers; the next run tries again.
 WAIT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.01
-# The locks that a statement takes that writes a table, and stronger ones.
+# The locks that a statement takes that writes a table, and stronger ones; also of a partition, for a statement that
+# names it locks that alone.
 _WRITERS: Final = """
 SELECT relation.relname, lock.virtualtransaction
-  FROM pg_locks AS lock JOIN pg_class AS relation ON relation.oid = lock.relation
+  FROM pg_locks AS lock
+  LEFT JOIN pg_inherits AS part ON part.inhrelid = lock.relation
+  JOIN pg_class AS relation ON relation.oid = coalesce(part.inhparent, lock.relation)
  WHERE lock.locktype = 'relation' AND lock.granted AND lock.pid IS DISTINCT FROM pg_backend_pid()
    AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND lock.relation = ANY (%s::regclass[]::oid[])
+   AND relation.oid = ANY (%s::regclass[]::oid[])
    AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 """
 

@@ -8,7 +8,7 @@ What is not sealed: names and all else that can be changed or pseudonymised (wal
 texts), what follows from sealed rows (tokens' places, tallies, days of wallets), and what is not final.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from config.seals.encoding import Field, Kind, encoder
@@ -185,6 +185,13 @@ def _of_sequence(table: Table, position: str, source: str, key: str) -> Part:
         f"SELECT {columns(table)} FROM {source} AS row"  # noqa: S608 - constants
         f" WHERE row.{key} > %(after)s AND row.{key} <= %(upto)s ORDER BY row.{key}",
     )
+
+
+def movements_with(detached: Iterable[str]) -> str:
+    """Return the statement of the movements of a block with those of detached partitions, tables of this database."""
+    names = ", ".join(field.name for field in MOVEMENT.fields if field.name != "capture_id")
+    tables = " UNION ALL ".join(f"SELECT {names} FROM {table}" for table in ("transfers_movement", *detached))  # noqa: S608
+    return _of_sequence(MOVEMENT, "movements", f"({tables})", "id").statement
 
 
 def _decided_at_once(table: Table, condition: str) -> Part:

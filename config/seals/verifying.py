@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from config.seals import blocks, chain, merkle
+from transfers import partitions
 from transfers.seal_models import POSITIONS, Seal
 from wallets.audit import FINDINGS_PER_CHECK, Finding
 
@@ -19,6 +20,8 @@ CHAIN: Final = "each seal follows the one before"
 SIGNATURES: Final = "each seal is signed by a key of this installation"
 ROWS: Final = "sealed rows are as they were sealed"
 KEPT: Final = "the chain has the checkpoints that were kept"
+# Why blocks were not compared.
+ELSEWHERE: Final = "movements of them are in detached partitions that are not in this database"
 
 _REQUIRED: Final = tuple(field.attname for field in Seal._meta.local_concrete_fields)
 # A sample has this many blocks in turn, and as many at random. Those in turn follow from the time, so that no state is
@@ -34,7 +37,8 @@ class Verified(NamedTuple):
     The findings, the newest seal, and the numbers of seals and of signed seals.
 
     `hashed` has, for each block whose rows were compared, the positions after which and up to which it has rows;
-    `leaves` is the number of leaves of these blocks.
+    `leaves` is the number of leaves of these blocks. `elsewhere` has the heights of blocks that could not be compared,
+    because a partition of movements is stored elsewhere.
     """
 
     findings: list[Finding]
@@ -43,26 +47,50 @@ class Verified(NamedTuple):
     signed: int
     hashed: list[tuple[Mapping[str, int], Mapping[str, int]]]
     leaves: int
+    elsewhere: list[int]
 
 
-def sample(newest: int) -> frozenset[int]:
-    """Return the heights of the blocks that an audit hashes again: some in turn, some at random, and the newest."""
-    if newest <= SAMPLED_IN_TURN + SAMPLED_AT_RANDOM:
-        return frozenset(range(1, newest + 1))
-    first = int(time.time()) // _TURN_SECONDS * SAMPLED_IN_TURN
-    in_turn = {(first + each) % newest + 1 for each in range(SAMPLED_IN_TURN)}
-    return frozenset({newest, *in_turn, *random.sample(range(1, newest + 1), SAMPLED_AT_RANDOM)})
+def sample(newest: int, *, first: int = 1) -> frozenset[int]:
+    """
+    Return the heights of the blocks that an audit hashes again, from `first` on: some in turn, some at random, and the
+    newest.
+    """
+    heights = range(first, newest + 1)
+    if len(heights) <= SAMPLED_IN_TURN + SAMPLED_AT_RANDOM:
+        return frozenset(heights)
+    begin = int(time.time()) // _TURN_SECONDS * SAMPLED_IN_TURN
+    in_turn = {heights[(begin + each) % len(heights)] for each in range(SAMPLED_IN_TURN)}
+    return frozenset({newest, *in_turn, *random.sample(heights, SAMPLED_AT_RANDOM)})
 
 
 def sampled() -> Verified:
-    """Verify the chain and a sample of its blocks."""
-    heights = sample(newest_height())
+    """Verify the chain and a sample of its blocks, of those above all whose movements are stored elsewhere."""
+    heights = sample(newest_height(), first=_first_here())
     return verify(hashes_block=heights.__contains__, keeps_positions=True)
 
 
 def whole(*, kept: Mapping[int, bytes] | None = None, say: Callable[[int], None] = lambda height: None) -> Verified:
     """Verify every seal and all sealed rows. `kept` are hashes of seals by height; `say` is called for each seal."""
     return verify(hashes_block=lambda height: True, kept=kept, say=say)
+
+
+def spans(heights: Iterable[int]) -> str:
+    """Return ascending heights as words: "1 to 7, 9"."""
+    found: list[list[int]] = []
+    for height in heights:
+        if found and found[-1][1] == height - 1:
+            found[-1][1] = height
+        else:
+            found.append([height, height])
+    return ", ".join(f"{first:,} to {last:,}" if first < last else f"{first:,}" for first, last in found)
+
+
+def _first_here() -> int:
+    end = max((each.end for each in partitions.detached() if not each.is_here), default=0)
+    if not end:
+        return 1
+    reaching = Seal.objects.filter(movements__gte=end - 1).order_by("movements", "height")
+    return (reaching.values_list("height", flat=True).first() or newest_height()) + 1
 
 
 def newest_height() -> int:
@@ -83,6 +111,7 @@ def verify(
     missing = dict(kept or {})
     seals = leaves = signed = 0
     hashed: list[tuple[Mapping[str, int], Mapping[str, int]]] = []
+    detached, elsewhere = partitions.detached(), list[int]()
     for seal in _seals():
         seals += 1
         if any(getattr(seal, name) is None for name in _REQUIRED):
@@ -94,17 +123,20 @@ def verify(
         signed += bool(seal.key_id)
         if hashes_block(seal.height):
             findings += _signature(seal)
-            findings += _rows(seal, before)
-            if keeps_positions:
-                hashed.append((blocks.positions(before), blocks.positions(seal)))
-            leaves += seal.leaves
+            if blocks.is_elsewhere(seal, before, detached):
+                elsewhere.append(seal.height)
+            else:
+                findings += _rows(seal, before)
+                if keeps_positions:
+                    hashed.append((blocks.positions(before), blocks.positions(seal)))
+                leaves += seal.leaves
         say(seal.height)
         before = seal
     if before is not None:
         findings += _signature(before)
         findings += _unsigned(before, signed)
     findings += [Finding(KEPT, f"seal {height} was kept and is not here") for height in sorted(missing)]
-    return Verified(_each_once(findings), before, seals, signed, hashed, leaves)
+    return Verified(_each_once(findings), before, seals, signed, hashed, leaves, elsewhere)
 
 
 def _seals() -> Iterator[Seal]:

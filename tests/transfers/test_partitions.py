@@ -12,6 +12,8 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from config.ops import audits, wallet_export
+from config.seals import sealing, settled, verifying
+from config.seals.tables import SEQUENCES
 from config.treetracker_import import importing
 from config.treetracker_import.progress import Display
 from tests.api.caller import Caller
@@ -19,6 +21,7 @@ from tests.transfers.books import assert_sound, books
 from transfers import audit, counters, operations, partitions, reports
 from transfers.partition_models import DetachedPartition
 from transfers.partitions import SIZE, PartitionRefused
+from transfers.seal_models import POSITIONS, Seal
 from wallets.models import Token, Wallet
 
 FIRST, SECOND, THIRD = (f"transfers_movement_from_{number}" for number in (0, SIZE, 2 * SIZE))
@@ -73,7 +76,9 @@ def moved(alice: Caller, sapling: Wallet) -> tuple[UUID, list[UUID]]:
     token = Token.objects.filter(wallet=alice.wallet).order_by("arrival")[0].pk
     ids = move(alice, token, "sapling", "alice")
     arrive_at(SIZE)
-    return token, ids + move(alice, token, "sapling", "alice")
+    ids += move(alice, token, "sapling", "alice")
+    sealing.seal(is_due=True)
+    return token, ids
 
 
 def numbers(caller: Caller, token: UUID, query: str = "") -> Any:
@@ -337,6 +342,7 @@ def test_the_command_lists_detaches_and_attaches(moved: Any) -> None:
 def test_a_change_does_not_wait_long_for_a_reader(alice: Caller, reads: bool) -> None:
     before = bounds()
     arrive_at(2 * SIZE)
+    sealing.seal(is_due=True)
 
     def change() -> tuple[str | None, str]:
         """Add a partition, and detach the first, which then come back."""
@@ -389,3 +395,169 @@ def test_the_command_changes_nothing_beside_an_audit(alice: Caller) -> None:
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(detach).result(timeout=60) == "An audit is running already."
     assert bounds() == before
+
+
+# --- seals ---------------------------------------------------------------------------------
+
+
+def verified() -> tuple[list[str], list[int]]:
+    """Return which blocks differ from their rows, and which could not be compared."""
+    whole = verifying.whole()
+    return [finding.detail.partition(" has ")[0] for finding in whole.findings], whole.elsewhere
+
+
+@pytest.fixture
+def sealed(alice: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch) -> tuple[UUID, list[UUID], int]:
+    """
+    As `moved`, in blocks of two movements; one block has the last movement of the first partition and the first of the
+    second. And that block's height.
+    """
+    monkeypatch.setattr(sealing, "ROWS", 2)
+    token = Token.objects.filter(wallet=alice.wallet).order_by("arrival")[0].pk
+    ids = move(alice, token, "sapling")
+    sealing.seal(is_due=True)
+    ids += move(alice, token, "alice")
+    arrive_at(SIZE)
+    ids += move(alice, token, "sapling", "alice")
+    sealing.seal(is_due=True)
+    (between,) = Seal.objects.filter(movements=SIZE + 1).values_list("height", flat=True)
+    return token, ids, between
+
+
+@pytest.mark.django_db
+def test_what_is_not_sealed_is_not_detached(moved: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE transfers_seal DISABLE TRIGGER USER")
+        cursor.execute("UPDATE transfers_seal SET movements = %s", [SIZE - 2])
+    with pytest.raises(PartitionRefused, match="is not sealed yet: see COPPICE_SEAL_EVERY_MINUTES"):
+        partitions.detach(FIRST, distance=0)
+    assert list(bounds()) == [FIRST, SECOND]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE transfers_seal SET movements = %s", [SIZE - 1])
+    assert partitions.detach(FIRST, distance=0).name == FIRST
+
+
+@pytest.mark.django_db
+def test_sealed_blocks_are_compared_with_detached_movements(alice: Caller, sealed: Any) -> None:
+    token, transfers, between = sealed
+    newest = verifying.newest_height()
+    assert verified() == ([], [])
+    proof = [alice.get(f"/transfers/{each}/proof").json()["proofs"] for each in transfers]
+    last = alice.get(f"/tokens/{token}/proof?after_number=2").json()["proofs"]
+    assert ([len(each) for each in proof], len(last)) == ([1] * 4, 2)
+    partitions.detach(FIRST, distance=0)
+
+    # The table is still here.
+    assert verified() == ([], [])
+    assert [audits.findings(is_of_all=each) for each in (True, False)] == [[], []]
+    assert [alice.get(f"/transfers/{each}/proof").json()["proofs"] for each in transfers] == proof
+    assert alice.get(f"/tokens/{token}/proof?after_number=2").json()["proofs"] == last
+    gone = alice.get(f"/tokens/{token}/proof?after_number=1")
+    assert (gone.status_code, gone.json()["message"]) == (
+        410,
+        "The oldest movements of this token are stored elsewhere. Ask the operator to attach them",
+    )
+    changed = "UPDATE {} SET processed_at = processed_at {} interval '1 microsecond' WHERE number = 2"
+    write(changed.format(FIRST, "+"))
+    assert verified() == ([f"block {between}"], [])
+    assert [bool(audits.findings(is_of_all=each)) for each in (True, False)] == [True, True]
+    write(changed.format(FIRST, "-"))
+
+    # And is not.
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {FIRST} RENAME TO elsewhere")
+    assert verified() == ([], list(range(1, between + 1)))
+    assert [audits.findings(is_of_all=each) for each in (True, False)] == [[], []]
+    assert verifying.sampled().leaves == sum(Seal.objects.filter(height__gt=between).values_list("leaves", flat=True))
+    assert newest > between
+    for answer in (
+        alice.get(f"/transfers/{transfers[0]}/proof"),
+        alice.get(f"/transfers/{transfers[1]}/proof"),
+        alice.get(f"/tokens/{token}/proof?after_number=2"),
+    ):
+        assert (answer.status_code, answer.json()["message"][:20]) == (410, "The oldest movements")
+    assert alice.get(f"/transfers/{transfers[3]}/proof").json()["proofs"] == proof[3]
+    assert alice.get(f"/tokens/{token}/proof?after_number=3").json()["proofs"] == last[1:]
+    # What is attached is proved.
+    write("UPDATE transfers_movement SET processed_at = processed_at + interval '1 microsecond' WHERE number = 4")
+    assert verified()[0] == [f"block {between + 1}"]
+    assert verifying.ROWS in {finding.check for finding in audits.findings(is_of_all=False)}
+
+
+@pytest.mark.django_db
+def test_what_is_not_compared_is_named(alice: Caller, sealed: Any, caplog: pytest.LogCaptureFixture) -> None:
+    *_, between = sealed
+    partitions.detach(FIRST, distance=0)
+    said = {}
+    for where in ("here", "elsewhere"):
+        for command in ("verify", "audit"):
+            out = StringIO()
+            call_command(command, stdout=out)
+            said[where, command] = out.getvalue()
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE IF EXISTS {FIRST} RENAME TO elsewhere")
+
+    for command in ("verify", "audit"):
+        assert "Not compared" not in said["here", command]
+    assert f"{verifying.newest_height()} seals with" in said["here", "verify"]
+    assert (
+        f"Not compared: blocks 1 to {between}; movements of them are in detached partitions that are not in this"
+        " database."
+    ) in said["elsewhere", "verify"]
+    assert f"Not compared: the movements of {FIRST}, which are not in this database" in said["elsewhere", "audit"]
+    assert caplog.text.count(f"sealed blocks 1 to {between} are not compared") == 1
+    assert verifying.spans([1, 2, 4, 6, 7]) == "1 to 2, 4, 6 to 7"
+
+
+@pytest.mark.parametrize("is_of_all", [True, False])
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_detached_after_an_audit_took_its_snapshot(alice: Caller, is_of_all: bool) -> None:
+    before = bounds()
+    arrive_at(2 * SIZE)
+    sealing.seal(is_due=True)
+    outcomes: list[str] = []
+
+    def detach() -> str:
+        try:
+            return partitions.detach(FIRST, distance=0).name
+        except PartitionRefused as error:
+            return str(error)[:15]
+        finally:
+            connection.close()
+
+    def at_the_chain(execute: Any, sql: str, *rest: Any) -> Any:
+        if "transfers_seal" in sql and not outcomes:
+            with ThreadPoolExecutor(1) as pool:
+                outcomes.append(pool.submit(detach).result(timeout=60))
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(at_the_chain):
+        assert audits.findings(is_of_all=is_of_all) == []
+    assert outcomes == ["Another session"]
+    assert bounds() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_movement_that_is_written_to_its_partition_alone_is_waited_for(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.1)
+    for lock, expected in (
+        (f"LOCK TABLE {FIRST} IN ROW EXCLUSIVE MODE", {"movements"}),
+        # As an insert into the table does, whatever partition it comes to.
+        ("LOCK TABLE ONLY transfers_movement IN ROW EXCLUSIVE MODE", {"movements"}),
+        # As the validation of a range does, which is long.
+        (f"LOCK TABLE {FIRST} IN SHARE UPDATE EXCLUSIVE MODE", set()),
+        ("LOCK TABLE transfers_movement IN ACCESS SHARE MODE", set()),
+    ):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(lock)
+
+            def missing() -> set[str]:
+                try:
+                    return set(POSITIONS) - set(settled.settled(SEQUENCES))
+                finally:
+                    connection.close()
+
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(missing).result(timeout=60) == expected, lock

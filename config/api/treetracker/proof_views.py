@@ -25,6 +25,7 @@ class ProofViewSet(ApiViewSet):
         refusals=[
             wallet_errors.TokenNotFound("can not found token by id:11111111-1111-4111-8111-111111111111"),
             wallet_errors.TokenNotVisible("Have no permission to visit this token"),
+            errors.HistoryDetached("token"),
         ],
         tag="tokens",
     )
@@ -43,7 +44,7 @@ class ProofViewSet(ApiViewSet):
         "Prove a transfer",
         answers=serializers.PROOFS_OF_TRANSFER,
         takes=Takes(path=transfer_serializers.TRANSFER_PATH),
-        refusals=[errors.TransferNotVisible()],
+        refusals=[errors.TransferNotVisible(), errors.HistoryDetached("transfer")],
         tag="transfers",
     )
     def of_transfer(self, request: Request, transfer_id: str) -> Response:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config.ops import audits
 from config.postgresql.replica import Unusable
 from lockers.worker import reconciliation
+from transfers import partitions
 from wallets.errors import AuditIsRunning
 
 
@@ -42,3 +43,8 @@ class Command(BaseCommand):
         if findings:
             raise CommandError(f"{len(findings)} findings: something was lost, doubled or changed behind the ledger.")
         self.stdout.write("Nothing was lost or doubled.")
+        if elsewhere := [each.name for each in partitions.detached() if not each.is_here]:
+            self.stdout.write(
+                f"Not compared: the movements of {', '.join(elsewhere)}, which are not in this database, and the blocks"
+                " that have them."
+            )

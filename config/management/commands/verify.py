@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
 from config.seals import chain, forks, sealing, verifying
+from transfers import partitions
 
 
 class Command(BaseCommand):
@@ -43,9 +44,13 @@ class Command(BaseCommand):
         if head is None:
             self.stdout.write("Nothing is sealed yet.")
             return
+        compared = verified.seals - len(verified.elsewhere)
+        of_those = f" of the {compared:,} blocks that were compared" if verified.elsewhere else ""
         self.stdout.write(
-            f"{verified.seals:,} seals with {verified.leaves:,} leaves: every sealed row is as it was sealed."
+            f"{verified.seals:,} seals with {verified.leaves:,} leaves: every sealed row{of_those} is as it was sealed."
         )
+        if verified.elsewhere:
+            self.stdout.write(f"Not compared: blocks {verifying.spans(verified.elsewhere)}; {verifying.ELSEWHERE}.")
         self.stdout.write(f"The newest: height {head.height}, {bytes(head.hash).hex()}, {head.sealed_at.isoformat()}.")
         if kept is not None:
             self.stdout.write(f"It continues the {len(kept):,} checkpoints of {checkpoints}.")
@@ -64,5 +69,6 @@ class Command(BaseCommand):
         with transaction.atomic(), connection.cursor() as cursor:
             if alone:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            partitions.keep()
             cursor.execute("SET LOCAL statement_timeout = 0")
             return verifying.whole(kept=kept)
