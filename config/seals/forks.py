@@ -87,6 +87,11 @@ def refuse_another_history(
         raise Fork(f"The backup is of another history: its seal {height} is not that of this database.")
 
 
+def last_common(chain: Mapping[int, bytes], other: Mapping[int, bytes]) -> int:
+    """Return the greatest height at which both have the same seal, and so all below; 0 if there is none."""
+    return max((height for height in chain.keys() & other.keys() if chain[height] == other[height]), default=0)
+
+
 def _differs(chain: Mapping[int, bytes], other: Mapping[int, bytes]) -> int | None:
     """Return the lowest height at which both have a seal and these differ, None if there is none."""
     return min((height for height in chain.keys() & other.keys() if chain[height] != other[height]), default=None)

@@ -14,6 +14,7 @@ import pytest
 from django.db import connection
 
 from config.dev.embedded import ROOT
+from config.seals import sealing
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Mark, TaskKind
 from tests.support.standby import Standby, streaming_standby
@@ -84,7 +85,25 @@ def issue(server: Standby, count: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_are_doubted() -> None:
+def seal(server: Standby) -> bytes:
+    """Seal what is new, publish the position of events, and return the page of checkpoints."""
+    done = manage(server, "shell", "--no-imports", "-c", _SEAL)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.encode()
+
+
+_SEAL = """
+from config import tasks
+from config.seals import proofs, sealing
+from transfers.seal_models import Seal
+import json
+tasks.publish_position()
+assert sealing.seal(is_due=True) == 1
+print(json.dumps({"checkpoints": [proofs.checkpoint(seal) for seal in Seal.objects.order_by("height")]}))
+"""
+
+
+def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_are_doubted(tmp_path: Path) -> None:
     alice = wallets.create_wallet(name="alice")
     transfers.issue_tokens(wallet=alice, count=10)
     task = LockerTask.objects.create(
@@ -95,6 +114,7 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         secrets=b"sealed", proposed=b"sealed", task=task, batch=0, outcome=Mark.UNASKED * 25,
     )  # fmt: skip
 
+    sealing.seal(is_due=True)
     with streaming_standby(archive_mode="on") as server:
         if int(server.execute("SHOW server_version")[0].partition(".")[0]) > NEWEST_SERVER:
             pytest.skip("pgBackRest of this machine does not know this version of PostgreSQL")
@@ -108,10 +128,13 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         repository.run("stanza-create")
         repository.run("--type=full", "backup")
         issue(server, 5)
+        # A promoted server continues the chain.
+        before = seal(server)
         time.sleep(0.1)
         (moment,) = server.execute("SELECT clock_timestamp()::text")
         time.sleep(0.1)
         issue(server, 7)
+        after = seal(server)
         assert row(server, "SELECT count(*) FROM wallets_token") == (22,)
         (segment,) = server.execute("SELECT pg_walfile_name(pg_switch_wal())")
         until_archived(server, segment)
@@ -128,6 +151,22 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         assert "Nothing was lost or doubled" in accepted.stdout
         assert "1 tasks were under way then" in accepted.stdout
         assert row(server, "SELECT outcome FROM lockers_coin") == (Mark.SENT * 25,)
+        kept = {name: tmp_path / name for name in ("before", "after")}
+        kept["before"].write_bytes(before)
+        kept["after"].write_bytes(after)
+        assert row(server, "SELECT max(height) FROM transfers_seal") == (2,)
+        lacks = manage(server, "verify", "--checkpoints", str(kept["after"]))
+        assert lacks.returncode == 1
+        assert "seal 3 was kept and is not here" in lacks.stderr
+        issue(server, 1)
+        seal(server)
+        differs = manage(server, "verify", "--checkpoints", str(kept["after"]))
+        assert differs.returncode == 1
+        assert "seal 3 is another than the one that was kept" in differs.stderr
+        assert "up to height 2 alone. After a recovery to an earlier moment" in differs.stderr
+        continued = manage(server, "verify", "--checkpoints", str(kept["before"]))
+        assert continued.returncode == 0, continued.stderr
+        assert "3 seals with" in continued.stdout
         assert manage(server, "record_backup", "--bytes", "12").returncode == 0
         assert row(server, "SELECT bytes, now() - made_at < interval '1 minute' FROM desk_backup") == (12, True)
 

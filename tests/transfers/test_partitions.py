@@ -448,6 +448,7 @@ def test_sealed_blocks_are_compared_with_detached_movements(alice: Caller, seale
     partitions.detach(FIRST, distance=0)
 
     # The table is still here.
+    assert verifying._first_here() == 1
     assert verified() == ([], [])
     assert [audits.findings(is_of_all=each) for each in (True, False)] == [[], []]
     assert [alice.get(f"/transfers/{each}/proof").json()["proofs"] for each in transfers] == proof
@@ -470,6 +471,7 @@ def test_sealed_blocks_are_compared_with_detached_movements(alice: Caller, seale
     assert [audits.findings(is_of_all=each) for each in (True, False)] == [[], []]
     assert verifying.sampled().leaves == sum(Seal.objects.filter(height__gt=between).values_list("leaves", flat=True))
     assert newest > between
+    assert verifying._first_here() == between + 1
     for answer in (
         alice.get(f"/transfers/{transfers[0]}/proof"),
         alice.get(f"/transfers/{transfers[1]}/proof"),

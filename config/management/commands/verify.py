@@ -38,6 +38,12 @@ class Command(BaseCommand):
             findings = [each for each in findings if each.check != verifying.SIGNATURES or verified.signed]
         for finding in findings:
             self.stderr.write(f"{finding.check}: {finding.detail}")
+        if kept is not None and {each.check for each in findings} == {verifying.KEPT}:
+            raise CommandError(
+                f"{len(findings)} findings: each row is as it was sealed here, and the chain has the checkpoints of"
+                f" {checkpoints} up to height {forks.last_common(forks.here(), kept):,} alone. After a recovery to an"
+                " earlier moment it lacks those of blocks sealed after it. Otherwise history was written again."
+            )
         if findings:
             raise CommandError(f"{len(findings)} findings: history is not as it was sealed.")
         head = verified.head
