@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from config.seals import sealing
 from tests.support.desk_pages import text_of, url
 from transfers import operations, partitions
 from transfers.models import Transfer
@@ -35,6 +36,7 @@ def test_pages_of_a_token_and_a_transfer_say_what_is_detached(desk: Client) -> N
     with connection.cursor() as cursor:
         cursor.execute("SELECT setval('transfers_arrival', %s)", [partitions.SIZE])
     try:
+        sealing.seal(is_due=True)
         partitions.detach("transfers_movement_from_0", distance=0)
     finally:
         with connection.cursor() as cursor:
