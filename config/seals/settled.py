@@ -21,8 +21,8 @@ from config.seals.tables import Keyed
 # How long a run waits for writers; the next run tries again.
 WAIT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.01
-# The locks that a statement takes that writes a table, and stronger ones; also of a partition, for a statement that
-# names it locks that alone.
+# The lock that a statement takes that writes a table, and stronger ones. Of a partition, which a statement that names it
+# locks alone, the first: who moves an old partition to another tablespace holds the strongest for long.
 _WRITERS: Final = """
 SELECT relation.relname, lock.virtualtransaction
   FROM pg_locks AS lock
@@ -31,7 +31,8 @@ SELECT relation.relname, lock.virtualtransaction
  WHERE lock.locktype = 'relation' AND lock.granted AND lock.pid IS DISTINCT FROM pg_backend_pid()
    AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND relation.oid = ANY (%s::regclass[]::oid[])
-   AND lock.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+   AND (lock.mode = 'RowExclusiveLock' OR part.inhparent IS NULL
+        AND lock.mode IN ('ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
 """
 
 

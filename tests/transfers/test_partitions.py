@@ -548,7 +548,9 @@ def test_a_movement_that_is_written_to_its_partition_alone_is_waited_for(
         (f"LOCK TABLE {FIRST} IN ROW EXCLUSIVE MODE", {"movements"}),
         # As an insert into the table does, whatever partition it comes to.
         ("LOCK TABLE ONLY transfers_movement IN ROW EXCLUSIVE MODE", {"movements"}),
-        # As the validation of a range does, which is long.
+        ("LOCK TABLE ONLY transfers_movement IN EXCLUSIVE MODE", {"movements"}),
+        # As a move to another tablespace and the validation of a range do, which are long.
+        (f"LOCK TABLE {FIRST} IN ACCESS EXCLUSIVE MODE", set()),
         (f"LOCK TABLE {FIRST} IN SHARE UPDATE EXCLUSIVE MODE", set()),
         ("LOCK TABLE transfers_movement IN ACCESS SHARE MODE", set()),
     ):
