@@ -35,7 +35,7 @@ SIZE: Final = 100_000_000
 # While a change waits for its lock, transfers wait behind it.
 _LOCK_TIMEOUT: Final = "500ms"
 # The key of the advisory lock of all changes of partitions.
-_LOCK: Final = 20261130
+_LOCK: Final = 20261203
 _BOUNDS: Final = re.compile(r"FROM \((?:MINVALUE|'(\d+)')\) TO \((?:MAXVALUE|'(\d+)')\)")
 
 log = logging.getLogger("coppice.transfers")

@@ -50,7 +50,7 @@ from webhooks.states import (
 )
 
 # The first key of the advisory locks under which the webhooks of a wallet are counted.
-_COUNTING: Final = 20261130
+_COUNTING: Final = 20261205
 _PURGED_AT_ONCE: Final = 5000
 # A receiver that is down for days may leave a million.
 _CANCELLED_AT_ONCE: Final = 5000

@@ -23,7 +23,7 @@ from config.admin import tiles
 from config.admin.models import Alert, AlertNotice, NoticeChannel, NoticeEvent
 
 # The key of the advisory lock of a check.
-_CHECKING: Final = 20261130
+_CHECKING: Final = 20261204
 # How long an alert is kept after its end.
 KEPT: Final = timedelta(days=90)
 _TEXT: Final = 254

@@ -24,7 +24,7 @@ from transfers.states import OPEN
 log = logging.getLogger("coppice.seals")
 
 # The key of the advisory lock of the process that seals.
-_LOCK: Final = 20261130
+_LOCK: Final = 20261202
 # A block has at most this number of rows of each kind.
 ROWS: Final = 512
 # A run ends after this; the next one goes on.

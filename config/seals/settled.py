@@ -21,8 +21,8 @@ from config.seals.tables import Keyed
 # How long a run waits for writers; the next run tries again.
 WAIT_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.01
-# The lock that a statement takes that writes a table, and stronger ones. Of a partition, which a statement that names it
-# locks alone, the first: who moves an old partition to another tablespace holds the strongest for long.
+# The lock that a statement takes that writes a table, and stronger ones. Of a partition, which a statement that names
+# it locks alone, the first: who moves an old partition to another tablespace holds the strongest for long.
 _WRITERS: Final = """
 SELECT relation.relname, lock.virtualtransaction
   FROM pg_locks AS lock
