@@ -37,6 +37,7 @@ CHECKS: Final = {
     "the days of wallets agree with the transfers and issues": "wallet_days",
     "the counts of lists agree with the transfers and trusts": "list_counts",
     "as many tokens were issued as there are": "issued_counts",
+    "detached movements are sealed, and older than all others": "detached_partitions",
 }
 # The sweep runs each few seconds; it was not running if transfers are open that expired longer ago than this.
 OVERDUE_MINUTES: Final = 15

@@ -44,6 +44,7 @@ from config.ops.postgresql_programs import BackupError
 from config.postgresql.sessions import Pooled
 from config.seals import forks
 from lockers import restore as recovery
+from transfers import partitions
 from wallets import errors, images
 from wallets.audit import Finding
 from wallets.models import Wallet
@@ -154,6 +155,7 @@ def _write(directory: Path) -> Manifest:
     missing = 0
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        partitions.keep()
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         cursor.execute("SELECT pg_export_snapshot(), current_setting('server_version')")

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.apps import apps
 from django.db import connection, models, transaction
 
+from transfers import partitions
 from wallets.operator_log import thing
 
 _ROWS_AT_ONCE: Final = 500
@@ -179,6 +180,7 @@ def _rows(wallet_id: UUID, *, is_patient: bool) -> Iterator[str]:
         with connection.cursor() as cursor:
             if is_alone:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                partitions.keep()
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
             if is_patient:
                 cursor.execute("SET LOCAL statement_timeout = 0")

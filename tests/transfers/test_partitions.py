@@ -1,9 +1,11 @@
 """The partitions of movements: added in time or late, detached, and attached again unchanged."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from config.ops import audits, wallet_export
+from config.ops import audits, backups, wallet_export
 from config.seals import sealing, settled, verifying
 from config.seals.tables import SEQUENCES
 from config.treetracker_import import importing
@@ -258,9 +260,15 @@ def test_an_import_is_refused_while_movements_are_detached(
         importing._import(None, importing.Options(dsn=""), Display(StringIO()))  # type: ignore[arg-type]
 
 
+DETACHED = "detached movements are sealed, and older than all others"
+
+
 @pytest.mark.parametrize(
     ("sql", "check"),
     [
+        ("UPDATE transfers_detachedpartition SET below = below + 2", DETACHED),
+        ("UPDATE transfers_detachedpartition SET last_transfer = last_transfer + 100", DETACHED),
+        ("UPDATE transfers_seal SET movements = 0", DETACHED),
         ("DELETE FROM transfers_movement WHERE number = 4", "a token is where its last movement put it"),
         (
             "DELETE FROM transfers_movement WHERE number = 4",
@@ -511,9 +519,19 @@ def test_what_is_not_compared_is_named(alice: Caller, sealed: Any, caplog: pytes
     assert verifying.spans([1, 2, 4, 6, 7]) == "1 to 2, 4, 6 to 7"
 
 
-@pytest.mark.parametrize("is_of_all", [True, False])
+@pytest.mark.parametrize(
+    ("reader", "first"),
+    [
+        ("audit of all", "transfers_seal"),
+        ("audit of new", "transfers_seal"),
+        ("backup", "pg_export_snapshot"),
+        ("export", "FROM wallets_"),
+    ],
+)
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_detached_after_an_audit_took_its_snapshot(alice: Caller, is_of_all: bool) -> None:
+def test_nothing_is_detached_after_a_reader_took_its_snapshot(
+    alice: Caller, tmp_path: Path, reader: str, first: str
+) -> None:
     before = bounds()
     arrive_at(2 * SIZE)
     sealing.seal(is_due=True)
@@ -527,14 +545,21 @@ def test_nothing_is_detached_after_an_audit_took_its_snapshot(alice: Caller, is_
         finally:
             connection.close()
 
-    def at_the_chain(execute: Any, sql: str, *rest: Any) -> Any:
-        if "transfers_seal" in sql and not outcomes:
+    def at_the_first_row(execute: Any, sql: str, *rest: Any) -> Any:
+        answer = execute(sql, *rest)
+        if re.search(first, sql) and not outcomes:
             with ThreadPoolExecutor(1) as pool:
                 outcomes.append(pool.submit(detach).result(timeout=60))
-        return execute(sql, *rest)
+        return answer
 
-    with connection.execute_wrapper(at_the_chain):
-        assert audits.findings(is_of_all=is_of_all) == []
+    with connection.execute_wrapper(at_the_first_row):
+        if reader == "backup":
+            backups.back_up(tmp_path / "backup")
+        elif reader == "export":
+            assert alice.wallet is not None
+            assert len(list(wallet_export.lines(wallet_id=alice.wallet.pk))) > 10
+        else:
+            assert audits.findings(is_of_all=reader == "audit of all") == []
     assert outcomes == ["Another session"]
     assert bounds() == before
 

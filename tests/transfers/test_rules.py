@@ -289,6 +289,10 @@ PLANTED = [
         "UPDATE transfers_issue SET tokens = tokens + 1",
     ),
     (
+        "detached movements are sealed, and older than all others",
+        "INSERT INTO transfers_detachedpartition (below, name, movements, checksum) VALUES (1000000, 'away', 0, 0)",
+    ),
+    (
         "the days of wallets agree with the transfers and issues",
         "UPDATE transfers_tallydelta SET at = at - interval '1 day'",
         "UPDATE transfers_tallydelta SET is_issue = false",
