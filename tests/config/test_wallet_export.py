@@ -187,7 +187,8 @@ _BY_MORE = {"transfers.TransferTerms", "transfers.Movement"}
 
 
 def _add_what_belongs(add: Any, mine: Any, theirs: Any) -> None:
-    """Rows that name the wallet by a text, or by a row that belongs to it."""
+    """Rows that name the wallet by a text, or by a row that belongs to it; and what each export has."""
+    add("transfers.DetachedPartition", "any", is_mine=True)
     for kind, account in (("wallet", mine), ("wallet", theirs), ("staff", mine)):
         add("wallets.KnownOrigin", f"{kind} {account}", is_mine=(kind, account) == ("wallet", mine), kind=kind,
             account=str(account))  # fmt: skip

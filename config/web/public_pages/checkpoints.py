@@ -1,8 +1,8 @@
 """
 `GET /public/checkpoints`: the chain of seals as JSON, without credentials.
 
-The primary answers, never a replica: a replica may show a seal that the standby which is promoted after a failure does not
-have, and a checkpoint that was stored then would be in no history.
+The primary answers, never a replica: a replica may have a seal that the standby which is promoted after a failure lacks,
+and a checkpoint that was stored then would be in no history.
 
 It contains hashes, counts and times of blocks, and nothing of their rows. With a stored copy anyone can detect later
 whether history was rewritten, and check a proof.
