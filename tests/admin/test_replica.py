@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from config.admin.reports import KINDS
 from config.management.commands import doctor
 from config.ops import audits, metrics, request_metrics
 from config.postgresql import replica
+from config.seals import sealing
 from config.web import replica_pages
 from tests.support import replicas
 from tests.support.desk_pages import confirm, text_of
@@ -348,21 +350,27 @@ def test_a_server_that_is_no_standby_of_the_primary_is_not_read(
 def test_an_audit_reads_the_replica_and_is_alone_on_the_primary(
     followed: Standby, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sealing.seal(is_due=True)
     replicas.follow(followed)
-    seen: list[str] = []
+    seen: list[tuple[str, bool]] = []
     inner = audits._findings
 
-    def noted(cursor: Any) -> Any:
-        seen.append(cursor.db.alias)
-        with pytest.raises(errors.AuditIsRunning):
-            another_session(audits.findings)
-        return inner(cursor)
+    def noted(cursor: Any, *, is_of_all: bool) -> Any:
+        if cursor.db.alias == replica.ALIAS:
+            seen.append((cursor.db.alias, is_of_all))
+            with pytest.raises(errors.AuditIsRunning):
+                another_session(partial(audits.findings, is_of_all=is_of_all))
+            with pytest.raises(errors.AuditIsRunning):
+                another_session(audits.keep_out)
+            # One of the other kind may run beside it.
+            another_session(partial(audits.findings, is_of_all=not is_of_all))
+        return inner(cursor, is_of_all=is_of_all)
 
     monkeypatch.setattr(audits, "_findings", noted)
-    found = audits.findings(on_replica=True)
-    assert seen == ["replica"]
+    found = [audits.findings(on_replica=True, is_of_all=is_of_all) for is_of_all in (True, False)]
+    assert seen == [("replica", True), ("replica", False)]
     monkeypatch.undo()
-    assert found == audits.findings()
+    assert found == [audits.findings(is_of_all=is_of_all) for is_of_all in (True, False)]
 
 
 def another_session(act: Any) -> Any:
