@@ -19,7 +19,7 @@ after the look-up of its stored response: it may repeat an accepted request.
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -297,18 +297,21 @@ class Export:
     """
     The lines of the export of a wallet, counted until it is read to the end or closed.
 
+    `lines` is called once the export is admitted: it may begin to read, in a transaction that closing it ends.
+
     :raises RequestRefused: 429, the wallet has another one, or others have `EXPORTS_AT_ONCE` in this process
     """
 
-    def __init__(self, wallet_id: UUID, lines: Iterator[str]) -> None:
+    def __init__(self, wallet_id: UUID, lines: Callable[[], Iterator[str]]) -> None:
         self._wallet_id: UUID | None = None
+        self._lines: Iterator[str] = iter(())
         with _exports_lock:
             if wallet_id in _exporting or len(_exporting) >= EXPORTS_AT_ONCE:
                 retry = {"Retry-After": str(_EXPORT_RETRY_SECONDS)}
                 raise RequestRefused(codes.EXPORT_IN_PROGRESS, EXPORT_IN_HAND, retry)
             _exporting.add(wallet_id)
             self._wallet_id = wallet_id
-        self._lines = lines
+        self._lines = lines()
 
     def __iter__(self) -> Iterator[str]:
         try:
@@ -317,11 +320,16 @@ class Export:
             self.close()
 
     def close(self) -> None:
-        """End the count. Django calls it for each response, also for one that was not read."""
+        """End the count and the lines. Django calls it for each response, also for one that was not read."""
         with _exports_lock:
             wallet_id, self._wallet_id = self._wallet_id, None
             if wallet_id is not None:
                 _exporting.discard(wallet_id)
+        # Nothing is left to end after the last line.
+        lines, self._lines = self._lines, iter(())
+        close = getattr(lines, "close", None)
+        if close is not None:
+            close()
 
     def __del__(self) -> None:
         # A response that a failure of a middleware replaced is not closed.

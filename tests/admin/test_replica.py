@@ -24,6 +24,7 @@ from config.ops import audits, metrics, request_metrics
 from config.postgresql import replica
 from config.seals import sealing
 from config.web import replica_pages
+from tests.api.caller import logged_in
 from tests.support import replicas
 from tests.support.desk_pages import confirm, text_of
 from tests.support.standby import Standby, streaming_standby
@@ -219,6 +220,25 @@ def test_an_export_over_the_api_has_all_that_was_written_before(followed: Standb
     lines = list(replica.read_lines(lambda: iter([connection.alias]), after=replica.position(), patience_seconds=0.1))
     assert lines == ["default"]
     assert time.monotonic() - began > 0.1
+
+
+def test_an_export_that_is_refused_or_given_up_leaves_no_transaction_on_the_replica(
+    followed: Standby,
+) -> None:
+    alice = logged_in("alice", wallets.create_api_key(name="partner")[1])
+    assert alice.wallet is not None
+    path = f"/wallets/{alice.wallet.pk}/export"
+    replicas.follow(followed)
+    first = alice.get(path)
+    there = connections[replica.ALIAS]
+    assert there.in_atomic_block
+    assert [alice.get(path).status_code, first.status_code] == [429, 200]
+    # It is not read: the server closes it.
+    for close in first._resource_closers:
+        close()
+    assert (there.in_atomic_block, connection.in_atomic_block, connection.alias) == (False, False, "default")
+    assert alice.get(path).getvalue().count(b"\n") > 1
+    assert not there.in_atomic_block
 
 
 def test_a_transaction_of_the_primary_reads_its_own_rows(followed: Standby, ledger: SimpleNamespace) -> None:

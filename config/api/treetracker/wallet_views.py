@@ -211,7 +211,7 @@ class WalletViewSet(ApiViewSet):
         return StreamingHttpResponse(
             limits.Export(
                 wallet.pk,
-                replica.read_lines(
+                lambda: replica.read_lines(
                     lambda: wallet_export.lines(wallet_id=wallet.pk),
                     after=written,
                     patience_seconds=_EXPORT_WAITS_SECONDS,
