@@ -282,11 +282,12 @@ def wait_for_the_standby() -> None:
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# The weeks that may hold an answer that has not expired: this one and those before. The look-up pays for each of their
-# partitions, so a partition has a week and not a day (`config.ops.partitions`).
+# The weeks that may hold an answer that has not expired: this one, those before, and the next one, in which the answer
+# is if the clock was set back since, for example by a failover. The look-up pays for each of their partitions, so a
+# partition has a week and not a day (`config.ops.partitions`).
 ANSWER_WEEK: Final = "date_trunc('week', statement_timestamp() AT TIME ZONE 'UTC')::date"
 ANSWER_WEEKS: Final = "ANY (ARRAY[{}])".format(
-    ", ".join(f"{ANSWER_WEEK} - {days}" for days in range(0, settings.ANSWER_DAYS + 7, 7))
+    ", ".join(f"{ANSWER_WEEK} - {days}" for days in range(-7, settings.ANSWER_DAYS + 7, 7))
 )
 # The look-up takes the lock too; if the first request commits in between, the unique key of its week decides, and near
 # the end of a week the trigger `idempotentanswer_once`.

@@ -38,18 +38,18 @@ class PartitionByWeek(Operation):
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         is_done = False
         with schema_editor.connection.cursor() as cursor:
-            cursor.execute("SHOW statement_timeout")
-            (limit,) = cursor.fetchone()
-            cursor.execute("SET statement_timeout = 0")
             while not is_done:
                 week = _mark(cursor)
-                # Reads all rows; others read and write meanwhile. With this proof, attaching reads none.
-                cursor.execute(f"{_ALTERED} VALIDATE CONSTRAINT answer_is_of_week")
+                # In a transaction: a pooler lends the session to others after it.
+                with transaction.atomic():
+                    cursor.execute("SET LOCAL statement_timeout = 0")
+                    # Reads all rows; others read and write meanwhile. With this proof, attaching reads none.
+                    cursor.execute(f"{_ALTERED} VALIDATE CONSTRAINT answer_is_of_week")
                 is_done = _exchange(cursor, week)
-            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         with transaction.atomic(), schema_editor.connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
             for statement in (
                 f"CREATE TABLE {_TABLE}_all (LIKE {_TABLE} INCLUDING DEFAULTS)",
                 f"INSERT INTO {_TABLE}_all"  # noqa: S608 - constants
