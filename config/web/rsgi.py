@@ -245,7 +245,9 @@ class Entry:
         server, _, port = scope.server.rpartition(":")
         environ["REQUEST_METHOD"] = scope.method
         environ["PATH_INFO"] = path if path.isascii() else path.encode().decode("latin-1")
-        environ["QUERY_STRING"] = scope.query_string
+        # Some clients send it as UTF-8 without percent-encoding.
+        query = scope.query_string
+        environ["QUERY_STRING"] = query if query.isascii() else query.encode().decode("latin-1")
         environ["SERVER_PROTOCOL"] = "HTTP/1.0" if scope.http_version == "1" else "HTTP/" + scope.http_version
         environ["SERVER_NAME"] = server
         environ["SERVER_PORT"] = port

@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.validate import check_environ
 
 import pytest
+from django.core.handlers.wsgi import WSGIRequest
 
 from config.api.pools import SIZES, Pool
 from config.web.bodies import Body, Refused, Room
@@ -68,6 +69,12 @@ def test_the_environ_is_what_pep_3333_says() -> None:
     # No secret of the process's own environment.
     assert not set(made) & set(os.environ)
     assert environ(http_version="1")["SERVER_PROTOCOL"] == "HTTP/1.0"
+
+
+def test_a_query_that_is_not_percent_encoded_is_read_as_utf_8() -> None:
+    made = environ(query_string="after=٣&name=Bäume")
+    check_environ(made)
+    assert WSGIRequest(made).GET.dict() == {"after": "٣", "name": "Bäume"}
 
 
 def test_a_path_below_the_prefix_has_the_threads_that_it_has_without() -> None:
