@@ -1,12 +1,12 @@
 """
-Rate limits of wallets and API keys, and the limits of concurrent waiting calls, images and exports.
+Rate limits of wallets and API keys, and the limits of concurrent waiting calls, images, proofs and exports.
 
 Requests are counted in windows of a minute in the Redis-protocol server, shared by all web processes. A process adds a
 caller's requests to the shared counter once a second, or after 2 % of the limit if that is earlier: one round trip for
 each request would add a quarter to the processor time of a transfer. So each process may admit up to 2 % more than a
 limit allows. While that server does not answer, no limit is enforced. Responses report the remaining quota in the
-header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls, images and exports are counted per process,
-since each occupies a thread.
+header fields of draft-ietf-httpapi-ratelimit-headers. Waiting calls, images, proofs and exports are counted per
+process, since each occupies a thread.
 
 An inquiry is a peek or an echo. It moves no coins, so a wallet could begin inquiries without end; each occupies a
 worker and asks 25 servers. Inquiries are therefore counted in windows of five seconds too.
@@ -282,6 +282,28 @@ def images_of(wallet_id: UUID, *, api_key_id: UUID | None) -> Iterator[None]:
             _images_by_key[api_key_id] -= 1
             if not _images_by_key[api_key_id]:
                 del _images_by_key[api_key_id]
+
+
+_proving: Final = set[UUID]()
+PROOF_IN_HAND: Final = "Another proof for this wallet is being made, try again"
+
+
+@contextmanager
+def proof_for(wallet_id: UUID) -> Iterator[None]:
+    """
+    Make one proof for the wallet, which reads and hashes all rows of up to five blocks.
+
+    :raises RequestRefused: 429, another one is being made for the wallet in this process
+    """
+    with _waiting_lock:
+        if wallet_id in _proving:
+            raise RequestRefused(codes.TOO_MANY_REQUESTS, PROOF_IN_HAND, {"Retry-After": "1"})
+        _proving.add(wallet_id)
+    try:
+        yield
+    finally:
+        with _waiting_lock:
+            _proving.remove(wallet_id)
 
 
 # Each occupies a thread of `Pool.WAITING`, and reads one snapshot, for as long as its reader takes.

@@ -24,7 +24,7 @@ class Pool(StrEnum):
     """The groups of threads."""
 
     ORDINARY = "ordinary"
-    # Waits for RAIDA servers, or for a worker; or draws a sheet of many links, for seconds.
+    # Waits for RAIDA servers, or for a worker; draws a sheet of many links, for seconds; or hashes sealed blocks.
     WAITING = "waiting"
     # Hashes a password.
     PASSWORDS = "passwords"

@@ -14,6 +14,7 @@ from config.api.cloudcoin.synchronous_views import SynchronousViewSet
 from config.api.pools import Pool, pool_of
 from config.api.treetracker.wallet_views import AuthViewSet
 from config.ops import wallet_export
+from config.seals import blocks
 from config.web import claim_links
 from lockers import queries, transport
 from lockers.worker import peek
@@ -23,7 +24,8 @@ from wallets import images
 
 # What waits until other machines have answered, and what takes a processor a tenth of a second or more.
 # A sheet of a thousand links takes seconds, and so does the export of a wallet.
-WAITS = {transport.ask, queries.final_task, claim_links.sheet, wallet_export.lines}
+# A proof hashes up to five blocks, of some thousand rows each.
+WAITS = {transport.ask, queries.final_task, claim_links.sheet, wallet_export.lines, blocks.rows}
 HASHES = {hashers.verify_password, hashers.make_password, hashers.check_password}
 DECODES = {images.reencoded}
 FORM = "multipart/form-data; boundary=frame"

@@ -13,10 +13,13 @@ from coppice_client import proofs
 from coppice_client.cli.app import coppice
 from django.test import Client
 
+from config import urls
+from config.api import limits
+from config.api.pools import Pool, pool_of
 from config.seals import proofs as of_seals
 from config.seals import sealing
 from config.web.public_pages import checkpoints
-from tests.api.caller import Caller, logged_in
+from tests.api.caller import Caller, answer, logged_in, refusal
 from transfers import operations
 from transfers.ledger import Terms
 from transfers.models import Movement, Transfer
@@ -237,3 +240,19 @@ def test_the_command_verifies_a_file_without_a_login(alice: Caller, bob: Caller,
     assert "the path leads to another root" in refused.output
     kept.write_text("{}")
     assert run(str(proof), "--checkpoints", str(kept)).exit_code == 1
+
+
+def test_one_proof_at_a_time_is_made_for_a_wallet(alice: Caller, bob: Caller) -> None:
+    transfer = sent(alice, bob)
+    assert alice.wallet is not None
+    token = Token.objects.filter(wallet=alice.wallet).order_by("pk")[0].pk
+    with limits.proof_for(alice.wallet.pk):
+        for path in f"/transfers/{transfer.pk}/proof", f"/tokens/{token}/proof":
+            refused = alice.get(path)
+            assert answer(refused) == refusal(429, limits.PROOF_IN_HAND)
+            assert refused["Retry-After"] == "1"
+        assert bob.get(f"/transfers/{transfer.pk}/proof").status_code == 200
+        # It is no other answer that shows that there is such a token.
+        assert bob.get(f"/tokens/{token}/proof").status_code == 401
+    assert alice.get(f"/transfers/{transfer.pk}/proof").status_code == 200
+    assert pool_of(urls.urlpatterns)(f"/tokens/{token}/proof", "") is Pool.WAITING

@@ -3,8 +3,10 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.api import limits
 from config.api.authentication import caller
 from config.api.openapi import Takes, describe
+from config.api.pools import Pool, answered_on
 from config.api.treetracker import proof_serializers as serializers
 from config.api.treetracker import transfer_serializers, wallet_serializers
 from config.api.validation import Shape, path_id
@@ -29,6 +31,7 @@ class ProofViewSet(ApiViewSet):
         ],
         tag="tokens",
     )
+    @answered_on(Pool.WAITING)
     def of_token(self, request: Request, token_id: str) -> Response:
         """
         Returns the sealed movements of a token, with what proves to anyone that they are sealed. The token is in the
@@ -37,7 +40,8 @@ class ProofViewSet(ApiViewSet):
         after = Shape(serializers.AFTER).read_query(request.query_params).get("after_number")
         parsed = path_id("token_id", token_id)
         token_lists.check_history_is_visible(actor_id=caller(request).pk, token_id=parsed, as_sent=token_id)
-        return Response(serializers.of_token(*proofs.of_token(parsed, after=-1 if after is None else after)))
+        with limits.proof_for(caller(request).pk):
+            return Response(serializers.of_token(*proofs.of_token(parsed, after=-1 if after is None else after)))
 
     @describe(
         "transfers.proof",
@@ -47,10 +51,12 @@ class ProofViewSet(ApiViewSet):
         refusals=[errors.TransferNotVisible(), errors.HistoryDetached("transfer")],
         tag="transfers",
     )
+    @answered_on(Pool.WAITING)
     def of_transfer(self, request: Request, transfer_id: str) -> Response:
         """
         Returns what is sealed of a transfer, with what proves to anyone that it is sealed. The caller controls its
         sender, its receiver or its originator.
         """
         row = queries.transfer_visible_to(actor_id=caller(request).pk, transfer_id=path_id("transfer_id", transfer_id))
-        return Response(serializers.of_transfer(proofs.of_transfer(row.number)))
+        with limits.proof_for(caller(request).pk):
+            return Response(serializers.of_transfer(proofs.of_transfer(row.number)))
