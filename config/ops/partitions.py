@@ -71,8 +71,13 @@ ANSWERS: Final = Table(
 
 
 def today() -> date:
-    """Return the day (UTC)."""
-    return datetime.now(UTC).date()
+    """
+    Return the day (UTC) of the database's clock, which wrote the rows: a worker whose clock is ahead drops none early.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT (statement_timestamp() AT TIME ZONE 'UTC')::date")
+        day: date = cursor.fetchone()[0]
+        return day
 
 
 def days(table: Table) -> list[date]:
@@ -152,8 +157,8 @@ def _count(table: Table, rows: int) -> None:
 
 def tidy_answers() -> None:
     """Create the next partitions of kept answers, and drop those whose answers are all past `COPPICE_ANSWER_DAYS`."""
-    kept_since = today() - timedelta(days=settings.ANSWER_DAYS)
     try:
+        kept_since = today() - timedelta(days=settings.ANSWER_DAYS)
         create_ahead(ANSWERS)
         for day in days(ANSWERS):
             if day + timedelta(days=ANSWERS.days) <= kept_since:

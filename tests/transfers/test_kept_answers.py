@@ -28,7 +28,7 @@ from wallets.models import IdempotentAnswer, Wallet
 pytestmark = pytest.mark.django_db(transaction=True)
 RUNNING = refusal(409, "A request with this Idempotency-Key is still running")
 TABLE = partitions.ANSWERS.name
-MONDAY = partitions.ANSWERS.first_day(partitions.today())
+MONDAY = partitions.ANSWERS.first_day(datetime.now(UTC).date())
 MIDNIGHT = datetime(MONDAY.year, MONDAY.month, MONDAY.day, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 
@@ -299,6 +299,20 @@ def test_partitions_leave_when_their_last_answer_has_expired(
     # Two days ahead.
     assert tidied(MONDAY + 18 * DAY)[-1] == MONDAY + 14 * DAY
     assert tidied(MONDAY + 19 * DAY)[-1] == MONDAY + 21 * DAY
+
+
+def test_a_worker_whose_clock_is_ahead_drops_no_answer(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + 30 * DAY
+
+    wallets.store_response(wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"", status=200, body=b"")
+    monkeypatch.setattr(partitions, "datetime", Ahead)
+
+    partitions.tidy_answers()
+
+    assert weeks_of_rows() == [(partitions.ANSWERS.partition(MONDAY), "k-1")]
 
 
 def test_partitions_come_and_leave_while_requests_are_answered(alice: Caller, bob: Caller) -> None:
