@@ -310,7 +310,8 @@ def proof_for(wallet_id: UUID) -> Iterator[None]:
 EXPORTS_AT_ONCE: Final = 2
 EXPORT_IN_HAND: Final = "Another export is being sent, try again later"
 _EXPORT_RETRY_SECONDS: Final = 10
-_exporting: Final = set[UUID]()
+# By wallet: the API key. One key has one, so that a partner with many wallets leaves room for the others.
+_exporting: Final = dict[UUID, UUID | None]()
 # An export may be closed by the garbage collector, in a thread that has the lock.
 _exports_lock: Final = threading.RLock()
 
@@ -321,17 +322,19 @@ class Export:
 
     `lines` is called once the export is admitted: it may begin to read, in a transaction that closing it ends.
 
-    :raises RequestRefused: 429, the wallet has another one, or others have `EXPORTS_AT_ONCE` in this process
+    :raises RequestRefused: 429, the wallet or the API key has another one, or others have `EXPORTS_AT_ONCE` in this
+        process
     """
 
-    def __init__(self, wallet_id: UUID, lines: Callable[[], Iterator[str]]) -> None:
+    def __init__(self, wallet_id: UUID, lines: Callable[[], Iterator[str]], *, api_key_id: UUID | None) -> None:
         self._wallet_id: UUID | None = None
         self._lines: Iterator[str] = iter(())
         with _exports_lock:
-            if wallet_id in _exporting or len(_exporting) >= EXPORTS_AT_ONCE:
+            is_of_key = api_key_id is not None and api_key_id in _exporting.values()
+            if wallet_id in _exporting or is_of_key or len(_exporting) >= EXPORTS_AT_ONCE:
                 retry = {"Retry-After": str(_EXPORT_RETRY_SECONDS)}
                 raise RequestRefused(codes.EXPORT_IN_PROGRESS, EXPORT_IN_HAND, retry)
-            _exporting.add(wallet_id)
+            _exporting[wallet_id] = api_key_id
             self._wallet_id = wallet_id
         self._lines = lines()
 
@@ -346,7 +349,7 @@ class Export:
         with _exports_lock:
             wallet_id, self._wallet_id = self._wallet_id, None
             if wallet_id is not None:
-                _exporting.discard(wallet_id)
+                _exporting.pop(wallet_id, None)
         # Nothing is left to end after the last line.
         lines, self._lines = self._lines, iter(())
         close = getattr(lines, "close", None)

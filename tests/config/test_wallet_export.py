@@ -320,18 +320,19 @@ def closed(*responses: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_wallet_gets_one_export_at_a_time_and_all_get_two() -> None:
-    _, api_key = wallets.create_api_key(name="partner")
-    alice, bob, carol = (logged_in(name, api_key) for name in ("alice", "bobby", "carol"))
+def test_a_wallet_and_an_api_key_get_one_export_at_a_time_and_all_get_two() -> None:
+    keys = [wallets.create_api_key(name=name)[1] for name in ("partner", "other", "third")]
+    alice, bob, carol = (logged_in(name, key) for name, key in zip(("alice", "bobby", "carol"), keys, strict=True))
+    of_same_key = logged_in("sapling", keys[0])
 
     def asked(caller: Caller) -> Any:
         assert caller.wallet is not None
         return caller.get(f"/wallets/{caller.wallet.pk}/export")
 
-    first, second = asked(alice), asked(bob)
-    refused = [asked(alice), asked(carol)]
+    first, same_key, second = asked(alice), asked(of_same_key), asked(bob)
+    refused = [same_key, asked(alice), asked(carol)]
 
-    assert [each.status_code for each in (first, second, *refused)] == [200, 200, 429, 429]
+    assert [each.status_code for each in (first, second, *refused)] == [200, 200, 429, 429, 429]
     assert {(each["Error-Code"], each["Retry-After"]) for each in refused} == {("export_in_progress", "10")}
     # One is read to its end, the other is given up before it is read.
     assert first.getvalue().count(b"\n") > 1
@@ -339,4 +340,4 @@ def test_a_wallet_gets_one_export_at_a_time_and_all_get_two() -> None:
     again = [asked(carol), asked(alice)]
     assert [each.status_code for each in again] == [200, 200]
     closed(*again)
-    assert limits._exporting == set()
+    assert limits._exporting == {}

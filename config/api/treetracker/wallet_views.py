@@ -216,6 +216,7 @@ class WalletViewSet(ApiViewSet):
                     after=written,
                     patience_seconds=_EXPORT_WAITS_SECONDS,
                 ),
+                api_key_id=api_key_id(request),
             ),
             content_type="application/x-ndjson",
             headers={"Content-Disposition": f'attachment; filename="wallet-{wallet.pk}.ndjson"'},
