@@ -11,7 +11,7 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import against, crowd, front, load, lockers, machine, moving, share, webhooks
+from tests.benchmarks import against, crowd, front, load, lockers, machine, moving, scale, share, webhooks
 from tests.benchmarks.results import Case, Plan, Results
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -25,6 +25,7 @@ _OTHERS = {
     "front": front.main,
     "lockers": lockers.main,
     "moving": moving.main,
+    "scale": scale.main,
     "share": share.main,
     "webhooks": webhooks.main,
 }

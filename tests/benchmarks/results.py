@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 
 from config.api.pools import SIZES, Pool
 from config.web import server
@@ -217,3 +217,10 @@ class Results:
         good = home < desk.LIMIT_MILLISECONDS
         yield "home of the operators' desk (1 client)", f"under {desk.LIMIT_MILLISECONDS} ms", f"{home:.0f} ms", good
         yield "transfers a second, durable and authenticated", "1,000", f"{cold.rate:,.0f}", cold.rate >= 1000
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median and, in brackets, the middle half."""
+    first, second, third = quantiles(values, n=4, method="inclusive") if len(values) > 1 else list(values) * 3
+    digits = 3 if abs(second) < 100 else 0
+    return f"{second:,.{digits}f} ({first:,.{digits}f}–{third:,.{digits}f})"
