@@ -2,7 +2,7 @@
 What changes as an installation grows: sizes of the database, web processes, workers. In ratios, within one run.
 
     python -m tests.benchmarks scale [--tokens N,N,…] [--movements N] [--partition N] [--turns N] [--seconds S]
-                                     [--tasks N] [--only sizes,processes,workers] [--estimate]
+                                     [--tasks N] [--task-turns N] [--only sizes,seals,processes,workers] [--estimate]
 
 Each number of tokens is a database of its own with two movements a token; the last one is loaded once more with
 `--movements` movements. Each has a web server, and each turn measures all of them, one after the other. By default this
@@ -36,7 +36,7 @@ from config.web import server
 from tests.benchmarks import load, machine, memory
 from tests.benchmarks.results import spread
 
-PARTS: Final = ("sizes", "processes", "workers")
+PARTS: Final = ("sizes", "seals", "processes", "workers")
 CLIENTS: Final = 32
 PROCESSES: Final = (1, 2, 4)
 # Sessions that a pooler lends, as docs/operations.md advises for two web processes.
@@ -79,13 +79,13 @@ def main(arguments: Sequence[str]) -> None:
         sizes = [scale_data.Size(tokens, 2) for tokens in chosen.tokens]
         if chosen.movements // chosen.tokens[-1] > 2:
             sizes.append(scale_data.Size(chosen.tokens[-1], chosen.movements // chosen.tokens[-1]))
-        if "sizes" in chosen.only:
+        if {"sizes", "seals"} & set(chosen.only):
             scale_data.check_disk(sizes, running.postgres.home)
         if chosen.estimate:
             return
         print(f"{machine.described()}, commit {machine.commit()}, {', '.join(running.versions)}", flush=True)
         land = scale_data.settle()
-        if "sizes" in chosen.only:
+        if {"sizes", "seals"} & set(chosen.only):
             with _servers_of(running) as servers:
                 Sizes(running, land, sizes, chosen, servers).measure()
         if "processes" in chosen.only:
@@ -139,8 +139,8 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _measure(running: machine.Machine, each: Server, case: str, script: load.Script, seconds: float) -> None:
-    """Add the figures of one run to the server's."""
+def _measure(running: machine.Machine, each: Server, case: str, script: load.Script, seconds: float) -> int:
+    """Add the figures of one run to the server's, and return how many requests it had."""
     assert running.postgres.child is not None
     with running.connect() as connection:
         roots = (each.child.pid, running.postgres.child.pid)
@@ -156,6 +156,7 @@ def _measure(running: machine.Machine, each: Server, case: str, script: load.Scr
     }  # fmt: skip
     each.measured.setdefault(case, []).append(found)
     print(f"{each.name}: {case}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
+    return run.sent
 
 
 def _log_position(connection: Any) -> int:
@@ -198,8 +199,17 @@ class Sizes:
             seconds = self.data.load(self.machine, self.land, size, partition=self.chosen.partition)
             print(f"{size.name}: loaded in {sum(seconds.values()):,.0f} s: "
                   + ", ".join(f"{table} {took:,.0f} s" for table, took in seconds.items()), flush=True)  # fmt: skip
-        for size in self.sizes:
-            self.servers.append(_start(self.machine, size.name, size.database))
+        if "sizes" in self.chosen.only:
+            for size in self.sizes:
+                self.servers.append(_start(self.machine, size.name, size.database))
+            self.turns()
+            _print_ratios(self.servers)
+            self.print_memory()
+        self.print_bytes()
+        if "seals" in self.chosen.only:
+            self.print_seals()
+
+    def turns(self) -> None:
         for turn in range(self.chosen.turns):
             for case in self.scripts(self.sizes[0]):
                 order = list(zip(self.servers, self.sizes, strict=True))
@@ -207,9 +217,6 @@ class Sizes:
                     with self.data.within(size.database):
                         self.counters.roll_up()
                     _measure(self.machine, each, case, self.scripts(size)[case], self.chosen.seconds)
-        _print_ratios(self.servers)
-        self.print_bytes()
-        self.print_memory()
 
     def scripts(self, size: Any) -> dict[str, load.Script]:
         reading, estate = self.cases.reading, self.land.estate
@@ -275,6 +282,28 @@ class Sizes:
             logs = {case: spread([turn["log"] for turn in turns]) for case, turns in each.measured.items()}
             print(f"{each.name}: bytes of PostgreSQL's log a request: {logs}")
 
+    def print_seals(self) -> None:
+        """Seal for one run, a minute, and print what a row takes."""
+        from config.seals import sealing
+
+        assert self.machine.postgres.child is not None
+        for size in self.sizes:
+            with self.data.within(size.database):
+                database, python = machine.cpu_seconds(self.machine.postgres.child.pid), time.process_time()
+                begun = time.monotonic()
+                blocks = sealing.seal(is_due=True)
+                seconds, python = time.monotonic() - begun, time.process_time() - python
+                database = machine.cpu_seconds(self.machine.postgres.child.pid) - database
+                with self.data.connect(self.machine, size.database) as connection:
+                    (leaves,) = connection.execute("SELECT coalesce(sum(leaves), 0) FROM transfers_seal").fetchone()
+            rows = max(1, int(leaves))
+            print(
+                f"{size.name}: {blocks} blocks, {rows:,} rows sealed in {seconds:.1f} s; a row takes"
+                f" {1e6 * python / rows:.0f} µs of the worker's processor time and {1e6 * database / rows:.0f} µs of"
+                f" PostgreSQL's; load average {machine.load_average():.0f}",
+                flush=True,
+            )
+
     def print_memory(self) -> None:
         for each in self.servers:
             print(f"{each.name}: {_memory(self.machine, each, processes=2)}")
@@ -306,7 +335,6 @@ def _measure_processes(running: machine.Machine, land: Any, chosen: Any, servers
     from config.postgresql import sessions
     from tests import pooler
     from tests.benchmarks import cases
-    from transfers import counters
 
     sessions.keep(connection, sessions.wanted(running.environment["DATABASE_URL"]))
     where = settings.DATABASES["default"]["HOST"] or str(running.postgres.sockets)
@@ -315,6 +343,7 @@ def _measure_processes(running: machine.Machine, land: Any, chosen: Any, servers
         "GET /tokens?limit=100": cases.reading(land.estate, "/tokens?limit=100"),
     }
     used: list[tuple[str, int, int]] = []
+    rolled_up, sent = list[float](), 0
     with contextlib.ExitStack() as stack:
         for way in ("direct", "PgBouncer") if pooler.PROGRAM else ("direct",):
             for processes in PROCESSES:
@@ -327,16 +356,29 @@ def _measure_processes(running: machine.Machine, land: Any, chosen: Any, servers
         for turn in range(chosen.turns):
             for case, script in scripts.items():
                 for number, each in list(enumerate(servers))[:: -1 if turn % 2 else 1]:
-                    counters.roll_up()
+                    rolled_up.append(_roll_up(running))
                     before = _sessions(running)
-                    _measure(running, each, case, script, chosen.seconds)
+                    sent += _measure(running, each, case, script, chosen.seconds) if "transfer" in case else 0
                     name, processes, most = used[number]
                     used[number] = name, processes, most + _sessions(running) - before
         _print_ratios(servers)
+        print(
+            f"rolling up counters: {1e6 * sum(rolled_up[1:]) / sent:.0f} µs of PostgreSQL's processor time a transfer"
+        )
         for each, (name, processes, opened) in zip(servers, used, strict=True):
             share = memory.proportional(each.child.pid) / 1e6
             print(f"{name}: {opened} sessions of PostgreSQL opened, {share:,.0f} MB (PSS) for {processes} processes")
         running.children.stop([each.child for each in servers])
+
+
+def _roll_up(running: machine.Machine) -> float:
+    """Return the seconds of processor time that PostgreSQL took for it."""
+    from transfers import counters
+
+    assert running.postgres.child is not None
+    before = machine.cpu_seconds(running.postgres.child.pid)
+    counters.roll_up()
+    return machine.cpu_seconds(running.postgres.child.pid) - before
 
 
 def _sessions(running: machine.Machine) -> int:

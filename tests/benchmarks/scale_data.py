@@ -1,9 +1,9 @@
 """
 Databases of a chosen size, written by COPY into the tables of the product, with all their constraints and triggers.
 
-PostgreSQL generates the rows (`COPY (SELECT …) TO STDOUT`) and reads them back (`COPY … FROM STDIN`), so that Python only
-carries bytes. Every token is issued to a wallet and goes to and fro between two, each time by a transfer of its own. The
-movements of a token are a whole round of all tokens apart, so its history is spread over the partitions.
+PostgreSQL generates the rows (`COPY (SELECT …) TO STDOUT`) and reads them back (`COPY … FROM STDIN`), so that Python
+only carries bytes. Every token is issued to a wallet and goes to and fro between two, each time by a transfer of its
+own. The movements of a token are a whole round of all tokens apart, so its history is spread over the partitions.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ def check_disk(sizes: list[Size], directory: Any) -> None:
 
 @dataclass(frozen=True)
 class Land:
-    """The estate, the wallets between which the loaded tokens go: `fields` send, `beds` receive, and belong to the reader."""
+    """The estate, and the wallets between which loaded tokens go: `fields`, and `beds`, which the reader manages."""
 
     estate: data.Estate
     fields: list[UUID]
@@ -131,13 +131,13 @@ def connect(running: machine.Machine, database: str) -> "psycopg.Connection[tupl
 
 
 # `n` counts the movements of all tokens, round by round. The last of a token leads into its bed.
-_PLACES: Final = """
+_PLACES: Final = f"""
 SELECT n, %(first)s + n AS id, md5('token ' || n %% %(tokens)s)::uuid AS token, n / %(tokens)s AS number,
-       (%(fields)s::uuid[])[1 + n %% %(tokens)s / {beds} %% {fields}] AS field,
-       (%(beds)s::uuid[])[1 + n %% %(tokens)s %% {beds}] AS bed,
+       (%(fields)s::uuid[])[1 + n %% %(tokens)s / {data.BEDS} %% {FIELDS}] AS field,
+       (%(beds)s::uuid[])[1 + n %% %(tokens)s %% {data.BEDS}] AS bed,
        (%(each)s - 1 - n / %(tokens)s) %% 2 = 0 AS into_bed,
        %(since)s::timestamptz + n * interval '90 days' / %(movements)s AS at
-  FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1) AS n""".format(beds=data.BEDS, fields=FIELDS)
+  FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1) AS n"""
 _TRANSFERS: Final = f"""
 SELECT md5('transfer ' || n)::uuid, %(first_number)s + n - %(tokens)s, CASE WHEN into_bed THEN field ELSE bed END,
        CASE WHEN into_bed THEN field ELSE bed END, CASE WHEN into_bed THEN bed ELSE field END,
@@ -227,6 +227,6 @@ def row_bytes(connection: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, tu
             heap, whole = connection.execute(
                 "SELECT pg_table_size(%(of)s), pg_total_relation_size(%(of)s)", {"of": table}
             ).fetchone() or (0, 0)
-        (rows,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)  # noqa: S608 - of this module
+        (rows,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         found[table] = (int(rows), float(heap) / max(1, rows), float(whole) / max(1, rows))
     return found

@@ -80,9 +80,7 @@ def _spent(running: machine.Machine, network: Child, children: list[Child]) -> l
     ]
 
 
-def _wait(
-    running: machine.Machine, stock: lockers.Benchmark, begun: list[Any], *, at_least: int
-) -> tuple[int, int]:
+def _wait(running: machine.Machine, stock: lockers.Benchmark, begun: list[Any], *, at_least: int) -> tuple[int, int]:
     """Return the number of completed tasks when there are that many, and the most sessions that were seen meanwhile."""
     deadline, sessions = time.monotonic() + _PATIENCE_SECONDS, 0
     tasks = stock.LockerTask.objects.filter(pk__in=begun)
