@@ -25,8 +25,8 @@ from wallets.models import Wallet
 FIELDS: Final = 1_000
 # What a row takes with its indexes, and loading it, for the estimate: see "As it grows" in README.md. The time is that
 # of a busy machine with two cores.
-TOKEN_BYTES, TRANSFER_BYTES, MOVEMENT_BYTES = 330, 520, 230
-TOKEN_SECONDS, TRANSFER_SECONDS, MOVEMENT_SECONDS = 30e-6, 60e-6, 30e-6
+TOKEN_BYTES, TRANSFER_BYTES, MOVEMENT_BYTES = 330, 420, 200
+TOKEN_SECONDS, TRANSFER_SECONDS, MOVEMENT_SECONDS = 60e-6, 50e-6, 33e-6
 # PostgreSQL's log, sorting, and what the measured requests write.
 SPARE_BYTES: Final = 4 * 10**9
 # Rows of one COPY.
