@@ -19,7 +19,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -283,26 +283,31 @@ class Sizes:
             print(f"{each.name}: bytes of PostgreSQL's log a request: {logs}")
 
     def print_seals(self) -> None:
-        """Seal for one run, a minute, and print what a row takes."""
+        """Seal for one run, at most a minute, then audit what is new and everything; print what each takes."""
+        from config.ops import audits
         from config.seals import sealing
 
-        assert self.machine.postgres.child is not None
         for size in self.sizes:
-            with self.data.within(size.database):
-                database, python = machine.cpu_seconds(self.machine.postgres.child.pid), time.process_time()
-                begun = time.monotonic()
-                blocks = sealing.seal(is_due=True)
-                seconds, python = time.monotonic() - begun, time.process_time() - python
-                database = machine.cpu_seconds(self.machine.postgres.child.pid) - database
-                with self.data.connect(self.machine, size.database) as connection:
-                    (leaves,) = connection.execute("SELECT coalesce(sum(leaves), 0) FROM transfers_seal").fetchone()
-            rows = max(1, int(leaves))
-            print(
-                f"{size.name}: {blocks} blocks, {rows:,} rows sealed in {seconds:.1f} s; a row takes"
-                f" {1e6 * python / rows:.0f} µs of the worker's processor time and {1e6 * database / rows:.0f} µs of"
-                f" PostgreSQL's; load average {machine.load_average():.0f}",
-                flush=True,
-            )
+            with self.data.within(size.database), self.data.connect(self.machine, size.database) as connection:
+                took, blocks = self.timed(lambda: sealing.seal(is_due=True))
+                (leaves,) = connection.execute("SELECT coalesce(sum(leaves), 0) FROM transfers_seal").fetchone() or (0,)
+                rows = max(1, int(leaves))
+                print(f"{size.name}: {blocks} blocks with {rows:,} rows sealed in {took}", flush=True)
+                took, found = self.timed(lambda: audits.findings(is_of_all=False))
+                print(f"{size.name}: audit of what is new, {len(found)} findings, in {took}", flush=True)
+                took, found = self.timed(audits.findings)
+                print(f"{size.name}: audit of everything, findings {found}, in {took}", flush=True)
+
+    def timed(self, work: Callable[[], Any]) -> tuple[str, Any]:
+        """Return what the work took, in words, and what it returned."""
+        assert self.machine.postgres.child is not None
+        database, python = machine.cpu_seconds(self.machine.postgres.child.pid), time.process_time()
+        begun, result = time.monotonic(), work()
+        return (
+            f"{time.monotonic() - begun:.1f} s; processor time: Python {time.process_time() - python:.1f} s, PostgreSQL"
+            f" {machine.cpu_seconds(self.machine.postgres.child.pid) - database:.1f} s; load average"
+            f" {machine.load_average():.0f}"
+        ), result
 
     def print_memory(self) -> None:
         for each in self.servers:
@@ -358,7 +363,8 @@ def _measure_processes(running: machine.Machine, land: Any, chosen: Any, servers
                 for number, each in list(enumerate(servers))[:: -1 if turn % 2 else 1]:
                     rolled_up.append(_roll_up(running))
                     before = _sessions(running)
-                    sent += _measure(running, each, case, script, chosen.seconds) if "transfer" in case else 0
+                    requests = _measure(running, each, case, script, chosen.seconds)
+                    sent += requests if "transfer" in case else 0
                     name, processes, most = used[number]
                     used[number] = name, processes, most + _sessions(running) - before
         _print_ratios(servers)
