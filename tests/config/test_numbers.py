@@ -6,7 +6,6 @@ from config.environment import ROOT
 from tests.config import numbers
 
 
-
 def test_numbers_are_those_of_the_list() -> None:
     listed = numbers.LIST.read_text(encoding="utf-8").splitlines()
     found = numbers.numbers()

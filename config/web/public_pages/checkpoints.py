@@ -1,7 +1,7 @@
 """
 `GET /public/checkpoints`: the chain of seals as JSON, without credentials.
 
-The primary answers, never a replica: a replica may have a seal that the standby which is promoted after a failure lacks,
+The primary answers, never a replica: that may have a seal which the standby lacks that is promoted after a failure,
 and a checkpoint that was stored then would be in no history.
 
 It contains hashes, counts and times of blocks, and nothing of their rows. With a stored copy anyone can detect later
