@@ -109,6 +109,7 @@ BREAKING = {
     "notice_is_leased_while_pending": {"state": "'failed'", "lease_until": "now()"},
     "fan_out_is_one_row": {"id": "2"},
     "seal_mark_is_one_row": {"id": "2"},
+    "event_position_is_one_row": {"id": "2"},
     "audit_run_is_finished_when_final": {"result": "'sound'", "finished_at": "NULL"},
     "action_token_is_closed_when_decided": {"state": "'redeemed'", "closed_at": "NULL"},
     "action_token_has_tokens": {"token_count": "0"},

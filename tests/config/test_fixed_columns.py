@@ -247,5 +247,6 @@ def test_every_table_of_the_ledger_is_tried_or_may_change() -> None:
     assert with_triggers == {
         "transfers_actiontoken", "transfers_issue", "transfers_movement", "transfers_seal", "transfers_transfer",
         "transfers_transferterms", "trusts_trust", "trusts_trustchange",
-        "wallets_auditrun", "wallets_event", "wallets_operatoraction", "wallets_token", "wallets_wallet",
+        "wallets_auditrun", "wallets_event", "wallets_idempotentanswer", "wallets_operatoraction", "wallets_token",
+        "wallets_wallet",
     }  # fmt: skip
