@@ -48,7 +48,10 @@ class Leadership:
                 _log.warning("beat_lost_the_database", extra={"error": type(error).__name__})
         self._asked_at = time.monotonic()
         if is_first or self._is_held != was_held:
-            _log.info("beat_leads" if self._is_held else "beat_stands_by")
+            if self._is_held:
+                _log.info("beat_leads")
+            else:
+                _log.info("beat_stands_by")
         return self._is_held
 
     def _ask(self) -> bool:
