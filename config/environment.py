@@ -407,7 +407,7 @@ class Environment(BaseSettings):
     @field_validator("media_url")
     @classmethod
     def media_url_is_a_place(cls, value: str) -> str:
-        return public_place(value) if value else value
+        return public_place(value, like="https://images.example.org or https://example.org/images") if value else value
 
     @field_validator("media_s3_bucket")
     @classmethod

@@ -37,10 +37,10 @@ def key_of_32_bytes(value: SecretStr) -> SecretStr:
     return value
 
 
-def public_place(value: str) -> str:
+def public_place(value: str, *, like: str = "https://example.org or https://example.org:8443/coppice") -> str:
     """Check a public URL, and return it without a slash at its end. :raises ValueError: it is no such URL"""
     if not PUBLIC_URL.fullmatch(value):
-        raise ValueError("must look like https://example.org or https://example.org:8443/coppice")
+        raise ValueError(f"must look like {like}")
     if (port := urlsplit(value).netloc.rpartition(":")[2]).isdecimal() and not 0 < int(port) < 65536:
         raise ValueError("has a port that is none")
     return value.rstrip("/")
