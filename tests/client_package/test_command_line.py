@@ -101,7 +101,7 @@ COMMANDS = dict(leaves(coppice))
 WITHOUT_KEY = {
     "claim list", "coins balance", "completion", "events", "inbox", "locker code", "locker list", "locker peek",
     "login", "logout", "password", "payment-request list", "payment-request show", "sessions", "transfers",
-    "trust list", "wallets", "webhooks listen",
+    "trust list", "verify-proof", "wallets", "webhooks listen",
 }  # fmt: skip
 
 
