@@ -80,7 +80,7 @@ def test_a_mail_says_what_since_when_and_where(post: MailServer) -> None:
         f"https://wallet.example/admin/desk/alert/{made.pk}/change/\n"
     )
     assert closed["Subject"] == "[Coppice wallet.example] ended: servers: 16 of 25: fewer than 17"
-    assert f"It ended at {made.closed_at:%Y-%m-%d %H:%M} UTC." in closed.get_content()
+    assert f"It was last seen at {made.seen_at:%Y-%m-%d %H:%M} UTC." in closed.get_content()
     assert opened["Message-ID"] != closed["Message-ID"]
     assert rows() == [("opened", "sent", 1, ""), ("closed", "sent", 1, "")]
 
