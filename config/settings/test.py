@@ -60,8 +60,9 @@ if "pytest" not in sys.modules:
     for name in ("jinja2", "requests"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # Parallel pytest workers share neither counters nor queues: each has one of the databases 8 to 15.
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and "+sentinel:" not in os.environ["REDIS_URL"]:
+    # Parallel pytest workers share neither counters nor queues: each has one of the databases 8 to 15. Servers with a
+    # sentinel are those of one test.
     url, database = os.environ["REDIS_URL"], 8 + int(worker.removeprefix("gw")) % 8
     os.environ["REDIS_URL"] = (
         f"{url.partition('?')[0]}?db={database}"

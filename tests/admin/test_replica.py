@@ -212,7 +212,10 @@ def test_what_the_replica_does_not_have_yet_is_asked_of_the_primary(
 
 def test_an_export_over_the_api_has_all_that_was_written_before(followed: Standby, ledger: SimpleNamespace) -> None:
     replicas.follow(followed)
-    lines = list(replica.read_lines(lambda: iter([connection.alias] * 3), after=replica.position()))
+    followed.catch_up()
+    lines = list(
+        replica.read_lines(lambda: iter([connection.alias] * 3), after=replica.position(), patience_seconds=30)
+    )
     assert lines == ["replica", "replica", "replica"]
     followed.pause()
     wallets.create_wallet(name="juniper")

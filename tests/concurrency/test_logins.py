@@ -106,7 +106,7 @@ def test_control_without_comparing_the_login_of_the_old_password_outlives_it(
 def race_with_the_change(alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held: bool) -> list[Any]:
     """Let the login have compared, and the change reach its end, before either commits, if nothing waits."""
     gate = Gate(2, held=held)
-    issue, revoke = operations._issue_bearer_token, operations.revoke_bearer_tokens
+    issue, record = operations._issue_bearer_token, operations._record_password
 
     def wait_and_issue(wallet: Wallet, **origin: Any) -> str:
         gate()
@@ -114,14 +114,14 @@ def race_with_the_change(alice: Wallet, monkeypatch: pytest.MonkeyPatch, *, held
         gate()
         return issue(wallet, **origin)
 
-    def revoke_and_wait(*, wallet: Wallet) -> int:
+    def wait_and_record(*arguments: Any, **keywords: Any) -> None:
+        # The tokens are revoked.
         gate()
-        revoked = revoke(wallet=wallet)
+        record(*arguments, **keywords)
         gate()
-        return revoked
 
     monkeypatch.setattr(operations, "_issue_bearer_token", wait_and_issue)
-    monkeypatch.setattr(operations, "revoke_bearer_tokens", revoke_and_wait)
+    monkeypatch.setattr(operations, "_record_password", wait_and_record)
     return race([log_in(), lambda: operations.set_password(wallet=alice, password=NEW)])
 
 
@@ -218,11 +218,11 @@ def test_an_api_key_that_a_login_has_checked_is_valid_until_its_commit(alice: Wa
             refused.append(str(error))
 
     with transaction.atomic():
-        assert operations._is_valid_until_commit(key.pk)
+        assert operations.is_valid_until_commit(key.pk)
         elsewhere(revoke)
     assert [text.splitlines()[0] for text in refused] == ["canceling statement due to lock timeout"]
     # Control: after the commit nothing holds it.
     elsewhere(revoke)
 
     assert len(refused) == 1
-    assert not operations._is_valid_until_commit(key.pk)
+    assert not operations.is_valid_until_commit(key.pk)

@@ -12,13 +12,12 @@ from django.db.models import Model
 
 from tests.concurrency.races import PATIENCE_SECONDS, assert_sound, kinds, race
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, an_uncommitted_transfer
-from transfers import balances, counters, errors, list_counts, operations, outcome_counts
+from transfers import audit, balances, counters, errors, list_counts, operations, outcome_counts
 from transfers.list_models import ListMark
 from transfers.models import OutcomeTally, TallyMark, Transfer, WalletDay
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets.models import Token, Wallet
-from wallets.sql_files import load
 
 
 def held(wallet: Any) -> Any:
@@ -191,7 +190,7 @@ def test_every_look_during_a_storm_sees_counts_that_add_up(
         while not over.is_set():
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                cursor.execute(load("transfers", "audit/counters") + " LIMIT %s", [5])
+                cursor.execute(audit.query("the tallies agree with the tokens of each wallet") + " LIMIT %s", [5])
                 wrong += cursor.fetchall()
         return wrong
 
@@ -215,6 +214,8 @@ def test_two_do_not_roll_up_at_once(stocked: Wallet, sapling: Wallet, counting: 
             cursor.execute("SELECT pg_advisory_lock(%s)", [counting._LOCK])
         assert counting.roll_up() is False
         assert not kept._default_manager.exists()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [counting._LOCK])
     finally:
         other.close()
 

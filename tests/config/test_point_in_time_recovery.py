@@ -125,6 +125,8 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         server.execute(f"ALTER SYSTEM SET archive_command = '{archive}'")
         server.execute("SELECT pg_reload_conf()")
         server.promote()
+        # Until then the control file has the timeline before.
+        server.execute("CHECKPOINT")
         repository.run("stanza-create")
         repository.run("--type=full", "backup")
         issue(server, 5)

@@ -61,7 +61,8 @@ def under_load(ports: Ports, certificate: Certificate, key: str) -> Iterator[Loa
     with httpx.Client(
         base_url=f"https://localhost:{ports.https}",
         verify=certificate.context(),
-        headers={"treetracker-api-key": key},
+        # The process of nginx with the former configuration closes connections without a request when it ends.
+        headers={"treetracker-api-key": key, "connection": "close"},
         timeout=60,
     ) as api:
         threads = [threading.Thread(target=send, args=(api, load, end)) for _ in range(CLIENTS)]

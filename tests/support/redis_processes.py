@@ -96,6 +96,7 @@ class Watched:
         self.replica = self.servers.start("--replicaof", "127.0.0.1", str(self.primary))
         self.sentinel = self.servers.start(
             text=f"sentinel monitor trees 127.0.0.1 {self.primary} 1\nsentinel down-after-milliseconds trees 1000\n"
+            "sentinel failover-timeout trees 2000\n"
         )
         with redis.Redis(port=self.sentinel) as asked:
             wait_until(lambda: len(asked.sentinel_slaves("trees")) == 1)  # type: ignore[arg-type]
