@@ -41,7 +41,7 @@ _log: Final = logging.getLogger("coppice.admin")
 
 # Fewer servers than this leave too few for a quorum when some of them fail as well.
 FEW_SERVERS: Final = 17
-# The tile of seals is red after so many intervals without one.
+# The number of intervals without a seal after which the tile of seals is red.
 SEALS_MISSED: Final = 3
 # The most subjects of one tile.
 SUBJECTS: Final = 20

@@ -180,7 +180,7 @@ def test_a_reader_sees_the_own_writes_and_how_old_the_others_are(
     replicas.follow(followed)
     server, text = asked(desk, WALLETS)
     assert (server, "juniper" in text) == ("replica", True)
-    # Whoever changes the cookie is answered by the primary.
+    # The primary answers a browser whose cookie was changed.
     desk.cookies[replica_pages.COOKIE] = "0/0' OR"
     assert asked(desk, WALLETS)[0] == "primary"
 
