@@ -5,8 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,16 +15,9 @@ from config.dev import ports
 from config.web import processes
 from tests.api.web_server import children_of, listeners, started
 from tests.ports import reserved_port
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-PATIENCE_SECONDS = 60
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def status(port: int) -> int:

@@ -18,6 +18,7 @@ from config.seals import sealing
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Mark, TaskKind
 from tests.support.standby import Standby, streaming_standby
+from tests.support.waiting import until
 from transfers import operations as transfers
 from wallets import operations as wallets
 
@@ -179,10 +180,3 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
 
 def until_archived(server: Standby, segment: str) -> None:
     until(lambda: server.execute("SELECT coalesce(last_archived_wal, '') >= %s FROM pg_stat_archiver", [segment])[0])
-
-
-def until(true: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.api.web_server import started, wait_for
 from tests.config import proxies
 from tests.config.proxies import Certificate, Ports
 from tests.ports import reserved_port
+from tests.support.waiting import until
 from transfers import operations as transfers
 from transfers.models import Transfer
 from wallets import operations as wallets
@@ -75,13 +76,6 @@ def under_load(ports: Ports, certificate: Certificate, key: str) -> Iterator[Loa
             end.set()
             for thread in threads:
                 thread.join()
-
-
-def until(true: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def send_to(directory: Path, upstreams: list[int], before: list[int]) -> None:
