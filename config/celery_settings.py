@@ -99,11 +99,6 @@ beat_schedule = {
     },
     # Sends what is due, unless a worker is sending already. A missed one only delays webhooks.
     "webhooks": {"task": "webhooks.send", "schedule": 1.0, "options": {"expires": 1.0, "ignore_result": True}},
-    "old deliveries": {
-        "task": "webhooks.purge",
-        "schedule": crontab(hour="3", minute="27"),
-        "options": {"expires": 3600.0, "ignore_result": True},
-    },
     # Creates the partitions of the next days, and drops the oldest. Without it rows go to default partitions.
     "partitions": {
         "task": "config.tidy_partitions",

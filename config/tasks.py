@@ -38,7 +38,7 @@ def purge_expired() -> None:
 @shared_task(name="config.tidy_partitions")
 def tidy_partitions() -> None:
     """Create the next partitions of the tables whose rows expire, and drop the oldest."""
-    partitions.tidy_answers()
+    partitions.tidy()
     request_log.tidy()
 
 

@@ -67,13 +67,17 @@ class Webhook(models.Model):
 
 
 class WebhookMessage(models.Model):
-    """What is sent: the body that reports an event, the same for all webhooks and attempts."""
+    """
+    What is sent: the body that reports an event, the same for all webhooks and attempts.
+
+    Each week has a partition, as has that of the deliveries (`config.ops.partitions`), with a unique index of the id.
+    """
 
     # Sent as `webhook-id`: that of the event.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     type = models.CharField(max_length=41)
     body = models.TextField()
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -85,11 +89,17 @@ class WebhookDelivery(models.Model):
 
     `lease_until` is the end of the lease of the worker of `attempt`, NULL without a worker; the write of that worker is
     fenced by the attempt number. `failures` counts the failed attempts of the schedule of retries.
+
+    Each week has a partition, with unique indexes of the id, and of webhook and message. Over all weeks the fan-out
+    keeps both unique: it reads each event once.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
-    message = models.ForeignKey(WebhookMessage, on_delete=models.CASCADE, related_name="deliveries")
+    # Without a foreign key constraint: that would need one index of the ids of all weeks.
+    message = models.ForeignKey(
+        WebhookMessage, on_delete=models.CASCADE, related_name="deliveries", db_constraint=False
+    )
     state = models.CharField(max_length=9, default=DeliveryState.PENDING, choices=[(s, s) for s in DeliveryState])
     attempt = models.IntegerField(default=0, db_default=0)
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -11,11 +11,9 @@ Lock order: the trust that gives the control, the webhook, its deliveries.
 import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
@@ -51,7 +49,6 @@ from webhooks.states import (
 
 # The first key of the advisory locks under which the webhooks of a wallet are counted.
 _COUNTING: Final = 20261205
-_PURGED_AT_ONCE: Final = 5000
 # A receiver that is down for days may leave a million.
 _CANCELLED_AT_ONCE: Final = 5000
 
@@ -383,18 +380,3 @@ def _store(rows: Sequence[events.EventRow]) -> None:
                 "bodies": [body_of(row) for row in rows],
             },
         )
-
-
-def purge() -> int:
-    """Delete deliveries after `COPPICE_DELIVERY_DAYS`, with their messages, and return how many messages."""
-    total = 0
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                load("webhooks", "purge"),
-                {"seconds": timedelta(days=settings.DELIVERY_DAYS).total_seconds(), "limit": _PURGED_AT_ONCE},
-            )
-            deleted = int(cursor.fetchone()[0])
-        total += deleted
-        if deleted < _PURGED_AT_ONCE:
-            return total

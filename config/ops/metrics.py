@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from config.ops import partitions, rabbitmq, redis_status, request_log, request_metrics
 from config.postgresql import replica
+from config.seals import verifying
 from config.web.addresses import client_address
 from lockers import reports
 from lockers.models import LockerTask
@@ -123,16 +124,17 @@ def _partitions() -> Iterator[Metric]:
     oldest = GaugeMetricFamily(
         "coppice_partition_oldest_timestamp_seconds", "First day of the oldest partition.", labels=["table"]
     )
-    tables = (partitions.ANSWERS, request_log.PARTITIONS)
+    tables = (*partitions.WITH_DEFAULT, request_log.PARTITIONS)
     for table in tables:
         for day in partitions.days(table)[:1]:
             oldest.add_metric([table.name], datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
     yield oldest
-    yield GaugeMetricFamily(
-        "coppice_partition_default_used",
-        "1 if kept answers are in the default partition.",
-        value=int(partitions.is_default_used()),
+    used = GaugeMetricFamily(
+        "coppice_partition_default_used", "1 if rows are in the default partition.", labels=["table"]
     )
+    for table in partitions.WITH_DEFAULT:
+        used.add_metric([table.name], int(partitions.is_default_used(table)))
+    yield used
     dropped = CounterMetricFamily(
         "coppice_partition_rows_dropped", "Rows that were dropped with their partitions.", labels=["table"]
     )
@@ -263,6 +265,11 @@ def _audits() -> Iterator[Metric]:
 def _seals() -> Iterator[Metric]:
     ((height, age),) = _rows(_SEALED)
     yield GaugeMetricFamily("coppice_seal_height", "Seals of history.", value=height)
+    yield GaugeMetricFamily(
+        "coppice_seal_blocks_not_compared",
+        "Sealed blocks whose movements are not in this database; at most a minute old.",
+        value=cache.get_or_set("metrics:not_compared", verifying.not_compared, CACHED_SECONDS),
+    )
     if age is not None:
         yield GaugeMetricFamily(
             "coppice_seal_age_seconds", "Time since all that was settled was last sealed.", value=age

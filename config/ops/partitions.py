@@ -7,14 +7,22 @@ lock for no longer than that. The timeout is below `deadlock_timeout`, so in a d
 gives up.
 
 * `desk_request`, the request log: by day. `config.ops.request_log` also drops days while the log is too large.
-* `wallets_idempotentanswer`, stored answers to requests with an Idempotency-Key: by week. A row of a week without a
-  partition goes to the default partition, so that no request is refused while beat does not run. That week then gets no
-  partition; the default partition is emptied when all its rows have expired.
+* `wallets_idempotentanswer`, stored answers to requests with an Idempotency-Key: by week.
+* `webhooks_webhookmessage` and `webhooks_webhookdelivery`, what is sent to webhooks: by week. A week stays while one of
+  its deliveries is pending: `_drop_deliveries`.
+
+A row of a week without a partition goes to the default partition, so that no request is refused while beat does not
+run. That week then gets no partition; the default partition is emptied when all its rows have expired.
 
 Decided 2026-11-30: stored answers by week and not by day. A request with an Idempotency-Key looks into each partition
 that may hold its key: 8 by day, 2 by week. Processor time of the look-up in the database, medians of 2,400 interleaved
 executions, with 8 M rows in one table or 1 M rows in each partition: one table 77 µs, 8 partitions 148 µs, 2 partitions
-68 µs. The price: an answer is dropped 7 to 14 days after it was written.
+68 µs. The price: an answer is dropped 7 to 14 days after it was written. Deliveries by week for the same reason: a
+claim looks for due ones in each partition, 6 by week and 31 by day.
+
+A pending delivery keeps its week, and is not moved to another one: its time is its place in the lists of deliveries,
+and moving a row makes the write of its result fail. It ends within `webhooks.states.RETRY_DELAYS`, or when its webhook
+is disabled, so the week is dropped by a later run.
 """
 
 import logging
@@ -42,14 +50,15 @@ class Table(NamedTuple):
     A table that is partitioned by time.
 
     Partitions have `days` days; with 7 they begin on Mondays. `bound` is the lowest value, as SQL, of a row of that day
-    (UTC) or later. `unique` is the beginning of the name of a unique index that each partition has, and its columns.
+    (UTC) or later. `unique`: of each unique index that each partition has, the beginning of the name, and the columns.
+    `needed`, of a table with a default partition: the condition, as SQL, of rows that are kept since a day.
     """
 
     name: str
     days: int
     bound: Callable[[date], str]
-    unique: tuple[str, str] | None = None
-    has_default: bool = False
+    unique: tuple[tuple[str, str], ...] = ()
+    needed: str | None = None
 
     def first_day(self, day: date) -> date:
         """Return the first day of the partition with this day."""
@@ -65,9 +74,24 @@ ANSWERS: Final = Table(
     "wallets_idempotentanswer",
     days=7,
     bound=lambda day: f"'{day}'",
-    unique=("idempotency_key_is_used_once", "wallet_id, key"),
-    has_default=True,
+    unique=(("idempotency_key_is_used_once", "wallet_id, key"),),
+    needed="week > %s::date - 7",
 )
+DELIVERIES: Final = Table(
+    "webhooks_webhookdelivery",
+    days=7,
+    bound=lambda day: f"'{day} 00:00+00'",
+    unique=(("webhooks_delivery_id", "id"), ("delivery_of_a_message_is_one", "webhook_id, message_id")),
+    needed="created_at >= %s OR state = 'pending'",
+)
+MESSAGES: Final = Table(
+    "webhooks_webhookmessage",
+    days=7,
+    bound=lambda day: f"'{day} 00:00+00'",
+    unique=(("webhooks_message_id", "id"),),
+    needed="created_at >= %s OR id IN (SELECT message_id FROM webhooks_webhookdelivery WHERE state = 'pending')",
+)
+WITH_DEFAULT: Final = (ANSWERS, MESSAGES, DELIVERIES)
 
 
 def today() -> date:
@@ -107,8 +131,7 @@ def create(table: Table, day: date) -> None:
             return
         # Unlike `CREATE TABLE … PARTITION OF`, this does not lock the table against writers.
         cursor.execute(f"CREATE TABLE {part} (LIKE {table.name} INCLUDING ALL)")
-        if table.unique is not None:
-            prefix, columns = table.unique
+        for prefix, columns in table.unique:
             cursor.execute(f"CREATE UNIQUE INDEX {prefix}_{first:%Y%m%d} ON {part} ({columns})")
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
         cursor.execute(
@@ -137,7 +160,14 @@ def drop(table: Table, day: date) -> None:
 
     :raises django.db.OperationalError: it was in use for too long
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic():
+        rows = _drop(table, day)
+    _count(table, rows)
+
+
+def _drop(table: Table, day: date) -> int:
+    """Drop the partition in the transaction of the caller, and return about how many rows it had."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(max(greatest(reltuples, 0)), 0) FROM pg_class WHERE oid = to_regclass(%s)",
             [table.partition(day)],
@@ -145,7 +175,7 @@ def drop(table: Table, day: date) -> None:
         (rows,) = cursor.fetchone()
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
         cursor.execute(f"DROP TABLE IF EXISTS {table.partition(day)}")
-    _count(table, int(rows))
+    return int(rows)
 
 
 def _count(table: Table, rows: int) -> None:
@@ -155,40 +185,98 @@ def _count(table: Table, rows: int) -> None:
         log.warning("dropped_rows_not_counted")
 
 
+def tidy() -> None:
+    """
+    Create the next partitions of stored answers and of deliveries, and drop those whose rows are all older than
+    `COPPICE_ANSWER_DAYS` and `COPPICE_DELIVERY_DAYS`.
+    """
+    for run in (tidy_answers, tidy_deliveries):
+        try:
+            run()
+        except DatabaseError:
+            # A backup or a long query reads it.
+            log.warning("partition_is_used")
+
+
 def tidy_answers() -> None:
-    """Create the next partitions of kept answers, and drop those whose answers are all past `COPPICE_ANSWER_DAYS`."""
-    try:
-        kept_since = today() - timedelta(days=settings.ANSWER_DAYS)
-        create_ahead(ANSWERS)
-        for day in days(ANSWERS):
-            if day + timedelta(days=ANSWERS.days) <= kept_since:
-                drop(ANSWERS, day)
-        _empty_default(kept_since)
-    except DatabaseError:
-        # A backup or a long query reads it.
-        log.warning("partition_is_used")
+    """
+    Create the next partitions of stored answers, and drop those whose answers have all expired.
+
+    :raises django.db.DatabaseError: another session uses one for long
+    """
+    kept_since = today() - timedelta(days=settings.ANSWER_DAYS)
+    create_ahead(ANSWERS)
+    for day in _expired(ANSWERS, kept_since):
+        drop(ANSWERS, day)
+    _empty_default(ANSWERS, kept_since)
 
 
-def _empty_default(kept_since: date) -> None:
-    """Empty the default partition of kept answers if all weeks in it have expired."""
-    # Otherwise it may get a row of this week at any moment.
-    if ANSWERS.first_day(today()) not in days(ANSWERS):
-        return
-    part = f"{ANSWERS.name}_default"
+def tidy_deliveries() -> None:
+    """
+    Create the next partitions of messages and deliveries, and drop those whose deliveries have all expired and ended.
+
+    :raises django.db.DatabaseError: another session uses one for long
+    """
+    kept_since = today() - timedelta(days=settings.DELIVERY_DAYS)
+    create_ahead(MESSAGES)
+    create_ahead(DELIVERIES)
+    for day in sorted({*_expired(MESSAGES, kept_since), *_expired(DELIVERIES, kept_since)}):
+        if not _drop_deliveries(day):
+            log.warning("old_deliveries_are_pending")
+    _empty_default(DELIVERIES, kept_since)
+    _empty_default(MESSAGES, kept_since)
+
+
+def _expired(table: Table, kept_since: date) -> list[date]:
+    return [day for day in days(table) if day + timedelta(days=table.days) <= kept_since]
+
+
+def _drop_deliveries(day: date) -> bool:
+    """
+    Drop the messages and deliveries of a week. False, with no effect: a delivery of one of the messages is pending.
+
+    :raises django.db.OperationalError: one is in use for too long
+    """
+    end = day + timedelta(days=DELIVERIES.days)
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        # Until the commit nobody claims a delivery, or sends one again.
+        cursor.execute(f"LOCK TABLE {DELIVERIES.name}, {MESSAGES.name} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(
-            f"SELECT EXISTS (SELECT FROM {part}), EXISTS (SELECT FROM {part} WHERE week > %s)",  # noqa: S608
-            [kept_since - timedelta(days=ANSWERS.days)],
+            # A test at the end of the week has a delivery behind it: two statements write it.
+            f"SELECT EXISTS (SELECT FROM {DELIVERIES.name} WHERE state = 'pending'"  # noqa: S608 - constants
+            f" AND created_at < {DELIVERIES.bound(end)}::timestamptz + interval '1 hour')"
         )
-        if cursor.fetchone() == (True, False):
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        if cursor.fetchone() == (True,):
+            return False
+        rows = {table: _drop(table, day) for table in (DELIVERIES, MESSAGES)}
+    for table, number in rows.items():
+        _count(table, number)
+    return True
+
+
+def _empty_default(table: Table, kept_since: date) -> None:
+    """Empty the default partition of a table if all its rows have expired."""
+    # Otherwise it may get a row of this week at any moment.
+    if table.first_day(today()) not in days(table):
+        return
+    part = f"{table.name}_default"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {part})")  # noqa: S608 - a constant
+        if cursor.fetchone() == (False,):
+            return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        cursor.execute(f"LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {table.needed})", [kept_since])  # noqa: S608
+        if cursor.fetchone() == (False,):
             cursor.execute(f"TRUNCATE {part}")
 
 
-def is_default_used() -> bool:
-    """Return whether the default partition of kept answers has rows: beat does not run, or did not run lately."""
+def is_default_used(table: Table) -> bool:
+    """Return whether the default partition of a table has rows: beat does not run, or did not run lately."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS (SELECT FROM {ANSWERS.name}_default)")  # noqa: S608 - a constant
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {table.name}_default)")  # noqa: S608 - a constant
         return bool(cursor.fetchone()[0])
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from django.db import connection
+
 from config.seals import blocks, chain, merkle
 from transfers import partitions
 from transfers.seal_models import POSITIONS, Seal
@@ -91,6 +93,27 @@ def _first_here() -> int:
         return 1
     reaching = Seal.objects.filter(movements__gte=end - 1).order_by("movements", "height")
     return (reaching.values_list("height", flat=True).first() or newest_height()) + 1
+
+
+def not_compared() -> int:
+    """Return how many blocks cannot be compared, because a partition of movements is stored elsewhere."""
+    missing = [each for each in partitions.detached() if not each.is_here]
+    if not missing:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(_NOT_COMPARED, [[each.first for each in missing], [each.end for each in missing]])
+        return int(cursor.fetchone()[0])
+
+
+# As `blocks.is_elsewhere`.
+_NOT_COMPARED: Final = """
+SELECT count(*)
+  FROM (SELECT coalesce(lag(movements) OVER (ORDER BY height), 0) AS after, movements AS upto
+          FROM transfers_seal) AS block
+ WHERE block.after < block.upto
+   AND EXISTS (SELECT FROM unnest(%s::bigint[], %s::bigint[]) AS part (first, below)
+                WHERE part.first <= block.upto AND block.after + 1 < part.below)
+"""
 
 
 def newest_height() -> int:

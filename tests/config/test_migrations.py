@@ -35,7 +35,7 @@ SCHEMA: Final = {
 }
 
 
-_PARTITION: Final = re.compile(r"(desk_request|wallets_idempotentanswer)_\d{8}$")
+_PARTITION: Final = re.compile(r"(desk_request|wallets_idempotentanswer|webhooks_webhook(message|delivery))_\d{8}$")
 
 
 def schema() -> dict[str, list[Any]]:

@@ -256,7 +256,7 @@ def test_without_a_partition_a_request_has_one_effect_and_the_default_partition_
     again = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
     assert (first.status_code, again.content, again["Idempotency-Replayed"]) == (202, first.content, "true")
     assert weeks_of_rows() == [(f"{TABLE}_default", "k-1")]
-    assert "\ncoppice_partition_default_used 1.0\n" in metrics.exposition().decode()
+    assert f'\ncoppice_partition_default_used{{table="{TABLE}"}} 1.0\n' in metrics.exposition().decode()
 
     # This week has none any more, and the next ones have.
     for weeks, is_kept in ((0, True), (1, True), (2, False)):
@@ -266,7 +266,7 @@ def test_without_a_partition_a_request_has_one_effect_and_the_default_partition_
         assert (MONDAY in partitions.days(partitions.ANSWERS)) is False
         assert (day in partitions.days(partitions.ANSWERS)) is (weeks > 0)
         assert weeks_of_rows() == ([(f"{TABLE}_default", "k-1")] if is_kept else [])
-    assert "\ncoppice_partition_default_used 0.0\n" in metrics.exposition().decode()
+    assert f'\ncoppice_partition_default_used{{table="{TABLE}"}} 0.0\n' in metrics.exposition().decode()
 
 
 @pytest.mark.parametrize("answer_days", [7, 10])
@@ -281,7 +281,7 @@ def test_partitions_leave_when_their_last_answer_has_expired(
 
     def tidied(day: date) -> list[date]:
         monkeypatch.setattr(partitions, "today", lambda: day)
-        partitions.tidy_answers()
+        partitions.tidy()
         return partitions.days(partitions.ANSWERS)
 
     last_week = MONDAY - 7 * DAY
@@ -310,7 +310,7 @@ def test_a_worker_whose_clock_is_ahead_drops_no_answer(alice: Caller, monkeypatc
     wallets.store_response(wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"", status=200, body=b"")
     monkeypatch.setattr(partitions, "datetime", Ahead)
 
-    partitions.tidy_answers()
+    partitions.tidy()
 
     assert weeks_of_rows() == [(partitions.ANSWERS.partition(MONDAY), "k-1")]
 
@@ -362,10 +362,10 @@ def test_a_partition_that_is_read_stays_until_the_next_run_and_requests_go_on(
 ) -> None:
     monkeypatch.setattr(partitions, "today", lambda: MONDAY + 10 * DAY)
     with locked(f"SELECT count(*) FROM {TABLE}", []):
-        partitions.tidy_answers()
+        partitions.tidy()
         assert partitions.days(partitions.ANSWERS)[0] == MONDAY - 14 * DAY
         assert send(alice).state == "pending"
-    partitions.tidy_answers()
+    partitions.tidy()
     assert partitions.days(partitions.ANSWERS)[0] == MONDAY
 
 

@@ -500,6 +500,7 @@ def test_what_is_not_compared_is_named(alice: Caller, sealed: Any, caplog: pytes
     partitions.detach(FIRST, distance=0)
     said = {}
     for where in ("here", "elsewhere"):
+        assert verifying.not_compared() == (between if where == "elsewhere" else 0)
         for command in ("verify", "audit"):
             out = StringIO()
             call_command(command, stdout=out)

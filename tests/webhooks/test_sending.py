@@ -363,21 +363,6 @@ def test_a_test_and_a_delivery_that_is_sent_again_are_sent_at_once(alice: Wallet
     assert (delivery().state, delivery().status) == ("delivered", 204)
 
 
-def test_deliveries_are_deleted_after_30_days(alice: Wallet) -> None:
-    with receiving() as receiver:
-        operations.create(actor=alice, url=receiver.url)
-        happen(alice, 3)
-        session.run()
-    first, second = WebhookMessage.objects.order_by("id")[:2]
-    WebhookMessage.objects.filter(pk=first.pk).update(created_at=Now() - timedelta(days=30, minutes=1))
-    WebhookMessage.objects.filter(pk=second.pk).update(created_at=Now() - timedelta(days=29, hours=23))
-
-    assert operations.purge() == 1
-
-    assert WebhookDelivery.objects.count() == WebhookMessage.objects.count() == 2
-    assert not WebhookMessage.objects.filter(pk=first.pk).exists()
-
-
 def test_nothing_is_done_where_no_webhook_was_ever_created(alice: Wallet) -> None:
     happen(alice)
     began = time.monotonic()

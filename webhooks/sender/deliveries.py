@@ -39,6 +39,8 @@ class Claim:
     """A delivery that this worker may send, until its lease ends."""
 
     delivery_id: UUID
+    # Of the delivery: selects the partition.
+    created_at: datetime
     attempt: int
     failures: int
     webhook_id: UUID
@@ -111,15 +113,16 @@ def claim(*, healthy: int, failing: int) -> list[Claim]:
     return [
         Claim(
             delivery_id=row[0],
-            attempt=row[1],
-            failures=row[2],
-            webhook_id=row[3],
-            is_failing=row[4],
-            url=row[5],
-            secret=bytes(row[6]),
-            previous_secret=None if row[7] is None else bytes(row[7]),
-            message_id=row[8],
-            body=row[9],
+            created_at=row[1],
+            attempt=row[2],
+            failures=row[3],
+            webhook_id=row[4],
+            is_failing=row[5],
+            url=row[6],
+            secret=bytes(row[7]),
+            previous_secret=None if row[8] is None else bytes(row[8]),
+            message_id=row[9],
+            body=row[10],
         )
         for row in rows
     ]
@@ -143,6 +146,7 @@ def settle(results: Sequence[Result]) -> set[UUID]:
             load("webhooks", "settle"),
             {
                 "ids": [result.claim.delivery_id for result in results],
+                "created_at": [result.claim.created_at for result in results],
                 "attempts": [result.claim.attempt for result in results],
                 "states": [each.state.value for each in nexts],
                 "failures": [each.failures for each in nexts],

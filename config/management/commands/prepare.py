@@ -51,7 +51,7 @@ class Command(BaseCommand):
         count = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
-        partitions.tidy_answers()
+        partitions.tidy()
         request_log.tidy()
         if added := movement_partitions.extend():
             self.stdout.write(f"partitions of movements: {added} added")
