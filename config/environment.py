@@ -150,6 +150,7 @@ class Environment(BaseSettings):
     ended_token_days: int = Field(
         default=30, ge=1, le=3650, description="days for which logins are kept after their end"
     )
+    event_days: int = Field(default=0, ge=0, le=36500, description="days for which events are kept; 0: for good")
     delivery_days: int = Field(default=30, ge=7, le=366, description="days for which deliveries of webhooks are kept")
     open_transfer_hours: int = Field(
         default=0, ge=0, le=24 * 3650, description="hours until an open transfer expires that names no time; 0: never"

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from config.admin import alerts, notices
-from config.ops import audits, partitions, request_log
+from config.ops import audits, event_retention, partitions, request_log
 from config.ops.redis_status import record_heartbeat
 from config.seals import sealing
 from wallets import errors, event_sequence
@@ -39,6 +39,7 @@ def purge_expired() -> None:
 def tidy_partitions() -> None:
     """Create the next partitions of the tables whose rows expire, and drop the oldest."""
     partitions.tidy()
+    event_retention.tidy()
     request_log.tidy()
 
 

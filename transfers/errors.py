@@ -66,6 +66,13 @@ class TransferNotVisible(DomainError):
         super().__init__("Can not find this transfer or it is related to this wallet")
 
 
+class EventsExpired(DomainError):
+    """Events after the cursor are no longer kept."""
+
+    def __init__(self) -> None:
+        super().__init__("Events after this cursor are no longer kept. Begin again without a cursor")
+
+
 class HistoryDetached(DomainError):
     """Movements that the answer would have are in a partition that is detached."""
 

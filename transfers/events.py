@@ -22,6 +22,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
+from transfers.errors import EventsExpired
 from transfers.queries import AWAITED_AS_CREATED, STATE_AS_CREATED, event_payload
 from trusts import queries as trust_queries
 from wallets import errors as wallet_errors
@@ -152,14 +153,34 @@ def events_of(
     Return a page of the events of these wallets.
 
     `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
-    later page has them at their position.
+    later page has them at their position. The first page begins with the oldest event that is kept.
+
+    :raises transfers.errors.EventsExpired: events after the position are no longer kept
+    """
+    return page_of(wallet_ids, limit=limit, offset=offset, after=after, since=since)[0]
+
+
+def page_of(
+    wallet_ids: Sequence[UUID],
+    *,
+    limit: int,
+    offset: int = 0,
+    after: Sequence[int] | None = None,
+    since: datetime | None = None,
+) -> tuple[list[EventRow], int]:
+    """
+    Return a page as `events_of`, and the number up to which a page that is not full has all events.
+
+    :raises transfers.errors.EventsExpired: events after the position are no longer kept
     """
     with connection.cursor() as cursor:
-        cursor.execute(event_sequence.SETTLED)
-        (settled,) = cursor.fetchone()
-        number, party = after or (0, -1)
+        cursor.execute(f"SELECT ({event_sequence.SETTLED}), {event_sequence.KEPT_FROM}")
+        settled, kept_from = cursor.fetchone()
+        if after is not None and after[0] < kept_from - 1:
+            raise EventsExpired
+        number, party = after or (kept_from - 1, 1)
         if after is None and since is not None:
-            number = _floor(cursor, newest=settled, since=since)
+            number, party = max((number, party), (_floor(cursor, newest=settled, since=since), -1))
         cursor.execute(
             _page(has_since=since is not None),
             {
@@ -172,7 +193,8 @@ def events_of(
                 "offset": offset,
             },
         )
-        return [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
+        rows = [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
+    return rows, settled
 
 
 def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:

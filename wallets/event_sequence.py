@@ -50,6 +50,9 @@ SELECT CASE WHEN pg_is_in_recovery() THEN coalesce((SELECT settled FROM wallets_
   FROM (SELECT last_value - (NOT is_called)::integer AS number FROM wallets_event_number OFFSET 0) AS newest
 """  # noqa: S608 - constants
 
+# Events with a number below are no longer kept (`config.ops.event_retention`).
+KEPT_FROM: Final = "coalesce((SELECT kept_from FROM wallets_eventposition), 0)"
+
 # A mark stays true, so the higher one of two that overtake each other is stored.
 _PUBLISH: Final = """
 INSERT INTO wallets_eventposition (id, settled, at) VALUES (1, %(settled)s, now())

@@ -242,6 +242,8 @@ class Event(models.Model):
     """
     An event of a wallet, written in the transaction of its effect. Append-only (a trigger).
 
+    The table is partitioned by time (`config.ops.event_retention`); each partition has unique indexes of id and number.
+
     Something that happens to two wallets is two events. The creation of a transfer is not stored: `transfers.events`
     reads it from the transfer.
     """
@@ -249,7 +251,8 @@ class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # The position among all events: see `wallets.event_sequence`.
     number = models.BigIntegerField(unique=True, editable=False)
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # Without a foreign key constraint: dropping a partition would lock all wallets. Wallets are never deleted.
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     type = models.CharField(max_length=41, choices=EventType)
     payload = models.JSONField()
     created_at = models.DateTimeField()
@@ -262,12 +265,17 @@ class Event(models.Model):
 
 
 class EventPosition(models.Model):
-    """One row, for standby servers: the number up to which the order of events is final, and when that was written."""
+    """
+    One row: the number up to which the order of events is final, for standby servers, and when that was written; and
+    the number from which events are kept (`config.ops.event_retention`), with the time of its last change.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     # See `wallets.event_sequence`.
     settled = models.BigIntegerField()
     at = models.DateTimeField()
+    kept_from = models.BigIntegerField(default=0, db_default=0)
+    kept_from_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="event_position_is_one_row")]

@@ -127,19 +127,20 @@ class Page:
         position: Callable[[Any], list[Any]],
         total: int | None = None,
         is_feed: bool = False,
+        end: list[Any] | None = None,
     ) -> Response:
         """
         Return `{name: […]}` of up to `limit` rows. `rows` may have one more; `position` returns a row's sort key.
 
         Values of a position are JSON: numbers, strings, booleans, ids and times. `total` is needed if `shows_total`.
-        A feed is a list to which rows are only added, after its last one.
+        A feed is a list to which rows are only added, after its last one, or after the position `end`.
         """
         shown = rows[: self.limit]
         response = Response(self._body(name, [write(row) for row in shown], total))
         if len(rows) > self.limit and shown:
             self._link(response, position(shown[-1]))
         elif is_feed:
-            self._link(response, position(shown[-1]) if shown else self.position, relation="monitor")
+            self._link(response, end or (position(shown[-1]) if shown else self.position), relation="monitor")
         return response
 
     def json_response(self, name: str, page: JsonPage) -> Response:

@@ -8,6 +8,7 @@ gives up.
 
 * `desk_request`, the request log: by day. `config.ops.request_log` also drops days while the log is too large.
 * `wallets_idempotentanswer`, stored answers to requests with an Idempotency-Key: by week.
+* `wallets_event`, events: in the default partition alone, unless they expire (`config.ops.event_retention`).
 * `webhooks_webhookmessage` and `webhooks_webhookdelivery`, what is sent to webhooks: by week. A week stays while one of
   its deliveries is pending: `_drop_deliveries`.
 
@@ -206,9 +207,9 @@ def tidy_answers() -> None:
     """
     kept_since = today() - timedelta(days=settings.ANSWER_DAYS)
     create_ahead(ANSWERS)
-    for day in _expired(ANSWERS, kept_since):
+    for day in expired(ANSWERS, kept_since):
         drop(ANSWERS, day)
-    _empty_default(ANSWERS, kept_since)
+    empty_default(ANSWERS, kept_since)
 
 
 def tidy_deliveries() -> None:
@@ -220,14 +221,15 @@ def tidy_deliveries() -> None:
     kept_since = today() - timedelta(days=settings.DELIVERY_DAYS)
     create_ahead(MESSAGES)
     create_ahead(DELIVERIES)
-    for day in sorted({*_expired(MESSAGES, kept_since), *_expired(DELIVERIES, kept_since)}):
+    for day in sorted({*expired(MESSAGES, kept_since), *expired(DELIVERIES, kept_since)}):
         if not _drop_deliveries(day):
             log.warning("old_deliveries_are_pending")
-    _empty_default(DELIVERIES, kept_since)
-    _empty_default(MESSAGES, kept_since)
+    empty_default(DELIVERIES, kept_since)
+    empty_default(MESSAGES, kept_since)
 
 
-def _expired(table: Table, kept_since: date) -> list[date]:
+def expired(table: Table, kept_since: date) -> list[date]:
+    """Return the first days of the partitions whose rows are all older than a day, the oldest first."""
     return [day for day in days(table) if day + timedelta(days=table.days) <= kept_since]
 
 
@@ -255,7 +257,7 @@ def _drop_deliveries(day: date) -> bool:
     return True
 
 
-def _empty_default(table: Table, kept_since: date) -> None:
+def empty_default(table: Table, kept_since: date) -> None:
     """Empty the default partition of a table if all its rows have expired."""
     # Otherwise it may get a row of this week at any moment.
     if table.first_day(today()) not in days(table):

@@ -300,6 +300,7 @@ BEARER_TOKENS_PER_WALLET = env.bearer_tokens_per_wallet
 ANSWER_DAYS = env.answer_days
 ENDED_TOKEN_DAYS = env.ended_token_days
 DELIVERY_DAYS = env.delivery_days
+EVENT_DAYS = env.event_days
 OPEN_TRANSFER_HOURS = env.open_transfer_hours
 CLAIM_LINK_HOURS = env.claim_link_hours
 WRONG_CLAIM_CODES_PER_ADDRESS = env.wrong_claim_codes_per_address

@@ -1,5 +1,6 @@
 """The endpoint `/events`."""
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -10,6 +11,7 @@ from config.api.openapi import PAGE, Takes, describe
 from config.api.treetracker import event_serializers
 from config.api.views import ApiViewSet
 from config.postgresql import replica
+from transfers import errors as transfer_errors
 from transfers import events
 from wallets import errors as wallet_errors
 
@@ -27,6 +29,7 @@ class EventViewSet(ApiViewSet):
             wallet_errors.InvalidWalletName("invalid wallet name:no body"),
             wallet_errors.WalletNotControlled("Wallet do not belongs to wallet logged in"),
             Invalid('"since" must be in ISO 8601 date format'),
+            transfer_errors.EventsExpired(),
         ],
         tag="events",
     )
@@ -35,12 +38,14 @@ class EventViewSet(ApiViewSet):
         Lists what happened to the caller's wallet and to the wallets that it manages, or to the one of them that
         `wallet` names: the oldest first, each once. The `Link` header of a page names the next one (`rel="next"`). The
         last page names the events that will come after it (`rel="monitor"`): request this URL until it has some. A
-        client that follows both misses no event and reads none twice.
+        client that follows both misses no event and reads none twice. If the operator keeps events for some days only, the
+        first page begins with the oldest that is kept, and a cursor after which some are missing is refused with
+        `events_expired`.
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")
         wallet_ids = events.wallets_of(actor_id=caller(request).pk, wallet=page.values.get("wallet"))
-        rows = replica.read(
-            lambda _: events.events_of(
+        rows, upto = replica.read(
+            lambda _: events.page_of(
                 wallet_ids,
                 since=page.values.get("since"),
                 limit=page.fetch,
@@ -56,4 +61,6 @@ class EventViewSet(ApiViewSet):
             write=event_serializers.event,
             position=lambda row: [row.number, row.party],
             is_feed=True,
+            # So that the cursor of a client that has read all does not expire.
+            end=[upto, 1] if settings.EVENT_DAYS else None,
         )

@@ -105,6 +105,15 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "Ask the operator to attach them. What happened later can be read from a cursor that is behind them.",
         where=Where.TREETRACKER,
     ),
+    transfers.EventsExpired: code(
+        "events_expired",
+        410,
+        "Events after the cursor are no longer kept",
+        "The operator keeps events for a number of days; some that follow the cursor are older.",
+        "Read the present state of wallets and transfers, and read events again without `start`: from the oldest that is"
+        " kept.",
+        where=Where.TREETRACKER,
+    ),
     transfers.ReferenceTaken: code(
         "transfer_reference_taken",
         409,

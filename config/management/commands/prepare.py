@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.admin import roles
 from config.dev import demo_data
-from config.ops import partitions, request_log
+from config.ops import event_retention, partitions, request_log
 from config.postgresql import sessions
 from config.web import static_files
 from transfers import partitions as movement_partitions
@@ -52,6 +52,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         self.stdout.write(f"migrations: {f'{count} applied' if count else 'nothing to apply'}")
         partitions.tidy()
+        event_retention.tidy()
         request_log.tidy()
         if added := movement_partitions.extend():
             self.stdout.write(f"partitions of movements: {added} added")

@@ -1,0 +1,129 @@
+"""
+Events are kept for `COPPICE_EVENT_DAYS`, or for good.
+
+Events are partitioned by time, in parts of four weeks (`config.ops.partitions`). While all are kept, all are in the
+default partition, and each look-up reads one.
+
+A partition leaves in two steps. The first stores, in the row of `wallets.event_sequence`, the number from which events
+are kept: from then on a cursor below it is refused (`transfers.errors.EventsExpired`), and a first page begins there.
+Two minutes later, when no request goes on that has read an older number, the partition is dropped.
+
+The events of transfers, which are read from transfers, are hidden below the same number: a list with the creation of a
+transfer and without its end would be wrong. The ledger, the audit and the seals do not read events.
+
+A partition stays while the webhooks or the count of outcomes have not read all of its events.
+"""
+
+import logging
+from datetime import date, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from config.ops import partitions
+from transfers import events
+
+EVENTS: Final = partitions.Table(
+    "wallets_event",
+    days=28,
+    bound=lambda day: f"'{day} 00:00+00'",
+    unique=(("wallets_event_id", "id"), ("wallets_event_number", "number")),
+    needed="created_at >= %s",
+)
+# Longer than a request.
+_ANNOUNCED: Final = timedelta(minutes=2)
+_LATER: Final = "events_of_later"
+
+log = logging.getLogger("coppice.partitions")
+
+
+def tidy() -> None:
+    """Create the next partition of events, and let the oldest leave, if not all events are kept."""
+    if not settings.EVENT_DAYS:
+        return
+    try:
+        kept_since = partitions.today() - timedelta(days=settings.EVENT_DAYS)
+        _create_ahead()
+        for day in partitions.expired(EVENTS, kept_since):
+            if not _may_leave(EVENTS.partition(day)):
+                return
+            partitions.drop(EVENTS, day)
+        if _has_only_expired(kept_since) and _may_leave(f"{EVENTS.name}_default"):
+            partitions.empty_default(EVENTS, kept_since)
+    except DatabaseError:
+        # A backup or a long query reads it.
+        log.warning("partition_is_used")
+
+
+def _create_ahead() -> None:
+    """
+    Create the partition of the day after tomorrow if there is none.
+
+    The default partition may have many rows. A proof that none is of that time lets it be locked for a moment only.
+    """
+    first = EVENTS.first_day(partitions.today() + timedelta(days=2))
+    if first <= partitions.today() or first in partitions.days(EVENTS):
+        return
+    part = f"{EVENTS.name}_default"
+    check = f"ALTER TABLE {part} DROP CONSTRAINT IF EXISTS {_LATER}"
+    bound = f"CHECK (created_at < {EVENTS.bound(first)}::timestamptz)"
+    _run(check, f"ALTER TABLE {part} ADD CONSTRAINT {_LATER} {bound} NOT VALID")
+    try:
+        _run("SET LOCAL statement_timeout = 0", f"ALTER TABLE {part} VALIDATE CONSTRAINT {_LATER}")
+        partitions.create(EVENTS, first)
+    finally:
+        # Left, it would refuse events of that time if there is no partition.
+        _run(check)
+
+
+def _run(*statements: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', '200ms', true)")
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _may_leave(part: str) -> bool:
+    """
+    Return whether it was announced long enough ago that the events of a partition leave. If it was not, announce it,
+    unless some reader still needs them.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SELECT max(number) FROM {part}")  # noqa: S608 - of the catalog
+        (newest,) = cursor.fetchone()
+        if newest is None:
+            return True
+        cursor.execute(
+            "SELECT kept_from, kept_from_at < now() - %s FROM wallets_eventposition FOR NO KEY UPDATE", [_ANNOUNCED]
+        )
+        row = cursor.fetchone()
+        if row is None:
+            # No worker has run yet.
+            return False
+        kept_from, is_known = row
+        if newest < kept_from:
+            return bool(is_known)
+        cursor.execute(_READ_BY_ALL)
+        (read,) = cursor.fetchone()
+        if newest > min(read, events.settled_number()):
+            log.warning("old_events_are_not_read")
+            return False
+        cursor.execute("UPDATE wallets_eventposition SET kept_from = %s, kept_from_at = now()", [newest + 1])
+        return False
+
+
+# Up to which number webhooks, if there ever were any, and the count of outcomes have read all events.
+_READ_BY_ALL: Final = """
+SELECT least((SELECT number FROM webhooks_fanout),
+             (SELECT coalesce(max(number), 0) FROM transfers_outcometally))
+"""
+
+
+def _has_only_expired(kept_since: date) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT NOT EXISTS (SELECT FROM {EVENTS.name}_default WHERE {EVENTS.needed})",  # noqa: S608 - constants
+            [kept_since],
+        )
+        return bool(cursor.fetchone()[0])

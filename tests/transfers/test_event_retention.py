@@ -1,0 +1,155 @@
+"""Events that are kept for some days leave by partition, and a cursor before them is refused."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from config.ops import audits, event_retention, partitions
+from tests.api.caller import PASSWORD, Caller, answer
+from tests.support.pagination import next_path
+from transfers import outcome_counts
+from wallets import event_sequence
+from wallets.models import Event, EventPosition
+from webhooks import operations as webhooks
+from webhooks.models import FanOut
+
+pytestmark = pytest.mark.django_db(transaction=True)
+EVENTS = event_retention.EVENTS
+DAY = timedelta(days=1)
+
+
+def sql(statement: str, *values: object) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else None
+
+
+@pytest.fixture(autouse=True)
+def parts() -> Iterator[None]:
+    """Only the default partition is there before and after a test."""
+    assert partitions.days(EVENTS) == []
+    yield
+    with transaction.atomic():
+        sql("SET LOCAL session_replication_role = replica")
+        sql("DELETE FROM wallets_event")
+    for day in partitions.days(EVENTS):
+        partitions.drop(EVENTS, day)
+
+
+def tidy(monkeypatch: pytest.MonkeyPatch, day: date, *, later: bool = False) -> list[date]:
+    """Run the task on a day; `later`: when what it announced before is known."""
+    if later:
+        EventPosition.objects.update(kept_from_at=sql("SELECT now() - interval '121 seconds'")[0][0])
+    monkeypatch.setattr(partitions, "today", lambda: day)
+    event_retention.tidy()
+    return partitions.days(EVENTS)
+
+
+def log_in(caller: Caller, *days: date) -> None:
+    """Log in, as if on these days."""
+    for day in days:
+        caller.post("/auth", {"wallet": caller.wallet.name, "password": PASSWORD}, authorization=None)
+        with transaction.atomic():
+            sql("SET LOCAL session_replication_role = replica")
+            sql(
+                "UPDATE wallets_event SET created_at = %s WHERE number = (SELECT max(number) FROM wallets_event)",
+                f"{day} 12:00+00",
+            )
+
+
+def feed(caller: Caller, path: str) -> tuple[list[int], str]:
+    """Return the numbers of the events from a URL on, and the URL of later ones."""
+    found: list[Any] = []
+    while True:
+        response = caller.get(path)
+        found += answer(response)[1]["events"]
+        if (following := next_path(response)) is None:
+            numbers = dict(Event.objects.values_list("id", "number"))
+            return [numbers.get(each["id"], each) for each in found], next_path(response, "monitor")
+        path = following
+
+
+def test_events_leave_when_they_are_old_and_were_read_by_all(
+    alice: Caller, bob: Caller, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = partitions.today()
+    first = EVENTS.first_day(today + 2 * DAY)
+    block = first if first > today else first + EVENTS.days * DAY
+    event_sequence.publish()
+    every = feed(alice, "/events?limit=100")[0]
+
+    # Off: nothing is partitioned, whatever the day.
+    assert tidy(monkeypatch, block + 4000 * DAY) == []
+    settings.EVENT_DAYS = 30
+    assert tidy(monkeypatch, block - 2 * DAY) == [block]
+    assert sql("SELECT conname FROM pg_constraint WHERE conname = 'events_of_later'") == []
+    log_in(alice, block, block + DAY)
+    old, stale = feed(alice, "/events?limit=1")[0], next_path(alice.get("/events?limit=1"))
+    assert len(old) == len(every) + 2
+
+    assert tidy(monkeypatch, block + 25 * DAY) == [block]
+    assert tidy(monkeypatch, block + 26 * DAY) == [block, block + 28 * DAY]
+
+    # The default partition: announced, then emptied, and no earlier.
+    expired = block + 31 * DAY
+    webhooks._settled()
+    FanOut.objects.update(number=0)
+    outcome_counts.roll_up()
+    # A webhook has still to be sent.
+    for _ in range(2):
+        tidy(monkeypatch, expired, later=True)
+        assert (len(feed(alice, "/events?limit=100")[0]), EventPosition.objects.get().kept_from) == (len(old), 0)
+    while webhooks.fan_out():
+        pass
+    tidy(monkeypatch, expired)
+    kept_from = EventPosition.objects.get().kept_from
+    assert kept_from == Event.objects.filter(created_at__lt=f"{block} 00:00Z").latest("number").number + 1
+    tidy(monkeypatch, expired)
+    assert Event.objects.filter(number__lt=kept_from).exists()
+    refused = alice.get(stale)
+    assert (refused.status_code, refused.json()["message"]) == (
+        410,
+        "Events after this cursor are no longer kept. Begin again without a cursor",
+    )
+    kept, later = feed(alice, "/events?limit=1")
+    assert kept == old[-2:]
+    assert feed(alice, "/events?limit=1&since=2020-01-01")[0] == kept
+    tidy(monkeypatch, expired, later=True)
+    assert not Event.objects.filter(number__lt=kept_from).exists()
+    assert feed(alice, "/events?limit=1")[0] == kept
+    assert audits.findings() == []
+
+    # A client that has read all has a cursor that does not expire with what others do.
+    quiet = feed(bob, "/events?limit=1")[1]
+    assert feed(bob, quiet)[0] == []
+    tidy(monkeypatch, block + 54 * DAY)
+    for again in (False, True):
+        outcome_counts.roll_up()
+        webhooks.fan_out()
+        assert (block in tidy(monkeypatch, block + (28 + 30) * DAY, later=again)) is not again
+        assert feed(bob, quiet)[0] == []
+    assert feed(alice, later)[0] == feed(alice, "/events?limit=1")[0] == []
+    assert not Event.objects.exists()
+
+
+def test_the_migration_copies_no_event(alice: Caller) -> None:
+    before = list(Event.objects.order_by("number").values())
+
+    def go_to(name: str) -> None:
+        MigrationExecutor(connection).migrate([("wallets", name)])
+
+    node = sql("SELECT pg_relation_filenode('wallets_event_default')")
+    go_to("0020_audit_scope")
+    try:
+        assert sql("SELECT to_regclass('wallets_event_default')") == [(None,)]
+        alice.post("/auth", {"wallet": "alice", "password": PASSWORD}, authorization=None)
+        file = sql("SELECT pg_relation_filenode('wallets_event')")
+    finally:
+        go_to("0021_events_by_time")
+    assert file == sql("SELECT pg_relation_filenode('wallets_event_default')") != node
+    assert list(Event.objects.order_by("number").values())[:-1] == before
