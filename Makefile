@@ -47,7 +47,7 @@ lint: setup-dev ## check style, types, directions of imports, SQL files, migrati
 	@.venv/bin/lint-imports
 	@.venv/bin/sqlfluff lint --disable-progress-bar --nocolor config lockers transfers trusts wallets webhooks
 	@$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run --settings config.settings.offline
-	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yml docker/compose.replica.yml
 	@$(python) manage.py check --deploy --fail-level WARNING --settings config.settings.offline
 
 fmt: setup-dev ## format the code

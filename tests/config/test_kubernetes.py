@@ -146,6 +146,40 @@ def test_selectors_select_the_pods_of_coppice_alone(overlay: str) -> None:
     assert set(policies["deny-all"]["spec"]["podSelector"]["matchLabels"]) == {"app.kubernetes.io/name"}
 
 
+# What each variable with an address leads to: the usual ports of it, or one that the policies of web and worker permit
+# at public addresses; None: Coppice does not connect to it.
+_PUBLIC = "public"
+LEADS_TO: dict[str, set[int] | str | None] = {
+    "database_url": {5432, 6432},
+    "database_direct_url": {5432},
+    "replica_url": {5432, 6432},
+    "redis_url": {6379, 26379},
+    "broker_url": {5672, 5671},
+    **dict.fromkeys(("email_url", "alert_url", "media_s3_endpoint", "oidc_issuer", "raida_hosts"), _PUBLIC),
+    **dict.fromkeys(("public_url", "media_url"), None),
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_policies_permit_what_the_variables_lead_to(overlay: str) -> None:
+    addresses = re.compile(r"_url$|_issuer$|_endpoint$|_hosts$")
+    assert {name for name in Environment.model_fields if addresses.search(name)} - {"allowed_hosts"} == set(LEADS_TO)
+    policies = of_kind(overlay, "NetworkPolicy")
+    (names, servers) = policies["servers"]["spec"]["egress"]
+    assert {(each["port"], each["protocol"]) for each in names["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert "to" not in servers
+    permitted = {each["port"] for each in servers["ports"] if each["protocol"] == "TCP"}
+    assert permitted == set().union(*(ports for ports in LEADS_TO.values() if isinstance(ports, set)))
+    for role in ("web", "worker"):
+        (public,) = policies[role]["spec"]["egress"]
+        assert "ports" not in public, role
+    # The port on which web listens, and the one from which its pods are probed.
+    (web,) = pods(overlay)["web"]["spec"]["containers"]
+    assert {each["port"] for each in policies["web"]["spec"]["ingress"][0]["ports"]} <= {
+        each["name"] for each in web["ports"]
+    }
+
+
 def test_the_autoscaler_scales_workers_by_a_metric_that_is_exported() -> None:
     (scaler,) = of_kind("production", "HorizontalPodAutoscaler").values()
     (metric,) = scaler["spec"]["metrics"]
