@@ -22,6 +22,7 @@ import pytest
 from coppice_client import Client, verify_webhook
 
 from config.dev.embedded import ROOT
+from config.seals import sealing
 from lockers.models import Coin, PaymentRequest
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.raida.files import write_bin
@@ -99,6 +100,7 @@ def system(
             for name in ("bob", "carol"):
                 wallets.create_wallet(name=name, password=PASSWORD)
             transfers.issue_tokens(wallet=alice, count=100)
+            sealing.seal(is_due=True)
             with web_server(hosts) as address:
                 environment = {
                     # A path may hold a space, which the shell would split at.

@@ -53,6 +53,7 @@ from coppice_client.calls.payment_calls import (
     payment_request,
     payment_requests,
 )
+from coppice_client.calls.proof_calls import checkpoints, token_proof, transfer_proof
 from coppice_client.calls.transfer_calls import (
     accept,
     approve,
@@ -106,17 +107,17 @@ from coppice_client.calls.wallet_calls import (
 # fmt: off
 __all__ = [
     "OWN", "accept", "accept_trust", "approval_demand", "approve", "cancel", "cancel_claim_link",
-    "cancel_payment_request", "change_password", "change_webhook", "check_coins", "claim_link", "claim_links",
-    "coin_wallet", "coin_wallets", "confirm_export", "create_claim_link", "create_claim_links", "create_key",
-    "create_payment_request", "create_wallet", "create_webhook", "decline", "decline_trust", "delete_webhook",
-    "demand_approvals", "describe_claim_link", "describe_wallet", "dismiss_manager", "end_key", "end_session",
-    "end_trust", "events", "export", "export_coins", "export_file", "export_wallet", "exports", "find_coins",
-    "fix_coins", "follow_events", "fulfill", "import_coins", "key", "keys", "locker_code", "lockers", "log_out",
-    "login", "move_coins", "pay", "pay_with_code", "payment", "payment_request", "payment_requests", "peek",
-    "pending_sums", "put", "recall_export", "receipt", "redeem_claim_link", "refuse", "rename_key", "request_trust",
-    "resend_delivery", "rotate_webhook_secret", "send", "sessions", "statement", "take", "task", "token",
-    "token_balance", "token_history", "token_statement", "tokens", "transfer", "transfer_tokens", "transfers",
-    "trust", "trusts", "trusts_of_wallet", "try_webhook", "wait", "wallet", "wallets", "webhook",
-    "webhook_deliveries", "webhooks",
+    "cancel_payment_request", "change_password", "change_webhook", "check_coins", "checkpoints", "claim_link",
+    "claim_links", "coin_wallet", "coin_wallets", "confirm_export", "create_claim_link", "create_claim_links",
+    "create_key", "create_payment_request", "create_wallet", "create_webhook", "decline", "decline_trust",
+    "delete_webhook", "demand_approvals", "describe_claim_link", "describe_wallet", "dismiss_manager", "end_key",
+    "end_session", "end_trust", "events", "export", "export_coins", "export_file", "export_wallet", "exports",
+    "find_coins", "fix_coins", "follow_events", "fulfill", "import_coins", "key", "keys", "locker_code", "lockers",
+    "log_out", "login", "move_coins", "pay", "pay_with_code", "payment", "payment_request", "payment_requests",
+    "peek", "pending_sums", "put", "recall_export", "receipt", "redeem_claim_link", "refuse", "rename_key",
+    "request_trust", "resend_delivery", "rotate_webhook_secret", "send", "sessions", "statement", "take", "task",
+    "token", "token_balance", "token_history", "token_proof", "token_statement", "tokens", "transfer",
+    "transfer_proof", "transfer_tokens", "transfers", "trust", "trusts", "trusts_of_wallet", "try_webhook", "wait",
+    "wallet", "wallets", "webhook", "webhook_deliveries", "webhooks",
 ]
 # fmt: on

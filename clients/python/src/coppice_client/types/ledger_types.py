@@ -332,4 +332,56 @@ class Delivery(TypedDict):
     created_at: str
 
 
+class Checkpoint(TypedDict):
+    """The public part of a seal; hashes and the signature in hexadecimal digits. `key` is empty if none signed it."""
+
+    height: int
+    format: int
+    previous: str
+    root: str
+    leaves: int
+    sealed_at: str
+    hash: str
+    key: str
+    signature: str
+
+
+class PublicKey(TypedDict):
+    """A key that signs seals, in base64."""
+
+    id: str
+    public_key: str
+
+
+class CheckpointPage(TypedDict):
+    format: int
+    checkpoints: list[Checkpoint]
+    next_after: int | None
+    is_signed: bool
+    keys: list[PublicKey]
+
+
+class SealProof(TypedDict):
+    """A sealed row, with what proves that its block has it."""
+
+    table: str
+    version: int
+    row: dict[str, Any]
+    salt: str
+    index: int
+    path: list[str]
+    checkpoint: Checkpoint
+
+
+class TransferProofs(TypedDict):
+    format: int
+    proofs: list[SealProof]
+
+
+class TokenProofs(TransferProofs):
+    """A page of proofs; `next_after_number` begins the next one."""
+
+    next_after_number: int | None
+
+
 TRUST_REQUEST_TYPES: Final[tuple[TrustRequestType, ...]] = ("send", "receive", "manage", "yield")
