@@ -504,7 +504,7 @@ def test_the_limit_of_a_day_counts_all_that_moves_or_reserves_tokens(rich: Calle
     assert key_of(key).spent == 7
 
 
-# Kept answers.
+# Stored answers.
 
 
 def test_a_login_and_the_keys_it_made_are_one_credential(rich: Caller, bob: Caller) -> None:
@@ -537,7 +537,7 @@ def test_a_login_and_the_keys_it_made_are_one_credential(rich: Caller, bob: Call
     assert key_of(key).spent == 4
 
 
-def test_a_kept_answer_is_for_the_credential_that_got_it(rich: Caller, bob: Caller) -> None:
+def test_a_stored_answer_is_for_the_credential_that_got_it(rich: Caller, bob: Caller) -> None:
     key, other = with_key(rich, WRITE), with_key(rich, WRITE)
     first = {who: send(caller, "bobby", 1, idempotency_key="one") for who, caller in (("owner", rich), ("key", key))}
     assert {each.status_code for each in first.values()} == {202}

@@ -1,5 +1,5 @@
 """
-Kept answers in partitions by week, without indexes of the id and of the time.
+Stored answers in partitions by week, without indexes of the id and of the time.
 
 No row is copied: the table becomes the partition of this week, with all answers that it has, and a new one takes its
 name. Answers are written meanwhile, except for the moment in which the names change. Interrupted at any place, the
@@ -30,7 +30,7 @@ class PartitionByWeek(Operation):
     reduces_to_sql = True
 
     def describe(self) -> str:
-        return "Partition kept answers by week"
+        return "Partition stored answers by week"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
         """The state changes by other operations."""

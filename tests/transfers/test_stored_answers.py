@@ -1,4 +1,4 @@
-"""Kept answers in partitions by week: one effect at the end of a week, with late partitions, and while they leave."""
+"""Stored answers in partitions by week: one effect at the end of a week, with late partitions, and while they leave."""
 
 import threading
 from collections.abc import Callable, Iterator
