@@ -95,7 +95,8 @@ def _may_leave(part: str) -> bool:
         if newest is None:
             return True
         cursor.execute(
-            "SELECT kept_from, kept_from_at < now() - %s FROM wallets_eventposition FOR NO KEY UPDATE", [_ANNOUNCED]
+            "SELECT kept_from, kept_from_at < now() - %s FROM wallets_eventposition ORDER BY id FOR NO KEY UPDATE",
+            [_ANNOUNCED],
         )
         row = cursor.fetchone()
         if row is None:

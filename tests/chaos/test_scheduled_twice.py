@@ -37,7 +37,6 @@ from wallets import operations as wallets
 from wallets.models import AuditRun, BearerToken, Event, EventPosition, Wallet
 from wallets.states import EventType
 from webhooks import operations as webhooks
-from webhooks.models import WebhookMessage
 
 
 class Due(NamedTuple):
@@ -114,11 +113,6 @@ ENTRIES: Final[dict[str, Entry]] = {
     "expiries": Entry(_events("transfer_failed"), 2),
     "payment requests": Entry(_events("payment_request.expired"), 1, _expired_request),
     "webhooks": Entry(lambda world: len(world.receiver.received), 1, _webhook_event),
-    "old deliveries": Entry(
-        lambda world: WebhookMessage.objects.count(),
-        -1,
-        lambda world: WebhookMessage.objects.update(created_at=timezone.now() - timedelta(days=400)),
-    ),
     "partitions": Entry(lambda world: _partitions_of("wallets_idempotentanswer"), 0),
     "movement partitions": Entry(lambda world: _partitions_of("transfers_movement"), 0),
     "audit": Entry(lambda world: AuditRun.objects.count(), 1),

@@ -4,19 +4,27 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from config.dev.embedded import ROOT
 from config.seals import sealing
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, Mark, TaskKind
+from tests.lockers.conftest import mint_on, network, running_network  # noqa: F401 - fixtures
+from tests.support.coin_commands import give, steal
+from tests.support.local_network import LocalNetwork
+from tests.support.redis_processes import free_port
 from tests.support.standby import Standby, streaming_standby
 from tests.support.waiting import until
 from transfers import operations as transfers
@@ -28,18 +36,62 @@ pytestmark = [
 ]
 SHIPPED = ROOT / "docker/pgbackrest/pgbackrest.conf"
 PASSPHRASE = "only for this test"
+S3_SERVER = ROOT / "tests/support/s3/node_modules/.bin/s3rver"
+STORES = [
+    pytest.param(
+        "s3", marks=pytest.mark.skipif(not S3_SERVER.exists(), reason="NO S3RVER: run npm ci --prefix tests/support/s3")
+    )
+]
 # The newest server that Debian 12's pgBackRest knows.
 NEWEST_SERVER = 17
 
 
-class Repository:
-    """A repository on disk, with the shipped configuration but for where it is."""
+@contextmanager
+def s3_store(directory: Path) -> Iterator[dict[str, str]]:
+    """Run a store with an empty bucket, and yield the options of pgBackRest that lead to it."""
+    directory.mkdir()
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    port = free_port()
+    command = [S3_SERVER, "--directory", directory, "--address", "127.0.0.1", "--port", str(port), "--silent"]
+    command += ["--key", key, "--cert", certificate, "--no-vhost-buckets", "--configure-bucket", "coppice-backups"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: accepts(port))
+            yield {
+                "s3-endpoint": "127.0.0.1",
+                "s3-key": "S3RVER",
+                "s3-key-secret": "S3RVER",
+                "s3-uri-style": "path",
+                "storage-host": "127.0.0.1",
+                "storage-port": str(port),
+                "storage-verify-tls": "n",
+            }
+        finally:
+            process.terminate()
 
-    def __init__(self, directory: Path, server: Standby) -> None:
+
+def accepts(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Repository:
+    """A repository with the shipped configuration, but for where it is: in an S3 store, or on disk."""
+
+    def __init__(self, directory: Path, server: Standby, store: Mapping[str, str] | None) -> None:
         self.account = server.account
-        text = re.sub(r"^repo1-(type|path|s3-[a-z-]+)=.*\n", "", SHIPPED.read_text(), flags=re.MULTILINE)
+        text = SHIPPED.read_text()
+        if store is None:
+            text = re.sub(r"^repo1-(type|path|s3-[a-z-]+)=.*\n", "", text, flags=re.MULTILINE)
+            options = f"repo1-type=posix\nrepo1-path={directory}/files\n"
+        else:
+            # Of an option with two values the last one would not replace the first.
+            text = re.sub(rf"^repo1-({'|'.join(store)})=.*\n", "", text, flags=re.MULTILINE)
+            options = "".join(f"repo1-{name}={value}\n" for name, value in store.items())
         for old, new in {
-            "repo1-cipher-pass=": f"repo1-type=posix\nrepo1-path={directory}/files\nrepo1-cipher-pass={PASSPHRASE}",
+            "repo1-cipher-pass=": f"{options}repo1-cipher-pass={PASSPHRASE}",
             "pg1-path=/var/lib/postgresql/17/main": (
                 f"pg1-path={server.directory}/data\npg1-socket-path={server.directory}"
             ),
@@ -67,9 +119,10 @@ class Repository:
 
 
 def manage(server: Standby, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    hosts = {"COPPICE_RAIDA_HOSTS": ",".join(settings.RAIDA_HOSTS)}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        env=os.environ | {"DATABASE_URL": server.url(), "DJANGO_SETTINGS_MODULE": "config.settings.test"},
+        env=os.environ | hosts | {"DATABASE_URL": server.url(), "DJANGO_SETTINGS_MODULE": "config.settings.test"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -104,8 +157,16 @@ print(json.dumps({"checkpoints": [proofs.checkpoint(seal) for seal in Seal.objec
 """
 
 
-def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_are_doubted(tmp_path: Path) -> None:
+# On disk where there is no store.
+@pytest.mark.parametrize("store", STORES if S3_SERVER.exists() else ["disk", *STORES])
+def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_are_doubted(
+    network: LocalNetwork,  # noqa: F811
+    tmp_path: Path,
+    store: str,
+) -> None:
     alice = wallets.create_wallet(name="alice")
+    give(alice, mint_on(network, 0, 0))
+    kept_coin, moved_coin = Coin.objects.order_by("id")
     transfers.issue_tokens(wallet=alice, count=10)
     task = LockerTask.objects.create(
         kind=TaskKind.PUT, wallet=alice, actor=alice, receipt_id="0" * 32, deadline="2999-01-01 00:00Z", progress=5
@@ -116,12 +177,15 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
     )  # fmt: skip
 
     sealing.seal(is_due=True)
-    with streaming_standby(archive_mode="on") as server:
+    with (
+        s3_store(tmp_path / "store") if store == "s3" else nullcontext() as options,
+        streaming_standby(archive_mode="on") as server,
+    ):
         if int(server.execute("SHOW server_version")[0].partition(".")[0]) > NEWEST_SERVER:
             pytest.skip("pgBackRest of this machine does not know this version of PostgreSQL")
         # A copy of the server of the tests, from now on a primary.
         server.catch_up()
-        repository = Repository(server.directory / "pgbackrest", server)
+        repository = Repository(server.directory / "pgbackrest", server, options)
         archive = " ".join(repository.command("archive-push", "%%p"))
         server.execute(f"ALTER SYSTEM SET archive_command = '{archive}'")
         server.execute("SELECT pg_reload_conf()")
@@ -137,6 +201,8 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         (moment,) = server.execute("SELECT clock_timestamp()::text")
         time.sleep(0.1)
         issue(server, 7)
+        # The servers moved on: a locker was opened after the moment, for example.
+        steal(moved_coin)
         after = seal(server)
         assert row(server, "SELECT count(*) FROM wallets_token") == (22,)
         (segment,) = server.execute("SELECT pg_walfile_name(pg_switch_wal())")
@@ -148,12 +214,18 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         until(lambda: server.execute("SELECT pg_is_in_recovery()") == (False,))
 
         assert row(server, "SELECT count(*) FROM wallets_token") == (15,)
-        assert row(server, "SELECT outcome FROM lockers_coin") == (Mark.UNASKED * 25,)
+        of_task = "SELECT outcome FROM lockers_coin WHERE task_id IS NOT NULL"
+        assert row(server, of_task) == (Mark.UNASKED * 25,)
         accepted = manage(server, "accept_recovery")
         assert accepted.returncode == 0, accepted.stderr
         assert "Nothing was lost or doubled" in accepted.stdout
         assert "1 tasks were under way then" in accepted.stdout
-        assert row(server, "SELECT outcome FROM lockers_coin") == (Mark.SENT * 25,)
+        assert row(server, of_task) == (Mark.SENT * 25,)
+        audited = manage(server, "audit", "--servers")
+        assert audited.returncode == 1
+        (finding,) = [line for line in audited.stderr.splitlines() if line.startswith("coin in a wallet")]
+        assert finding == f"coin in a wallet is accepted by the servers: {moved_coin} is refused by 25"
+        assert str(kept_coin) not in audited.stderr
         kept = {name: tmp_path / name for name in ("before", "after")}
         kept["before"].write_bytes(before)
         kept["after"].write_bytes(after)

@@ -38,8 +38,8 @@ class EventViewSet(ApiViewSet):
         Lists what happened to the caller's wallet and to the wallets that it manages, or to the one of them that
         `wallet` names: the oldest first, each once. The `Link` header of a page names the next one (`rel="next"`). The
         last page names the events that will come after it (`rel="monitor"`): request this URL until it has some. A
-        client that follows both misses no event and reads none twice. If the operator keeps events for some days only, the
-        first page begins with the oldest that is kept, and a cursor after which some are missing is refused with
+        client that follows both misses no event and reads none twice. If the operator keeps events for some days only,
+        the first page begins with the oldest that is kept, and a cursor after which some are missing is refused with
         `events_expired`.
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")

@@ -110,8 +110,8 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         410,
         "Events after the cursor are no longer kept",
         "The operator keeps events for a number of days; some that follow the cursor are older.",
-        "Read the present state of wallets and transfers, and read events again without `start`: from the oldest that is"
-        " kept.",
+        "Read the present state of wallets and transfers, and read events again without `start`: from the oldest that"
+        " is kept.",
         where=Where.TREETRACKER,
     ),
     transfers.ReferenceTaken: code(
