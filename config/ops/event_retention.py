@@ -29,7 +29,7 @@ EVENTS: Final = partitions.Table(
     days=28,
     bound=lambda day: f"'{day} 00:00+00'",
     unique=(("wallets_event_id", "id"), ("wallets_event_number", "number")),
-    needed="created_at >= %s",
+    needed="number >= (SELECT kept_from FROM wallets_eventposition)",
 )
 # Longer than a request.
 _ANNOUNCED: Final = timedelta(minutes=2)
@@ -46,10 +46,10 @@ def tidy() -> None:
         kept_since = partitions.today() - timedelta(days=settings.EVENT_DAYS)
         _create_ahead()
         for day in partitions.expired(EVENTS, kept_since):
-            if not _may_leave(EVENTS.partition(day)):
+            if not _may_leave(EVENTS.partition(day), end=day + timedelta(days=EVENTS.days)):
                 return
             partitions.drop(EVENTS, day)
-        if _has_only_expired(kept_since) and _may_leave(f"{EVENTS.name}_default"):
+        if _is_default_expired(kept_since) and _may_leave(f"{EVENTS.name}_default", end=kept_since):
             partitions.empty_default(EVENTS, kept_since)
     except DatabaseError:
         # A backup or a long query reads it.
@@ -84,10 +84,11 @@ def _run(*statements: str) -> None:
             cursor.execute(statement)
 
 
-def _may_leave(part: str) -> bool:
+def _may_leave(part: str, *, end: date) -> bool:
     """
-    Return whether it was announced long enough ago that the events of a partition leave. If it was not, announce it,
-    unless some reader still needs them.
+    Return whether it was announced long enough ago that the events of a partition leave, which are from before `end`.
+    If it was not, announce it, unless some reader still needs them, or younger events have lower numbers: an import
+    writes old events with new numbers.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SELECT max(number) FROM {part}")  # noqa: S608 - of the catalog
@@ -105,6 +106,10 @@ def _may_leave(part: str) -> bool:
         kept_from, is_known = row
         if newest < kept_from:
             return bool(is_known)
+        cursor.execute(_IS_YOUNGER_BEFORE, [newest, f"{end} 01:00+00"])
+        if cursor.fetchone() == (True,):
+            log.warning("old_events_have_new_numbers")
+            return False
         cursor.execute(_READ_BY_ALL)
         (read,) = cursor.fetchone()
         if newest > min(read, events.settled_number()):
@@ -114,6 +119,8 @@ def _may_leave(part: str) -> bool:
         return False
 
 
+# The numbers of transactions that ran at the end of the partition are in disorder.
+_IS_YOUNGER_BEFORE: Final = "SELECT EXISTS (SELECT FROM wallets_event WHERE number <= %s AND created_at >= %s)"
 # Up to which number webhooks, if there ever were any, and the count of outcomes have read all events.
 _READ_BY_ALL: Final = """
 SELECT least((SELECT number FROM webhooks_fanout),
@@ -121,10 +128,11 @@ SELECT least((SELECT number FROM webhooks_fanout),
 """
 
 
-def _has_only_expired(kept_since: date) -> bool:
+def _is_default_expired(kept_since: date) -> bool:
+    """Return whether the newest event of the default partition is older than a day. False if it has none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT NOT EXISTS (SELECT FROM {EVENTS.name}_default WHERE {EVENTS.needed})",  # noqa: S608 - constants
-            [kept_since],
+            f"SELECT created_at < %s FROM {EVENTS.name}_default ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
+            [f"{kept_since} 00:00+00"],
         )
-        return bool(cursor.fetchone()[0])
+        return cursor.fetchone() == (True,)

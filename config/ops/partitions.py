@@ -52,7 +52,7 @@ class Table(NamedTuple):
 
     Partitions have `days` days; with 7 they begin on Mondays. `bound` is the lowest value, as SQL, of a row of that day
     (UTC) or later. `unique`: of each unique index that each partition has, the beginning of the name, and the columns.
-    `needed`, of a table with a default partition: the condition, as SQL, of rows that are kept since a day.
+    `needed`, of a table with a default partition: the condition, as SQL, of rows that are kept since the day `since`.
     """
 
     name: str
@@ -76,21 +76,21 @@ ANSWERS: Final = Table(
     days=7,
     bound=lambda day: f"'{day}'",
     unique=(("idempotency_key_is_used_once", "wallet_id, key"),),
-    needed="week > %s::date - 7",
+    needed="week > %(since)s::date - 7",
 )
 DELIVERIES: Final = Table(
     "webhooks_webhookdelivery",
     days=7,
     bound=lambda day: f"'{day} 00:00+00'",
     unique=(("webhooks_delivery_id", "id"), ("delivery_of_a_message_is_one", "webhook_id, message_id")),
-    needed="created_at >= %s OR state = 'pending'",
+    needed="created_at >= %(since)s OR state = 'pending'",
 )
 MESSAGES: Final = Table(
     "webhooks_webhookmessage",
     days=7,
     bound=lambda day: f"'{day} 00:00+00'",
     unique=(("webhooks_message_id", "id"),),
-    needed="created_at >= %s OR id IN (SELECT message_id FROM webhooks_webhookdelivery WHERE state = 'pending')",
+    needed="created_at >= %(since)s OR id IN (SELECT message_id FROM webhooks_webhookdelivery WHERE state = 'pending')",
 )
 WITH_DEFAULT: Final = (ANSWERS, MESSAGES, DELIVERIES)
 
@@ -270,7 +270,7 @@ def empty_default(table: Table, kept_since: date) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
         cursor.execute(f"LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE")
-        cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {table.needed})", [kept_since])  # noqa: S608
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {table.needed})", {"since": kept_since})  # noqa: S608
         if cursor.fetchone() == (False,):
             cursor.execute(f"TRUNCATE {part}")
 

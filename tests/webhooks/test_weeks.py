@@ -38,12 +38,12 @@ def sql(statement: str, *values: object) -> Any:
 def weeks(settings: LazySettings) -> Iterator[None]:
     """The weeks from six ago to this one have partitions. Afterwards the partitions are those before."""
     redis_servers.client(settings.REDIS_URL).delete(partitions.DROPPED_KEY)
-    before = {table: set(partitions.days(table)) for table in TABLES}
+    before = {table: set(partitions.days(table)) for table in partitions.WITH_DEFAULT}
     for table in TABLES:
         for ago in range(7):
             partitions.create(table, MONDAY - ago * WEEK)
     yield
-    for table in TABLES:
+    for table in before:
         sql(f"TRUNCATE {table.name}")
         for day in set(partitions.days(table)) - before[table]:
             partitions.drop(table, day)
