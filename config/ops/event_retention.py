@@ -32,7 +32,7 @@ EVENTS: Final = partitions.Table(
     needed="number >= (SELECT kept_from FROM wallets_eventposition)",
 )
 # Longer than a request.
-_ANNOUNCED: Final = timedelta(minutes=2)
+_ANNOUNCED: Final = "2 minutes"
 _LATER: Final = "events_of_later"
 
 log = logging.getLogger("coppice.partitions")
@@ -96,7 +96,8 @@ def _may_leave(part: str, *, end: date) -> bool:
         if newest is None:
             return True
         cursor.execute(
-            "SELECT kept_from, kept_from_at < now() - %s FROM wallets_eventposition ORDER BY id FOR NO KEY UPDATE",
+            "SELECT kept_from, kept_from_at < now() - %s::interval FROM wallets_eventposition ORDER BY id"
+            " FOR NO KEY UPDATE",
             [_ANNOUNCED],
         )
         row = cursor.fetchone()
@@ -135,4 +136,4 @@ def _is_default_expired(kept_since: date) -> bool:
             f"SELECT created_at < %s FROM {EVENTS.name}_default ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
             [f"{kept_since} 00:00+00"],
         )
-        return cursor.fetchone() == (True,)
+        return bool(cursor.fetchone() == (True,))

@@ -43,11 +43,11 @@ def weeks(settings: LazySettings) -> Iterator[None]:
         for ago in range(7):
             partitions.create(table, MONDAY - ago * WEEK)
     yield
-    for table in before:
+    for table, those in before.items():
         sql(f"TRUNCATE {table.name}")
-        for day in set(partitions.days(table)) - before[table]:
+        for day in set(partitions.days(table)) - those:
             partitions.drop(table, day)
-        for day in before[table]:
+        for day in those:
             partitions.create(table, day)
 
 
