@@ -21,6 +21,19 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from transfers.list_counts import HAS_TRANSFERS, SPAN
+from transfers.list_streams import (
+    EVERYWHERE,
+    FIRST,
+    LAST,
+    PARTIES,
+    Group,
+    Range,
+    compared,
+    next_rows,
+    no_newer,
+    no_older,
+    streams_of,
+)
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
@@ -33,12 +46,6 @@ SINCE_CHECKPOINT: Final = 6_000
 _BY_TIME: Final = wallet_queries.OptimisticPage()
 _BY_ID: Final = wallet_queries.OptimisticPage()
 _UNDONE: Final = tuple(state for state in TransferState.values if state != TransferState.COMPLETED)
-# The columns of a party, and what the index of each may ask for.
-_PARTIES: Final[Sequence[tuple[str, str]]] = (
-    ("source_id", ""),
-    ("destination_id", ""),
-    ("originator_id", " AND originator_id <> source_id AND originator_id <> destination_id"),
-)
 # `IS TRUE` keeps the planner from beginning with `mine`.
 _IS_FOR_THE_READER: Final = "(destination_id IN (SELECT id FROM mine))"
 
@@ -61,145 +68,39 @@ class Order(NamedTuple):
         return [*place, *at, *id_, ("number", "bigint")]
 
 
-class _Stream(NamedTuple):
-    """Transfers of one wallet in one column, by number, from an index that has the state first unless it is empty."""
-
-    column: str
-    state: str
-    condition: str
-
-
-class _Group(NamedTuple):
-    place: int
-    streams: Sequence[_Stream]
-
-
-class _Range(NamedTuple):
-    """
-    Between which numbers the transfers of a list are, and the SQL condition of their dates.
-
-    `low` and `high` are SQL of the nearest numbers outside of it.
-    """
-
-    low: str
-    high: str
-    dates: str = ""
-
-
-# The numbers before and behind all rows.
-_FIRST: Final = "0::bigint"
-_LAST: Final = f"{trust_queries.LAST_NUMBER}::bigint"
-_EVERYWHERE: Final = _Range(_FIRST, _LAST)
-
-
-def _streams(state: str, condition: str = "", *, parties: Sequence[tuple[str, str]] = _PARTIES) -> list[_Stream]:
-    """`state` is that of all, or "" for any."""
-    if state == TransferState.COMPLETED:
-        return [_Stream(column, "", f"{only} AND state = 'completed'{condition}") for column, only in parties]
-    # Repeat the partial index's predicate explicitly so the planner can use it.
-    undone = " AND state <> 'completed'" if state else ""
-    return [_Stream(column, state, f"{only}{undone}{condition}") for column, only in parties]
-
-
-def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[_Group]:
+def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[Group]:
     """The groups in ascending order of their places, those of one state if it is not empty."""
     match order.groups:
         case "":
-            return [_Group(0, _streams(state, dates))]
+            return [Group(0, streams_of(state, dates))]
         case "state":
             each_state = enumerate(TransferState.values, start=1)
-            groups = [_Group(place, _streams(each, dates)) for place, each in each_state if state in {"", each}]
+            groups = [Group(place, streams_of(each, dates)) for place, each in each_state if state in {"", each}]
         case _:
             # All transfers to the reader's wallets are found by their destination.
-            theirs = [_PARTIES[0], _PARTIES[2]] if is_of_actor else _PARTIES
-            mine = [_PARTIES[1]] if is_of_actor else _PARTIES
+            theirs = [PARTIES[0], PARTIES[2]] if is_of_actor else PARTIES
+            mine = [PARTIES[1]] if is_of_actor else PARTIES
             # A place may have several states.
-            pending_there = _streams("pending", f" AND {_IS_FOR_THE_READER} IS NOT TRUE{dates}", parties=theirs)
-            pending_here = _streams("pending", f" AND {_IS_FOR_THE_READER} IS TRUE{dates}", parties=mine)
+            pending_there = streams_of("pending", f" AND {_IS_FOR_THE_READER} IS NOT TRUE{dates}", parties=theirs)
+            pending_here = streams_of("pending", f" AND {_IS_FOR_THE_READER} IS TRUE{dates}", parties=mine)
             places = [
-                (-4, {"requested": _streams("requested", dates), "failed": _streams("failed", dates)}),
-                (-3, {"cancelled": _streams("cancelled", dates)}),
-                (-2, {"completed": _streams("completed", dates)}),
+                (-4, {"requested": streams_of("requested", dates), "failed": streams_of("failed", dates)}),
+                (-3, {"cancelled": streams_of("cancelled", dates)}),
+                (-2, {"completed": streams_of("completed", dates)}),
                 (-1, {"pending": pending_there}),
                 (0, {"pending": pending_here}),
             ]
             groups = [
-                _Group(place, [each for name, streams in of_states.items() if state in {"", name} for each in streams])
+                Group(place, [each for name, streams in of_states.items() if state in {"", name} for each in streams])
                 for place, of_states in places
             ]
     return [group for group in groups if group.streams]
 
 
-def _compared(stream: _Stream, wallet: str, sign: str, number: str) -> str:
-    """
-    Return the SQL condition that a transfer of the wallet, and of the state, is behind the number.
-
-    Wallet and state are compared together with the number, and rows ordered by them, so that one index serves it.
-    Otherwise the planner may read an index of all wallets, as `trusts.queries.numbers_by_party` says.
-    """
-    state = ["state"] if stream.state else []
-    columns, values = [stream.column, *state, "number"], [wallet, *(f"'{stream.state}'" for _ in state), number]
-    return f"({', '.join(columns)}) {sign} ({', '.join(values)})"
-
-
-def _nearest(
-    name: str, group: _Group, *, start: str, within: _Range, is_descending: bool, rows: str, is_wanted: str
-) -> str:
-    """
-    Return common table expressions; `name` has the next `rows` transfers of the group behind the number `start`, in a
-    range.
-
-    `rows` and `is_wanted`, without which there are none, are SQL.
-    """
-    after, before, direction = ("<", ">", "DESC") if is_descending else (">", "<", "ASC")
-    last = within.low if is_descending else within.high
-
-    def order(stream: _Stream) -> str:
-        columns = [stream.column, *(["state"] if stream.state else []), "number"]
-        return ", ".join(f"{column} {direction}" for column in columns)
-
-    heads = " UNION ALL ".join(
-        f"(SELECT {index} AS stream, number FROM transfers_transfer"  # noqa: S608 - constants
-        f" WHERE {_compared(stream, 'wallet.id', after, start)} AND {_compared(stream, 'wallet.id', before, last)}"
-        f"{stream.condition} ORDER BY {order(stream)} LIMIT 1)"
-        for index, stream in enumerate(group.streams)
-    )
-    reach = f"(SELECT number FROM {name}_reach)"  # noqa: S608 - constants
-    found = " UNION ALL ".join(
-        f"(SELECT number, created_at FROM transfers_transfer WHERE head.stream = {index}"  # noqa: S608 - constants
-        f" AND {_compared(stream, 'head.id', f'{after}=', 'head.number')}"
-        f" AND {_compared(stream, 'head.id', f'{before}=', reach)}{stream.condition}"
-        f" ORDER BY {order(stream)} LIMIT {rows})"
-        for index, stream in enumerate(group.streams)
-    )
-    return load(
-        "transfers",
-        "parts/list_nearest",
-        nearest=name,
-        heads=heads,
-        is_wanted=is_wanted,
-        direction=direction,
-        rows=rows,
-        last=last,
-        within=found,
-        before=before,
-    )
-
-
 _ROWS: Final = "(SELECT rows FROM wanted)"
 
 
-def _no_newer(rows: str) -> str:
-    """Return the SQL of a time than which no transfer with a lower number than the first of `rows` is newer."""
-    return load("transfers", "parts/list_newest", rows=rows, span=str(SPAN))
-
-
-def _no_older(rows: str) -> str:
-    """Return the SQL of a time than which no transfer with a higher number than the first of `rows` is older."""
-    return load("transfers", "parts/list_oldest", rows=rows, span=str(SPAN))
-
-
-def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_first: bool) -> str:
+def _group_sql(group: Group, index: int, order: Order, within: Range, *, is_first: bool) -> str:
     """Return common table expressions: `group_<index>` has the group's rows, `whole_<index>` whether that is sure."""
     # A group is read only as far as those before it do not fill the page.
     earlier = [f"(SELECT count(*) FROM group_{each})" for each in range(index)]  # noqa: S608 - constants
@@ -213,13 +114,13 @@ def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_fi
             is_before = f"%(place)s::integer {'<' if order.is_descending else '>'} {group.place}"
     # A cursor may be of a list with other dates.
     position = "%(number)s::bigint"
-    if within is not _EVERYWHERE:
+    if within is not EVERYWHERE:
         position = f"greatest(least({position}, {within.high}), {within.low})"
     start = f"(SELECT CASE WHEN {is_here} THEN {position} WHEN {is_before} THEN {end} ELSE {begin} END)"
     if is_first:
         start = begin
     if not order.by_time:
-        nearest = _nearest(
+        nearest = next_rows(
             f"near_{index}",
             group,
             start=start,
@@ -229,7 +130,7 @@ def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_fi
             is_wanted=is_wanted,
         )
         return f"{nearest}, group_{index} AS (SELECT {group.place} AS place, number FROM near_{index})"  # noqa: S608
-    behind = _nearest(
+    behind = next_rows(
         f"behind_{index}",
         group,
         start=start,
@@ -238,7 +139,7 @@ def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_fi
         rows=f"(SELECT rows + {MARGIN} FROM wanted)",  # noqa: S608 - constants
         is_wanted=is_wanted,
     )
-    ahead = _nearest(
+    ahead = next_rows(
         f"ahead_{index}",
         group,
         start=start,
@@ -250,7 +151,7 @@ def _group_sql(group: _Group, index: int, order: Order, within: _Range, *, is_fi
     # The row of the position itself is in neither.
     is_behind = f"(NOT {is_here} OR (created_at, number) {{}} (%(at)s::timestamptz, %(number)s::bigint))"
     after, before, direction = ("<", ">", "DESC") if order.is_descending else (">", "<", "ASC")
-    beyond, before_all = (_no_newer, _no_older) if order.is_descending else (_no_older, _no_newer)
+    beyond, before_all = (no_newer, no_older) if order.is_descending else (no_older, no_newer)
     opposite = "ASC" if order.is_descending else "DESC"
     return load(
         "transfers",
@@ -292,13 +193,13 @@ def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool)
     )
 
 
-def _numbers(low: str, *, state: str = "", high: str = _LAST, dates: str = "") -> str:
+def _numbers(low: str, *, state: str = "", high: str = LAST, dates: str = "") -> str:
     """Return the SQL of the numbers of transfers of `party` above `low` and below `high`, each once."""
     return " UNION ".join(
         "SELECT found.number FROM party CROSS JOIN LATERAL (SELECT number FROM transfers_transfer"  # noqa: S608
-        f" WHERE {_compared(stream, 'party.id', '>', low)} AND {_compared(stream, 'party.id', '<', high)}"
+        f" WHERE {compared(stream, 'party.id', '>', low)} AND {compared(stream, 'party.id', '<', high)}"
         f"{stream.condition} OFFSET 0) AS found"
-        for stream in _streams(state, dates)
+        for stream in streams_of(state, dates)
     )
 
 
@@ -306,7 +207,7 @@ def _count(numbers: str) -> str:
     return f"(SELECT count(*) FROM ({numbers}) AS counted)"  # noqa: S608 - constants
 
 
-def _total(within: _Range, *, state: str, is_of_actor: bool) -> tuple[str, str]:
+def _total(within: Range, *, state: str, is_of_actor: bool) -> tuple[str, str]:
     """Return common table expressions, and the SQL of the number of transfers of the list."""
     if state not in {"", TransferState.COMPLETED}:
         return "", _count(_numbers(within.low, state=state, high=within.high, dates=within.dates))
@@ -358,15 +259,15 @@ class List(NamedTuple):
     has_until: bool = False
 
     @property
-    def range(self) -> _Range:
+    def range(self) -> Range:
         """Between which numbers it is."""
         if not self.has_since and not self.has_until:
-            return _EVERYWHERE
+            return EVERYWHERE
         # Written so that the planner expects it of nearly all: it knows nothing of the relation of number and time, and
         # would read and sort all transfers of the range.
         since = " AND (created_at < (SELECT %(since)s::timestamptz))::int <> 1" if self.has_since else ""
         until = " AND (created_at >= (SELECT %(until)s::timestamptz))::int <> 1" if self.has_until else ""
-        return _Range("(SELECT low FROM between)", "(SELECT high FROM between)", since + until)
+        return Range("(SELECT low FROM between)", "(SELECT high FROM between)", since + until)
 
 
 def read_page(
@@ -408,14 +309,14 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
     direction = "DESC" if order.is_descending else "ASC"
     names = [name for name, _ in order.keys]
     between = ""
-    if within is not _EVERYWHERE:
+    if within is not EVERYWHERE:
         between = load(
             "transfers",
             "parts/list_between",
             since="(SELECT %(since)s::timestamptz)" if has_since else "NULL::timestamptz",
             until="(SELECT %(until)s::timestamptz)" if has_until else "NULL::timestamptz",
-            first=_FIRST,
-            last=_LAST,
+            first=FIRST,
+            last=LAST,
             span=str(SPAN),
         )
     return load(
