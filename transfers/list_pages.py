@@ -11,6 +11,9 @@ number. The first two tell between which numbers all transfers with some dates a
 these. A page by time is read by number, with `MARGIN` rows more on both sides, and sorted. It is whole if these times
 show that what was not read is outside of it. Otherwise the caller reads the list another way.
 
+By the time of closing, most transfers are in the order of their creation, since they completed then: these are read as
+those of a list with dates. The others, which were closed later, have an index by that time.
+
 Nor has an index wallet and id. A page by id is read from the primary key, which has the transfers of all wallets at
 random: of a wallet with a tenth of them, each tenth. As soon as half as many were read as the list has, the caller
 reads the list instead: at most some √(2 × rows of the page × all transfers), for whatever wallet.
@@ -28,6 +31,7 @@ from transfers.list_streams import (
     PARTIES,
     Group,
     Range,
+    Stream,
     compared,
     next_rows,
     no_newer,
@@ -45,16 +49,19 @@ SINCE_CHECKPOINT: Final = 6_000
 
 _BY_TIME: Final = wallet_queries.OptimisticPage()
 _BY_ID: Final = wallet_queries.OptimisticPage()
+_BY_CLOSING: Final = wallet_queries.OptimisticPage()
+_OPEN: Final = (TransferState.REQUESTED.value, TransferState.PENDING.value)
 _UNDONE: Final = tuple(state for state in TransferState.values if state != TransferState.COMPLETED)
 # `IS TRUE` keeps the planner from beginning with `mine`.
 _IS_FOR_THE_READER: Final = "(destination_id IN (SELECT id FROM mine))"
 
 
 class Order(NamedTuple):
-    """By what a list is sorted: the id; or groups by state, then time, or neither; then the number."""
+    """By what a list is sorted: id, or time of closing, or groups by state, then time, or neither; then the number."""
 
     by_time: bool = False
     by_id: bool = False
+    by_closing: bool = False
     # "" for none; "state", or "waiting": what the reader can accept, other pending, completed, cancelled, all other.
     groups: str = ""
     is_descending: bool = False
@@ -63,9 +70,14 @@ class Order(NamedTuple):
     def keys(self) -> list[tuple[str, str]]:
         """The columns of a position, which `picked` has, and their types."""
         place = [("place", "integer")] if self.groups else []
-        at = [("at", "timestamptz")] if self.by_time else []
+        at = [("at", "timestamptz")] if self.by_time or self.by_closing else []
         id_ = [("id", "uuid")] if self.by_id else []
         return [*place, *at, *id_, ("number", "bigint")]
+
+    @property
+    def signs(self) -> tuple[str, str, str]:
+        """The comparisons that mean behind and before, and the direction."""
+        return ("<", ">", "DESC") if self.is_descending else (">", "<", "ASC")
 
 
 def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[Group]:
@@ -98,6 +110,7 @@ def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[
 
 
 _ROWS: Final = "(SELECT rows FROM wanted)"
+_IS_AMONG_OPEN: Final = "(%(at)s::timestamptz = 'infinity')"
 
 
 def _group_sql(group: Group, index: int, order: Order, within: Range, *, is_first: bool) -> str:
@@ -148,31 +161,164 @@ def _group_sql(group: Group, index: int, order: Order, within: Range, *, is_firs
         rows=str(MARGIN),
         is_wanted=f"{is_wanted} AND {is_here}",
     )
-    # The row of the position itself is in neither.
-    is_behind = f"(NOT {is_here} OR (created_at, number) {{}} (%(at)s::timestamptz, %(number)s::bigint))"
-    after, before, direction = ("<", ">", "DESC") if order.is_descending else (">", "<", "ASC")
-    beyond, before_all = (no_newer, no_older) if order.is_descending else (no_older, no_newer)
+    if is_first:
+        return _by_time(str(index), group.place, behind, order)
+    after, before, direction = order.signs
+    before_all = no_older if order.is_descending else no_newer
+    return _by_time(
+        str(index),
+        group.place,
+        behind,
+        order,
+        ahead=f"{ahead}, ",
+        # The row of the position itself is in neither.
+        near=f"(SELECT * FROM behind_{index} UNION ALL SELECT * FROM ahead_{index})",  # noqa: S608
+        position=f"(NOT {is_here} OR (created_at, number) {after} (%(at)s::timestamptz, %(number)s::bigint))",
+        is_whole_ahead=f"""((SELECT count(*) FROM ahead_{index}) < {MARGIN}
+               OR {before_all(f"SELECT number, created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1")}
+                  {before}= %(at)s::timestamptz)""",  # noqa: S608
+    )
+
+
+def _by_time(
+    index: str,
+    place: int,
+    behind: str,
+    order: Order,
+    *,
+    ahead: str = "",
+    near: str = "",
+    position: str = "true",
+    is_whole_ahead: str = "true",
+) -> str:
+    """Return common table expressions as `_group_sql`: `behind`, those of `behind_<index>`, and what is made of it."""
+    after, _, direction = order.signs
     opposite = "ASC" if order.is_descending else "DESC"
+    beyond = no_newer if order.is_descending else no_older
     return load(
         "transfers",
         "parts/list_by_time",
-        index=str(index),
-        place=str(group.place),
+        index=index,
+        place=str(place),
         behind=behind,
-        ahead="" if is_first else f"{ahead}, ",
-        near=f"behind_{index}" if is_first else f"(SELECT * FROM behind_{index} UNION ALL SELECT * FROM ahead_{index})",  # noqa: S608
-        position="true" if is_first else is_behind.format(after),
+        ahead=ahead,
+        near=near or f"behind_{index}",
+        position=position,
         direction=direction,
         opposite=opposite,
         after=after,
         beyond=beyond(f"SELECT number, created_at FROM behind_{index} ORDER BY number {opposite} LIMIT 1"),  # noqa: S608
         margin=str(MARGIN),
-        is_whole_ahead="true"
-        if is_first
-        else f"""((SELECT count(*) FROM ahead_{index}) < {MARGIN}
-               OR {before_all(f"SELECT number, created_at FROM ahead_{index} ORDER BY number {direction} LIMIT 1")}
-                  {before}= %(at)s::timestamptz)""",  # noqa: S608
+        is_whole_ahead=is_whole_ahead,
     )
+
+
+def _between(name: str, *, since: str, until: str) -> str:
+    """Return a common table expression: between which numbers the transfers with these times are, SQL or NULL."""
+    return load(
+        "transfers",
+        "parts/list_between",
+        between=name,
+        since=since,
+        until=until,
+        first=FIRST,
+        last=LAST,
+        span=str(SPAN),
+    )
+
+
+def _open_group(order: Order, within: Range, streams: Sequence[Stream], *, is_first: bool, is_wanted: str) -> str:
+    """Return common table expressions: `group_open` has the next open transfers. They have no time of closing."""
+    begin = within.high if order.is_descending else within.low
+    position = f"greatest(least(%(number)s::bigint, {within.high}), {within.low})"
+    near = next_rows(
+        "near_open",
+        Group(1, streams),
+        start=begin if is_first else f"(SELECT CASE WHEN {_IS_AMONG_OPEN} THEN {position} ELSE {begin} END)",
+        within=within,
+        is_descending=order.is_descending,
+        rows=_ROWS,
+        is_wanted=is_wanted,
+    )
+    return f"{near}, group_open AS (SELECT 1 AS place, 'infinity'::timestamptz AS at, number FROM near_open)"  # noqa: S608
+
+
+def _closed_group(order: Order, within: Range, *, state: str, is_first: bool, is_wanted: str) -> str:
+    """Return common table expressions: `group_closed` has the next closed transfers, `whole_at_once` if it is sure."""
+    after, before, direction = order.signs
+    lowest, highest = ("'-infinity'::timestamptz", FIRST), ("'infinity'::timestamptz", LAST)
+    begin, (end, end_number) = (highest, lowest) if order.is_descending else (lowest, highest)
+    at, number = begin if is_first else ("%(at)s::timestamptz", "%(number)s::bigint")
+    narrowed = (f" AND state = '{state}'" if state else "") + within.dates
+
+    def late(index: int, *, shown: str, wallet: str, behind: str, up_to: str, rows: str) -> str:
+        column, only = PARTIES[index]
+        return (
+            f"(SELECT {shown}closed_at AS at, number FROM transfers_transfer WHERE closed_at > created_at{narrowed}"  # noqa: S608
+            f"{only} AND {column} = {wallet} AND (closed_at, number) {behind}"
+            f" AND (closed_at, number) {before}= ({up_to}, {end_number})"
+            f" ORDER BY closed_at {direction}, number {direction} LIMIT {rows})"
+        )
+
+    start = f"{after} ({at}, {number})"
+    heads = [
+        late(index, shown=f"{index} AS stream, ", wallet="wallet.id", behind=start, up_to=end, rows="1")
+        for index in range(len(PARTIES))
+    ]
+    start, reach = f"{after}= (head.at, head.number)", f"coalesce((SELECT at FROM late_reach), {end})"  # noqa: S608
+    found = [
+        late(index, shown="", wallet=f"head.id AND head.stream = {index}", behind=start, up_to=reach, rows=_ROWS)
+        for index in range(len(PARTIES))
+    ]
+    position, last = "NULL::timestamptz" if is_first else at, "(SELECT at FROM late_last)"
+    since, until = (last, position) if order.is_descending else (position, last)
+    closing = _between("closing", since=since, until=f"({until} + interval '1 microsecond')")
+    low, high = "(SELECT low FROM closing)", "(SELECT high FROM closing)"
+    numbers = Range(f"greatest({within.low}, {low})", f"least({within.high}, {high})")
+    # Written as the condition of dates is.
+    only = f"{within.dates} AND (closed_at > created_at)::int <> 1"
+    if not is_first:
+        only += f" AND ((created_at, number) {before}= ({at}, {number}))::int <> 1"
+    behind = next_rows(
+        "behind_at_once",
+        Group(0, streams_of(state, only)),
+        start=numbers.high if order.is_descending else numbers.low,
+        within=numbers,
+        is_descending=order.is_descending,
+        rows=f"(SELECT rows + {MARGIN} FROM wanted)",  # noqa: S608 - constants
+        is_wanted=is_wanted,
+    )
+    return load(
+        "transfers",
+        "parts/list_by_closing",
+        heads=" UNION ALL ".join(heads),
+        within=" UNION ALL ".join(found),
+        is_wanted=is_wanted,
+        direction=direction,
+        before=before,
+        end=end,
+        rows=_ROWS,
+        closing=closing,
+        at_once=_by_time("at_once", 0, behind, order),
+    )
+
+
+def _groups_by_closing(order: Order, within: Range, *, state: str, is_first: bool) -> dict[str, str]:
+    """Return the common table expressions of the groups of a list by time of closing by their names, in its order."""
+    streams = [stream for each in _OPEN if state in {"", each} for stream in streams_of(each, within.dates)]
+    is_open_wanted = is_closed_wanted = "true"
+    if order.is_descending:
+        is_open_wanted = "true" if is_first else _IS_AMONG_OPEN
+        if streams:
+            is_closed_wanted = f"(SELECT count(*) FROM group_open) < {_ROWS}"  # noqa: S608 - constants
+    elif state not in _OPEN:
+        is_open_wanted = f"(SELECT count(*) FROM group_closed) < {_ROWS}"  # noqa: S608 - constants
+    groups = {}
+    if state not in _OPEN:
+        groups["closed"] = _closed_group(order, within, state=state, is_first=is_first, is_wanted=is_closed_wanted)
+    if streams:
+        groups["open"] = _open_group(order, within, streams, is_first=is_first, is_wanted=is_open_wanted)
+    return dict(reversed(groups.items())) if order.is_descending else groups
 
 
 def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool) -> str:
@@ -195,10 +341,16 @@ def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool)
 
 def _numbers(low: str, *, state: str = "", high: str = LAST, dates: str = "") -> str:
     """Return the SQL of the numbers of transfers of `party` above `low` and below `high`, each once."""
+
+    def where(stream: Stream) -> str:
+        if stream.state:
+            # Without an order, the planner would combine an index of all wallets with that of these columns.
+            return f"{stream.column} = party.id AND state = '{stream.state}' AND number > {low} AND number < {high}"
+        return f"{compared(stream, 'party.id', '>', low)} AND {compared(stream, 'party.id', '<', high)}"
+
     return " UNION ".join(
         "SELECT found.number FROM party CROSS JOIN LATERAL (SELECT number FROM transfers_transfer"  # noqa: S608
-        f" WHERE {compared(stream, 'party.id', '>', low)} AND {compared(stream, 'party.id', '<', high)}"
-        f"{stream.condition} OFFSET 0) AS found"
+        f" WHERE {where(stream)}{stream.condition} OFFSET 0) AS found"
         for stream in streams_of(state, dates)
     )
 
@@ -283,8 +435,8 @@ def read_page(
     by_number = _page(listed, is_first=after is None, rows=rows)
     names = [name for name, _ in listed.order.keys]
     position = dict(zip(names, after, strict=True)) if after is not None else {}
-    if listed.order.by_time or listed.order.by_id:
-        quick = _BY_ID if listed.order.by_id else _BY_TIME
+    if listed.order.by_time or listed.order.by_id or listed.order.by_closing:
+        quick = _BY_ID if listed.order.by_id else _BY_CLOSING if listed.order.by_closing else _BY_TIME
         return quick.read_page(
             by_number, full, limit=limit, arguments={**arguments, **position}, whose=arguments["actor"]
         )
@@ -299,10 +451,19 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
     groups = _groups(order, state, is_of_actor=is_of_actor, dates=within.dates)
     if order.is_descending:
         groups.reverse()
-    if order.by_id:
-        each_group = [_group_by_id(order, state=state, is_of_actor=is_of_actor, is_first=is_first)]
+    if order.by_closing:
+        each_group = _groups_by_closing(order, within, state=state, is_first=is_first)
+    elif order.by_id:
+        each_group = {"0": _group_by_id(order, state=state, is_of_actor=is_of_actor, is_first=is_first)}
     else:
-        each_group = [_group_sql(group, index, order, within, is_first=is_first) for index, group in enumerate(groups)]
+        each_group = {
+            str(index): _group_sql(group, index, order, within, is_first=is_first) for index, group in enumerate(groups)
+        }
+    sure = []
+    if order.by_time or order.by_id:
+        sure = list(each_group)
+    elif "closed" in each_group:
+        sure = ["at_once"]
     before, total = ("", "NULL::bigint")
     if counts:
         before, total = _total(within, state=state, is_of_actor=is_of_actor)
@@ -310,26 +471,23 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
     names = [name for name, _ in order.keys]
     between = ""
     if within is not EVERYWHERE:
-        between = load(
-            "transfers",
-            "parts/list_between",
+        between = _between(
+            "between",
             since="(SELECT %(since)s::timestamptz)" if has_since else "NULL::timestamptz",
             until="(SELECT %(until)s::timestamptz)" if has_until else "NULL::timestamptz",
-            first=FIRST,
-            last=LAST,
-            span=str(SPAN),
         )
+    has_times = order.by_time or order.by_closing or bool(between)
     return load(
         "transfers",
         "parts/list_page",
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
         party="SELECT id FROM mine" if is_of_actor else "SELECT %(wallet)s::uuid AS id FROM me WHERE id IS NOT NULL",
-        recent=load("transfers", "parts/list_recent", most=str(SINCE_CHECKPOINT)) if order.by_time or between else "",
+        recent=load("transfers", "parts/list_recent", most=str(SINCE_CHECKPOINT)) if has_times else "",
         between=between,
         kept=before,
-        groups=", ".join(each_group),
-        all=" UNION ALL ".join(f"SELECT * FROM group_{index}" for index in range(len(groups))),  # noqa: S608
+        groups=", ".join(each_group.values()),
+        all=" UNION ALL ".join(f"SELECT * FROM group_{name}" for name in each_group),  # noqa: S608
         order=", ".join(f"{name} {direction}" for name in names),
         last=", ".join(
             f"(array_agg(placed.{name} ORDER BY position))[(SELECT %(fetch)s::bigint - 1)]"
@@ -337,10 +495,6 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
             for name, type_ in order.keys
         ),
         total=total,
-        is_whole=(
-            " AND ".join(f"(SELECT is_whole FROM whole_{index})" for index in range(len(groups)))  # noqa: S608
-            if order.by_time or order.by_id
-            else "true"
-        ),
+        is_whole=" AND ".join(f"(SELECT is_whole FROM whole_{name})" for name in sure) or "true",  # noqa: S608
         rows=rows,
     )

@@ -130,6 +130,16 @@ class Transfer(models.Model):
                 )
                 for party in ("source", "destination")
             ),
+            # Transfers that were closed later than they were created, by the time of that, for lists. Those that
+            # completed at once are in the order of their creation, and cost nothing here.
+            *(
+                models.Index(
+                    fields=[party, "closed_at", "number"],
+                    condition=Q(closed_at__gt=F("created_at")) & only,
+                    name=f"transfer_closed_by_{party}",
+                )
+                for party, only in _PARTIES
+            ),
             # Open transfers by age, for operators.
             models.Index(
                 fields=["created_at"],

@@ -184,6 +184,8 @@ def _order_by_index(sort: _Sort) -> list_pages.Order | None:
         return list_pages.Order(by_time=True, groups="waiting", is_descending=True)
     if sort.keys == (SORT_KEYS["created_at"],):
         return list_pages.Order(by_time=True, is_descending=sort.is_descending)
+    if sort.keys == (SORT_KEYS["closed_at"],):
+        return list_pages.Order(by_closing=True, is_descending=sort.is_descending)
     if sort.keys == (SORT_KEYS["id"],):
         return list_pages.Order(by_id=True, is_descending=sort.is_descending)
     if sort.keys == (SORT_KEYS["state"],):

@@ -4,6 +4,7 @@ Lists by time, with dates and by id are read by an index of each transfer: right
 They are read whole only where the times are in disorder, or the ids are those of a few among many.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ def small_margin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(list_counts, "SPAN", 8)
     monkeypatch.setattr(list_pages, "_BY_TIME", OptimisticPage())
     monkeypatch.setattr(list_pages, "_BY_ID", OptimisticPage())
+    monkeypatch.setattr(list_pages, "_BY_CLOSING", OptimisticPage())
     list_pages._page.cache_clear()
     yield
     list_pages._page.cache_clear()
@@ -108,6 +110,7 @@ def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], lis
             )
         list_pages._BY_TIME._misses.clear()
         list_pages._BY_ID._misses.clear()
+        list_pages._BY_CLOSING._misses.clear()
         by_number.append(len(captured) == 1)
         ids += [row["id"] for row in orjson.loads(f"[{page.json}]")]
         assert page.total is not None
@@ -295,6 +298,60 @@ def test_each_page_by_id_is_the_model(alice: Caller, carol: Caller, sapling: Wal
         assert walked(alice, 7, **order, state=state)[0] == [each for each in whole if each in of_state]
     assert walked(alice, 7, **order, until=DAY)[0] == []
     assert walked(alice, 7, **order, since=DAY)[0] == whole
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize(("step", "shuffled"), [(0, 0), (2, 0), (2, 5)], ids=["all equal", "in order", "in disorder"])
+def test_each_page_by_closing_is_the_model(
+    alice: Caller, carol: Caller, sapling: Wallet, is_descending: bool, step: int, shuffled: int
+) -> None:
+    """Closed when created, later, at the same time as others, or open: merged, each once, whatever narrows the list."""
+    trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
+    chosen = random.Random(13)
+    begin_a_span()
+    times = [DAY + timedelta(milliseconds=step * (number // 2) + chosen.randint(0, shuffled)) for number in range(160)]
+    wallets, rows = list(Wallet.objects.order_by("name")), list[Transfer]()
+    for some in (times[:110], times[110:]):
+        plant(alice, carol, some)
+        rows = list(Transfer.objects.order_by("number"))
+        for row in rows[-len(some) :]:
+            row.originator = chosen.choice(wallets)
+            row.state = chosen.choice(["completed"] * 8 + ["requested", "pending", "cancelled", "failed"])
+            is_late = chosen.random() < 0.4 or row.state in {"cancelled", "failed"}
+            row.closed_at = row.created_at + timedelta(milliseconds=chosen.choice([0, 4, 4, 30, 300]) if is_late else 0)
+            if row.state in {"requested", "pending"}:
+                row.closed_at = None
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            Transfer.objects.bulk_update(rows[-len(some) :], ["state", "closed_at", "originator"])
+            cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+        if len(rows) == 110:
+            assert list_counts.roll_up()
+    never = datetime.max.replace(tzinfo=UTC)
+    rows.sort(key=lambda row: (row.closed_at or never, row.number), reverse=is_descending)
+    sure = []
+    narrowed = list(
+        itertools.product([None, "sapling"], [None, *TransferState.values], [None, times[30]], [None, times[130]])
+    )
+    for wallet, state, since, until in [narrowed[0], *chosen.sample(narrowed[1:], 9)]:
+        mine = {sapling.pk} if wallet else {alice.wallet.pk, sapling.pk}
+        narrowing = {"wallet": wallet, "state": state, "since": since, "until": until}
+        expected = [
+            str(row.pk)
+            for row in rows
+            if {row.source_id, row.destination_id, row.originator_id} & mine
+            and state in {None, row.state}
+            and (since is None or row.created_at >= since)
+            and (until is None or row.created_at < until)
+        ]
+        ids, by_number, total = walked(alice, 7, sort_by="closed_at", is_descending=is_descending, **narrowing)
+        assert ids == expected, narrowing
+        assert total == len(ids), narrowing
+        # The wallet is looked up by more statements.
+        sure += by_number if wallet is None else []
+    assert len(sure) > 20
+    assert all(sure) or shuffled
 
 
 def of_spans() -> dict[int, tuple[datetime, datetime, timedelta]]:

@@ -1,6 +1,6 @@
--- `between`: the numbers of all transfers of the wanted times are above `low` and below `high`. All transfers above
+-- `{between}`: the numbers of all transfers of the wanted times are above `low` and below `high`. All transfers above
 -- `inner_low` and below `inner_high` are of these times.
-between AS MATERIALIZED (
+{between} AS MATERIALIZED (
     SELECT low, high, inner_low, greatest(inner_low + 1, inner_high) AS inner_high
       FROM (SELECT CASE WHEN {since} IS NULL THEN {first}
                         ELSE coalesce((SELECT span * {span} - 1 FROM transfers_listspan

@@ -13,7 +13,7 @@ late_head AS MATERIALIZED (
 ), late_last AS MATERIALIZED (
     SELECT at FROM late ORDER BY at {direction}, number {direction} OFFSET {rows} - 1 LIMIT 1
 ), {closing}{at_once}, group_closed AS MATERIALIZED (
-    SELECT {place} AS place, at, number
+    SELECT 0 AS place, at, number
       FROM (SELECT at, number FROM group_at_once UNION ALL SELECT at, number FROM late) AS closed
      ORDER BY at {direction}, number {direction} LIMIT {rows}
 )
