@@ -197,6 +197,11 @@ def rows_of_lists() -> list[Row]:
         ("/wallets", "sort_by=tokens_in_wallet", wallet_sort),
         ("/wallets", "sort_by=", f"{wallet_sort};{not_empty('sort_by')}"),
         ("/wallets", "order=ASC", order),
+        ("/wallets", "order=", f"{order};{not_empty('order')}"),
+        ("/wallets", "scope=", f"{one_of('scope', 'all', 'child', 'managed')};{not_empty('scope')}"),
+        ("/transfers", "order=", f"{order_of_transfers};{not_empty('order')}"),
+        ("/transfers", "state=", f"{one_of('state', *states)};{not_empty('state')}"),
+        ("/trust_relationships", "type=", f"{one_of('type', 'send', 'manage', 'deduct')};{not_empty('type')}"),
         ("/wallets", "name=", not_empty("name")),
         ("/wallets", "scope=mine", one_of("scope", "all", "child", "managed")),
         ("/wallets", "order_by=created_at", '"order_by" is not allowed'),
@@ -230,6 +235,8 @@ def rows_of_lists() -> list[Row]:
         rows.append(("alice", f"GET /trust_relationships?{query}", None, 200, {"trust_relationships": []}))
     rows += [
         ("alice", "GET /wallets?name=zzz", None, 200, {"total": 1, "wallets": [{"name": "alice"}]}),
+        ("alice", "GET /wallets?name=b_b", None, 200, {"total": 1, "wallets": [{"name": "alice"}]}),
+        ("alice", "GET /trust_relationships?search=%25", None, 200, {"trust_relationships": []}),
         ("alice", "GET /wallets?name=OBB&scope=managed", None, 200, {"total": 1, "wallets": [{"name": "bobby"}]}),
         ("alice", "GET /wallets?scope=child", None, 200, {"total": 0, "wallets": []}),
         ("alice", "GET /wallets?created_at_start_date=2090&created_at_end_date=2024", None, 200, {"total": 0}),
@@ -239,7 +246,11 @@ def rows_of_lists() -> list[Row]:
         ("bobby", "GET /wallets", None, 200, {"total": 1, "wallets": [{"name": "bobby"}]}),
         ("alice", "GET /wallets", None, 200, {
             "query": {"limit": 1000, "offset": 0, "sort_by": "created_at", "order": "desc"}, "total": 2}),
-        ("alice", "GET /transfers?limit=5&sort_by=state", None, 200, {"query": {"sort_by": "state"}}),
+        *(("alice", f"GET /transfers?sort_by={by}&before=2090&after=2020", None, 200, {
+            "total": 1, "transfers": [{"id": "<sent>"}],
+            "query": {"sort_by": by, "before": "2090-01-01T00:00:00.000Z", "after": "2020-01-01T00:00:00.000Z"}})
+          for by in ("id", "source_wallet_id", "destination_wallet_id", "originator_wallet_id", "created_at",
+                     "closed_at", "state")),
         ("alice", "GET /transfers?wallet=erin", None, 200, {"transfers": [], "total": 0}),
         ("alice", "GET /transfers?wallet=missing", None, 404, "Could not find entity by wallet name: missing"),
         ("alice", "GET /transfers?wallet=<unknown>", None, 404, "Could not find wallet by id: <unknown>"),

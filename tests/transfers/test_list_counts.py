@@ -226,7 +226,8 @@ INSERT INTO transfers_transfer (
 SELECT gen_random_uuid(), nextval('wallets_event_number'), %(alice)s, %(alice)s,
        CASE i %% 2 WHEN 0 THEN %(sapling)s::uuid ELSE %(carol)s::uuid END, '{"bundle": {"bundleSize": 1}}', state, 1,
        (state = 'pending')::int, (state = 'completed')::int, now() + i * interval '1 ms',
-       CASE WHEN state IN ('completed', 'cancelled') THEN now() + i * interval '1 ms' END, '', ''
+       CASE WHEN state IN ('completed', 'cancelled')
+            THEN now() + i * interval '1 ms' + CASE i %% 25 WHEN 7 THEN interval '500 ms' ELSE '0' END END, '', ''
   FROM generate_series(1, 6000) AS i
  CROSS JOIN LATERAL (
            SELECT CASE i %% 50 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'pending' ELSE 'completed' END
@@ -269,6 +270,11 @@ def test_a_total_and_an_order_cost_no_more_than_a_page(alice: Caller, carol: Cal
         "created": blocks(),
         "by time": blocks(sort_by="created_at"),
         "by time, deep": blocks(sort_by="created_at", is_descending=True, after=[later, middle.number]),
+        "by closing": blocks(sort_by="closed_at"),
+        "by closing, deep": blocks(sort_by="closed_at", is_descending=True, after=[later, middle.number]),
+        "by closing, completed": blocks(
+            sort_by="closed_at", state="completed", after=[later, middle.number], counts=False
+        ),
         "by state": blocks(sort_by="state", is_descending=True, after=[3, 3000]),
         "created since": blocks(since=middle.created_at, counts=False),
         "created before": blocks(until=middle.created_at, counts=False, after=[middle.number - 1000]),

@@ -114,6 +114,7 @@ def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], lis
         by_number.append(len(captured) == 1)
         ids += [row["id"] for row in orjson.loads(f"[{page.json}]")]
         assert page.total is not None
+        assert len(ids) <= page.total
         after = page.last
         if after is None:
             return ids, by_number, page.total
