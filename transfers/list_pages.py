@@ -1,5 +1,5 @@
 """
-Pages of the lists of transfers that are read from indexes by wallet and number, and their totals.
+Pages of the lists of transfers that are read from indexes by wallet and number.
 
 A list is a sequence of groups, most lists have one. Transfers of one group are found in streams: an index of one party,
 from which a page reads only its own rows. `transfers.transfer_lists` has the other orders.
@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from transfers.list_counts import HAS_TRANSFERS, SPAN
+from transfers.list_counts import SPAN
 from transfers.list_streams import (
     EVERYWHERE,
     FIRST,
@@ -32,12 +32,12 @@ from transfers.list_streams import (
     Group,
     Range,
     Stream,
-    compared,
     next_rows,
     no_newer,
     no_older,
     streams_of,
 )
+from transfers.list_totals import total_of
 from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets import queries as wallet_queries
@@ -51,7 +51,6 @@ _BY_TIME: Final = wallet_queries.OptimisticPage()
 _BY_ID: Final = wallet_queries.OptimisticPage()
 _BY_CLOSING: Final = wallet_queries.OptimisticPage()
 _OPEN: Final = (TransferState.REQUESTED.value, TransferState.PENDING.value)
-_UNDONE: Final = tuple(state for state in TransferState.values if state != TransferState.COMPLETED)
 # `IS TRUE` keeps the planner from beginning with `mine`.
 _IS_FOR_THE_READER: Final = "(destination_id IN (SELECT id FROM mine))"
 
@@ -339,63 +338,6 @@ def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool)
     )
 
 
-def _numbers(low: str, *, state: str = "", high: str = LAST, dates: str = "") -> str:
-    """Return the SQL of the numbers of transfers of `party` above `low` and below `high`, each once."""
-
-    def where(stream: Stream) -> str:
-        if stream.state:
-            # Without an order, the planner would combine an index of all wallets with that of these columns.
-            return f"{stream.column} = party.id AND state = '{stream.state}' AND number > {low} AND number < {high}"
-        return f"{compared(stream, 'party.id', '>', low)} AND {compared(stream, 'party.id', '<', high)}"
-
-    return " UNION ".join(
-        "SELECT found.number FROM party CROSS JOIN LATERAL (SELECT number FROM transfers_transfer"  # noqa: S608
-        f" WHERE {where(stream)}{stream.condition} OFFSET 0) AS found"
-        for stream in streams_of(state, dates)
-    )
-
-
-def _count(numbers: str) -> str:
-    return f"(SELECT count(*) FROM ({numbers}) AS counted)"  # noqa: S608 - constants
-
-
-def _total(within: Range, *, state: str, is_of_actor: bool) -> tuple[str, str]:
-    """Return common table expressions, and the SQL of the number of transfers of the list."""
-    if state not in {"", TransferState.COMPLETED}:
-        return "", _count(_numbers(within.low, state=state, high=within.high, dates=within.dates))
-    without = ""
-    if state:
-        # The completed ones are the others.
-        each_undone = (_numbers(within.low, state=each, high=within.high, dates=within.dates) for each in _UNDONE)
-        without = "".join(f" - {_count(numbers)}" for numbers in each_undone)
-    if within.dates:
-        # Between the inner numbers an index is enough, which has no times.
-        inner_low, inner_high = "(SELECT inner_low FROM between)", "(SELECT inner_high FROM between)"
-        parts = (
-            _numbers(within.low, high="(SELECT least(inner_low + 1, high) FROM between)", dates=within.dates),
-            _numbers(inner_low, high=inner_high),
-            _numbers("(SELECT greatest(inner_high - 1, low) FROM between)", high=within.high, dates=within.dates),
-        )
-        return "", f"({' + '.join(map(_count, parts))}{without})"
-    kept = load(
-        "transfers",
-        "parts/list_kept",
-        tally="visible" if is_of_actor else "own",
-        whose="(SELECT id FROM me)" if is_of_actor else "(SELECT id FROM party)",
-        is_fresh=(
-            "NOT EXISTS (SELECT FROM transfers_controlchange AS changed"  # noqa: S608 - constants
-            f" WHERE changed.holder_id = (SELECT id FROM me) AND ({HAS_TRANSFERS}))"
-            if is_of_actor
-            else "true"
-        ),
-    )
-    newer = _count(_numbers("(SELECT number FROM kept)"))
-    return kept, (
-        "((SELECT transfers FROM kept) + CASE WHEN (SELECT is_whole FROM near) THEN (SELECT transfers FROM near)"  # noqa: S608
-        f" ELSE {newer} END{without})"
-    )
-
-
 class List(NamedTuple):
     """
     A list of transfers of all wallets that the actor controls, or of one of them.
@@ -466,7 +408,7 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
         sure = ["at_once"]
     before, total = ("", "NULL::bigint")
     if counts:
-        before, total = _total(within, state=state, is_of_actor=is_of_actor)
+        before, total = total_of(within, state=state, is_of_actor=is_of_actor)
     direction = "DESC" if order.is_descending else "ASC"
     names = [name for name, _ in order.keys]
     between = ""
