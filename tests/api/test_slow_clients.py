@@ -1,6 +1,8 @@
 """Clients that send or read slowly, or never end: each costs a connection, and no thread. Against the real server."""
 
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from tests.api.caller import PASSWORD, Caller
-from tests.api.web_server import started, wait_for, web_server
+from tests.api.web_server import children_of, started, wait_for, web_server
 from tests.support.requests_over_sockets import answered, chunked, connected, everything
 from transfers.models import Transfer
 from transfers.operations import issue_tokens
@@ -301,8 +303,11 @@ def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice
                     time.sleep(0.01)
                 others = client.get("/livez"), client.get("/api/v1/wallets", headers=headers)
                 refused = [each.result() for each in peeks if each.done()]
-                # It answers none of the others.
+                # It answers none of the others. The process that serves would answer them before it ends.
+                serving = children_of(process.pid)
                 process.kill()
+                for child in serving:
+                    os.kill(child, signal.SIGKILL)
 
     assert {each.status_code for each in refused} == {503}
     assert [each.status_code for each in others] == [200, 200]
