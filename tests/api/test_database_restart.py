@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
-from config.dev.embedded import database_url
+from config.dev.embedded import ROOT, database_url, state_directory
 from config.dev.private_servers import Postgres
 from config.dev.processes import Children
 from tests.api.caller import PASSWORD
+from tests.api.web_server import database_url as a_test_database
 from tests.api.web_server import web_server
 
 API_KEY = "a-key-of-a-partner-for-tests"
 SEED = f"""
 import django
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from transfers import operations as transfers
 from wallets import operations as wallets
 wallets.create_api_key(name="partner", key="{API_KEY}")
@@ -47,10 +48,28 @@ class Cluster:
         self.server = Postgres(state, durable=False)
         self.environment = {"DATABASE_URL": database_url(state)}
         self.server.start(children)
+        self._make_tables()
         subprocess.run([sys.executable, "-c", SEED], env=os.environ | self.environment, check=True)
         # Filled in a hurry; from here on what was acknowledged must be there after a crash.
         self.server.durable = True
         self.restart_immediately()
+
+    def _make_tables(self) -> None:
+        """Copy those of the tests, in a fifth of the time of the migrations, unless their server is of another kind."""
+        if os.environ["DATABASE_URL"] != database_url(state_directory()):
+            command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+            subprocess.run(command, env=os.environ | self.environment, cwd=ROOT, check=True)
+            return
+        programs = self.server.binaries().directory
+        dump = subprocess.run(
+            [programs / "pg_dump", "--no-owner", f"--dbname={a_test_database()}"], capture_output=True, check=True
+        )
+        subprocess.run(
+            [programs / "psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={self.environment['DATABASE_URL']}"],
+            input=dump.stdout,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
     def restart_immediately(self) -> None:
         """What `pg_ctl restart -m immediate` does: every connection is cut, and recovery replays the log."""
@@ -62,7 +81,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(django_db_setup: None) -> Iterator[Cluster]:
     state = Path(tempfile.mkdtemp(prefix="coppice-tests-"))
     state.chmod(0o711)
     try:
@@ -72,8 +91,15 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def test_no_client_notices_a_restart_between_two_requests(cluster: Cluster) -> None:
-    with web_server(cluster.environment) as address, httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+@pytest.fixture(scope="module")
+def address(cluster: Cluster) -> Iterator[str]:
+    """The web server of all tests here."""
+    with web_server(cluster.environment) as address:
+        yield address
+
+
+def test_no_client_notices_a_restart_between_two_requests(cluster: Cluster, address: str) -> None:
+    with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         client.headers["TREETRACKER-API-KEY"] = API_KEY
         token = client.post("/auth", json={"wallet": "alice", "password": PASSWORD}).json()["token"]
         client.headers["Authorization"] = f"Bearer {token}"
@@ -112,11 +138,11 @@ print(json.dumps({
 """
 
 
-def look(cluster: Cluster) -> dict[str, list[str]]:
-    """Audit the ledger in a separate process, and return the findings."""
+def look(cluster: Cluster) -> dict[str, Any]:
+    """Audit the ledger in a separate process; return the findings, the ids of transfers and the number of tokens."""
     command = [sys.executable, "-c", AUDIT]
     shown = subprocess.run(command, env=os.environ | cluster.environment, check=True, capture_output=True, text=True)
-    books: dict[str, list[str]] = json.loads(shown.stdout.splitlines()[-1])
+    books: dict[str, Any] = json.loads(shown.stdout.splitlines()[-1])
     return books
 
 
@@ -148,10 +174,12 @@ class Client:
         raise AssertionError(f"{key} was never acknowledged")
 
 
-def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: Cluster) -> None:
-    before = look(cluster)
+def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: Cluster, address: str) -> None:
+    with psycopg.connect(cluster.environment["DATABASE_URL"]) as session:
+        before = {str(transfer) for (transfer,) in session.execute("SELECT id FROM transfers_transfer")}
+        (tokens,) = session.execute("SELECT count(*) FROM wallets_token").fetchone()
     until = threading.Event()
-    with web_server(cluster.environment) as address, ThreadPoolExecutor(CLIENTS) as threads:
+    with ThreadPoolExecutor(CLIENTS) as threads:
         credentials = {"wallet": "alice", "password": PASSWORD}
         headers = {"TREETRACKER-API-KEY": API_KEY}
         bearer = httpx.post(f"http://{address}/auth", json=credentials, headers=headers, timeout=60).json()["token"]
@@ -172,10 +200,10 @@ def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: C
 
     acknowledged = [transfer for client in clients for transfer in client.acknowledged]
     assert len(set(acknowledged)) == len(acknowledged) > 80
-    assert sorted(set(after["transfers"]) - set(before["transfers"])) == sorted(acknowledged)
+    assert sorted(set(after["transfers"]) - before) == sorted(acknowledged)
     assert sum(client.unanswered for client in clients) > 0, "nobody noticed the restarts"
     assert after["findings"] == []
-    assert after["tokens"] == before["tokens"]
+    assert after["tokens"] == tokens
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

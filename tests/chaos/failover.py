@@ -212,7 +212,7 @@ def strike(
         os.environ["COPPICE_DATABASE_POOLED"] = "true" if is_pooled else "false"
         stack.callback(os.environ.pop, "COPPICE_DATABASE_POOLED")
         servers = stack.enter_context(cluster(is_pooled=is_pooled))
-        web, port = stack.enter_context(started({}, processes=2, log=directory / "web.log"))
+        web, port = stack.enter_context(started({}, processes=1, log=directory / "web.log"))
         worker = stack.enter_context(outages.workers(network, directory))()
         wait_for(port, web)
         worker.signal(SIGSTOP)

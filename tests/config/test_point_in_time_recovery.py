@@ -134,26 +134,23 @@ def row(server: Standby, statement: str) -> Any:
     return server.execute(statement, database=connection.settings_dict["NAME"])
 
 
-def issue(server: Standby, count: int) -> None:
-    done = manage(server, "issue_tokens", "--wallet", "alice", "--count", str(count))
+def issue_and_seal(server: Standby, count: int) -> bytes:
+    """Issue tokens, seal what is new, publish the position of events, and return the page of checkpoints."""
+    done = manage(server, "shell", "--no-imports", "-c", _ISSUE_AND_SEAL.format(count=count))
     assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].encode()
 
 
-def seal(server: Standby) -> bytes:
-    """Seal what is new, publish the position of events, and return the page of checkpoints."""
-    done = manage(server, "shell", "--no-imports", "-c", _SEAL)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.encode()
-
-
-_SEAL = """
+_ISSUE_AND_SEAL = """
+from django.core.management import call_command
 from config import tasks
 from config.seals import proofs, sealing
 from transfers.seal_models import Seal
 import json
+call_command("issue_tokens", wallet="alice", count={count})
 tasks.publish_position()
 assert sealing.seal(is_due=True) == 1
-print(json.dumps({"checkpoints": [proofs.checkpoint(seal) for seal in Seal.objects.order_by("height")]}))
+print(json.dumps(dict(checkpoints=[proofs.checkpoint(seal) for seal in Seal.objects.order_by("height")])))
 """
 
 
@@ -194,16 +191,14 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         server.execute("CHECKPOINT")
         repository.run("stanza-create")
         repository.run("--type=full", "backup")
-        issue(server, 5)
         # A promoted server continues the chain.
-        before = seal(server)
+        before = issue_and_seal(server, 5)
         time.sleep(0.1)
         (moment,) = server.execute("SELECT clock_timestamp()::text")
         time.sleep(0.1)
-        issue(server, 7)
         # The servers moved on: a locker was opened after the moment, for example.
         steal(moved_coin)
-        after = seal(server)
+        after = issue_and_seal(server, 7)
         assert row(server, "SELECT count(*) FROM wallets_token") == (22,)
         (segment,) = server.execute("SELECT pg_walfile_name(pg_switch_wal())")
         until_archived(server, segment)
@@ -233,8 +228,7 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         lacks = manage(server, "verify", "--checkpoints", str(kept["after"]))
         assert lacks.returncode == 1
         assert "seal 3 was kept and is not here" in lacks.stderr
-        issue(server, 1)
-        seal(server)
+        issue_and_seal(server, 1)
         differs = manage(server, "verify", "--checkpoints", str(kept["after"]))
         assert differs.returncode == 1
         assert "seal 3 is another than the one that was kept" in differs.stderr
