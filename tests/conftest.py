@@ -86,10 +86,15 @@ def _compile_the_tests() -> None:
 
 # The files that take longest, the longest first.
 LONGEST = (
-    "config/test_whole_system.py", "browser/test_desk_acts.py", "api/test_schema_conformance.py",
-    "browser/test_desk.py", "config/test_supervisor.py", "browser/test_desk_signing_in.py",
-    "config/test_behind_proxies.py", "api/test_hostile_values.py", "api/test_partners_page.py",
-    "chaos/test_outcomes.py", "lockers/test_settling.py", "lockers/test_neighbours.py",
+    "browser/test_desk.py", "browser/test_docs.py", "browser/test_desk_acts.py", "trusts/test_powers.py",
+    "client_package/test_installed.py", "config/test_whole_system.py", "api/test_schema_conformance.py",
+    "api/test_hostile_values.py", "browser/test_desk_signing_in.py", "chaos/test_failover.py",
+    "config/test_supervisor.py", "admin/test_acts.py", "config/test_point_in_time_recovery.py",
+    "moving/test_second_import.py", "config/test_behind_proxies.py", "api/test_partners_page.py",
+    "chaos/test_brokers.py", "config/test_lockers_off.py", "concurrency/test_rights.py",
+    "admin/test_hostile_queries.py", "api/test_database_restart.py", "config/test_migrations.py",
+    "config/test_full_broker.py", "api/test_object_matrix.py", "api/test_key_matrix.py", "chaos/test_outcomes.py",
+    "lockers/test_endpoints.py",
 )  # fmt: skip
 # These directories have the slowest files, which start processes and wait for them. They run first, so that no worker
 # is left with a long file at the end, and in turns, so that few whole systems start at the same time.
