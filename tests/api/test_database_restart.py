@@ -55,7 +55,7 @@ class Cluster:
         self.restart_immediately()
 
     def _make_tables(self) -> None:
-        """Copy those of the tests, in a fifth of the time of the migrations, unless their server is of another kind."""
+        """Copy those of the tests, or migrate if the tests run on the server of DATABASE_URL, of any version."""
         if os.environ["DATABASE_URL"] != database_url(state_directory()):
             command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
             subprocess.run(command, env=os.environ | self.environment, cwd=ROOT, check=True)

@@ -153,7 +153,7 @@ class Service:
     edition: str
 
     def build(self) -> None:
-        """Create the tables in one transaction, in a fifth of the time of one for each statement."""
+        """Create the tables, in one transaction."""
         statements = [
             "DROP SCHEMA IF EXISTS wallet CASCADE",
             "DROP SCHEMA IF EXISTS public CASCADE",
