@@ -176,6 +176,7 @@ def test_a_condition_that_comes_and_goes_is_one_alert(sound: SimpleNamespace, de
     assert "last seen 10 min ago" in home
     sixteen_servers_answer(sound)
     assert alerts.check() == (0, 0, 0)
+    assert timezone.now() - alerts.open_alerts()[0].seen_at < timedelta(minutes=1)
     assert without_it_for(9.9) == (0, 0, 0)
     assert [each.pk for each in alerts.open_alerts()] == [alert.pk]
     assert events() == [("servers", "opened", 1)]

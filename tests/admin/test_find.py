@@ -139,6 +139,19 @@ def test_an_exact_name_opens_and_the_others_are_one_click_away(desk: Client, led
     assert names == ["alice", "alice-springs", "malice"]
 
 
+def test_an_id_that_is_also_a_reference_opens_neither_row(desk: Client, ledger: SimpleNamespace) -> None:
+    row = Transfer.objects.get(pk=ledger.transfers["completed"].id)
+    TransferTerms.objects.create(
+        transfer=row, originator=row.originator, source=row.source, destination=row.destination,
+        reference=str(ledger.bob.pk), unique_reference=False,
+    )  # fmt: skip
+
+    found = groups(search(desk, str(ledger.bob.pk)))
+
+    assert found["wallets"] == ("1", [page_url(Wallet, ledger.bob.pk)])
+    assert found["transfers"] == ("1", [page_url(Transfer, row.pk)])
+
+
 def test_display_names_tags_references_and_keys_are_found(desk: Client, ledger: SimpleNamespace) -> None:
     Wallet.objects.filter(pk=ledger.bob.pk).update(display_name="Bob's [Nursery] e.V.")
     row = Transfer.objects.get(pk=ledger.transfers["completed"].id)
@@ -216,12 +229,14 @@ def secrets_of(ledger: SimpleNamespace) -> dict[str, str]:
     _, short = wallets.create_api_key(name="short", key="only-lower-case-letters")
     bearer = wallets.authenticate(name_or_id="alice", password="correct horse")
     code = codes.generate_code(b"\7" * codes.RANDOM_SIZE)
-    link = action_tokens.offer_bundles(actor=ledger.alice, sender=None, size=1)[0]
+    link, cancelled = (action_tokens.offer_bundles(actor=ledger.alice, sender=None, size=1)[0] for _ in range(2))
+    action_tokens.cancel(actor=ledger.alice, action_token_id=cancelled.id)
     restricted = restricted_keys.new_key()
     return {
         "an API key": key, "a short API key": short, "a bearer token": bearer, "a header": f"Bearer {bearer}",
         "a transmit code": code, "in lower case": code.lower(), "without dashes": code.replace("-", ""),
-        "a claim code": link.code, "a claim link": f"https://example.org/claim#{link.code}",
+        "a claim code": link.code, "that of a cancelled link": cancelled.code,
+        "a claim link": f"https://example.org/claim#{link.code}",
         "a webhook's": "whsec_" + "a" * 44,
         "a restricted key": restricted, "a restricted key in a header": f"Bearer {restricted}",
     }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from PIL import Image, ImageCms, PngImagePlugin
 
 from config.api import idempotency, limits
@@ -290,6 +290,23 @@ def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
     sapling.refresh_from_db()
     assert sapling.logo_url is None
     assert stored(directory) == []
+
+
+def test_an_image_stays_if_it_is_unknown_whether_a_wallet_refers_to_it(
+    alice: Caller, sapling: Wallet, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = trusts.describe_wallet
+
+    def cut(**keywords: Any) -> None:
+        describe(**keywords)
+        raise OperationalError("the connection was cut while it committed")
+
+    monkeypatch.setattr(trusts, "describe_wallet", cut)
+
+    assert send(alice, sapling, ("logo_image", PNG)).status_code == 503
+    sapling.refresh_from_db()
+    assert sapling.logo_url is not None
+    assert [images.own_name(sapling.logo_url, wallet_id=sapling.pk)] == stored(directory)
 
 
 def test_an_image_of_a_request_that_another_with_its_key_has_answered_is_deleted(

@@ -18,8 +18,8 @@ from transfers.models import Transfer
 from trusts import restricted_keys as making
 from wallets import operations as wallets
 from wallets import restricted_keys
-from wallets.models import BearerToken, RestrictedKey, Token, Wallet
-from wallets.states import KeyScope
+from wallets.models import BearerToken, Event, RestrictedKey, Token, Wallet
+from wallets.states import EventType, KeyScope
 
 _HOLD = "SELECT FROM wallets_restrictedkey WHERE id = %s FOR NO KEY UPDATE"
 _WAITING = """
@@ -86,6 +86,16 @@ def test_two_transfers_at_once_stay_within_the_limit_of_the_day(
     key.refresh_from_db()
     assert key.spent == 6
     assert_sound()
+
+
+def test_a_key_that_two_end_at_once_ends_once(bob: Wallet) -> None:
+    key = key_of(bob)
+
+    first, second = meet_at(key, [lambda: restricted_keys.end(key_id=key.pk)] * 2)
+
+    key.refresh_from_db()
+    assert key.ended_at == first.ended_at == second.ended_at
+    assert Event.objects.filter(type=EventType.KEY_ENDED).count() == 1
 
 
 @pytest.mark.parametrize("ends", ["revoked", "closed"])

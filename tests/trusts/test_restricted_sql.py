@@ -48,6 +48,19 @@ def sent(sql: str, *, restricted: bool = True) -> list[str]:
     return found
 
 
+def test_a_key_limits_what_its_owner_controls_and_no_other_wallet() -> None:
+    def reached(actor: UUID) -> list[bool]:
+        return [restrictions.reaches(actor_id=actor, wallet_id=wallet) for wallet in (MAKER, REACHED, UUID(int=3))]
+
+    assert reached(MAKER) == [True, True, True]
+    with restrictions.may_be_imposed():
+        restrictions.impose(Restriction(UUID(int=9), MAKER, frozenset(), frozenset({REACHED}), (), None, None))
+        assert reached(MAKER) == [False, True, False]
+        # Whether the wallet that asked for something controls it still, for example.
+        assert reached(REACHED) == reached(UUID(int=3)) == [True, True, True]
+    assert reached(MAKER) == [True, True, True]
+
+
 @pytest.mark.parametrize("name", [each for each in OWN if each != "decision"])
 def test_where_the_actor_counts_as_controlled_the_key_must_reach_it(name: str) -> None:
     [text] = sent(OWN[name])
