@@ -12,6 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from config.admin.models import Proposal
+from tests.concurrency.races import wait_until_waiting
+from tests.concurrency.writers import uncommitted
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.models import TrustChange
@@ -123,3 +125,21 @@ def test_a_proposal_is_approved_or_refused(settings: Any) -> None:
     approved = done[1] == "issued_tokens"
     assert Proposal.objects.get().state == ("approved" if approved else "refused")
     assert Token.objects.filter(wallet=alice).count() == (4 if approved else 0)
+
+
+def test_a_proposer_who_is_being_deactivated_is_waited_for(settings: Any) -> None:
+    settings.FOUR_EYES_ISSUE_ABOVE = 0
+    alice = wallets.create_wallet(name="alice")
+    address = reverse("admin:issue-tokens", args=[alice.pk])
+    proposer, olivia = signed_in("mia"), signed_in("olivia")
+    proposal = proposer.post(address, ticket(proposer, address, {"count": "4"}))["Location"]
+    approval = {"step": "confirm", "ticket": olivia.get(proposal).context["ticket"], "reason": "as asked"}
+
+    with ThreadPoolExecutor(1) as pool:
+        with uncommitted(lambda: User.objects.filter(username="mia").update(is_active=False)):
+            approving = pool.submit(at_once, lambda: olivia.post(proposal, approval).status_code)
+            wait_until_waiting(1)
+        assert approving.result(timeout=60) == [409]
+
+    assert not Token.objects.exists()
+    assert list(OperatorAction.objects.values_list("verb", flat=True)) == ["proposed"]

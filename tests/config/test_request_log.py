@@ -110,8 +110,8 @@ def test_a_web_process_writes_its_last_rows_when_it_ends() -> None:
 
 def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:
     writer = idle_writer(most=3)
-    for _ in range(5):
-        writer.take(LINE)
+    for number in range(5):
+        writer.take(LINE | {"request_id": f"{number}"})
     # A reader of the schema keeps the table locked.
     is_locked, may_go = threading.Event(), threading.Event()
 
@@ -133,7 +133,7 @@ def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:
             cursor.execute("SET lock_timeout = '50ms'; SET statement_timeout = '20s'")
         writer._looked_at = time.monotonic()
         writer.write()
-        assert len(writer._entries) == 3
+        assert [line["request_id"] for _, line in writer._entries] == ["0", "1", "2"]
         writer.take(LINE)
         may_go.set()
         held.result(60)
@@ -145,6 +145,22 @@ def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:
     assert Request.objects.count() == 3
     assert request_log.lost() == {TODAY: 3}
     assert lost_by_metrics() == "3.0"
+
+
+def test_what_was_lost_is_counted_once_redis_answers(settings: LazySettings) -> None:
+    writer = idle_writer(most=1)
+    for _ in range(3):
+        writer.take(LINE)
+    url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1/0"
+    writer._report_lost()
+    settings.REDIS_URL = url
+
+    writer._report_lost()
+    writer._report_lost()
+
+    assert request_log.lost() == {TODAY: 2}
+    writer._entries.clear()
+    writer.stop(patience_seconds=60)
 
 
 def test_rows_of_the_same_moment_and_rows_that_are_sent_again_are_there_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ A worker that is killed there, or a server that falls silent at the first byte, 
 have happened. Every kind of task that moves coins is walked, and killed there once.
 """
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from config.environment import ROOT
 from lockers import tasks
 from lockers.models import Coin, LockerTask
 from lockers.operations import break_coin, export, find, fix, import_files, new_task, take, transfer
@@ -186,6 +188,31 @@ LOOK_ONLY = {"peek", "echo", "health"}
 
 def test_every_kind_of_task_is_walked() -> None:
     assert {*TaskKind} - KINDS.keys() <= LOOK_ONLY
+
+
+def requests() -> Iterator[tuple[str, ast.Call, bool]]:
+    """Yield the file of each request of the workers, its construction, and whether `send_batch` sends it."""
+    for path in sorted((ROOT / "lockers" / "worker").glob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        sent = {id(call.args[0]) for call in calls if ast.unparse(call.func).endswith(".send_batch")}
+        for call in calls:
+            if ast.unparse(call.func) == "Request":
+                yield path.name, call, id(call) in sent
+
+
+def test_every_request_that_gives_a_coin_another_number_is_an_intent_or_takes_one_back() -> None:
+    """`send_batch` intends what it sends. What is taken back had an intent, whose marks stay until the answer."""
+    asking = {f"Command.{name}" for name in Command.__members__ if Command[name] not in MOVING}
+    found = without = 0
+    for name, call, is_sent_as_batch in requests():
+        said = {each.arg: ast.unparse(each.value) for each in call.keywords}
+        if ast.unparse(call.args[0]) in asking:
+            assert "intends" not in said, (name, call.lineno)
+            continue
+        found += 1
+        without += is_sent_as_batch
+        assert is_sent_as_batch or {said.get("intends"), said.get("back")} == {"True", None}, (name, call.lineno)
+    assert (found, without) == (13, 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -495,6 +495,23 @@ def test_what_a_take_leaves_out_is_what_a_wallet_holds_or_its_own_tasks_claim(al
     assert LockerTask.objects.get(pk=task.pk).plan == {"left": 2 * ONE}
 
 
+def test_a_locker_pays_with_what_is_saved_and_what_waits(
+    alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    coins = [a_coin(bob, CoinState.BANK), a_coin(bob, CoinState.LIMBO), a_coin(bob, CoinState.SENT)]
+    promised: list[Any] = []
+    monkeypatch.setattr("lockers.payment_ledger.admit", lambda **promise: promised.append(promise))
+
+    _, arrivals = take.reserve_listed(
+        held=claimed(task), wallet_id=alice.pk, coins=coins, keys=numbers(b"k"), pays=True
+    )
+
+    assert (arrivals.waiting, arrivals.saved.keys()) == ({coins[1]}, {coins[2]})
+    assert promised == [{"task_id": task.pk, "units": 2 * ONE}]
+    assert [*Coin.objects.filter(task=task).values_list("origin", flat=True)] == ["take", "take"]
+
+
 def test_a_take_has_no_first_batch_when_none_of_its_coins_is_saved(alice: Wallet, bob: Wallet) -> None:
     task = a_task(alice, TaskKind.TAKE)
 

@@ -86,6 +86,23 @@ def test_fresh_numbers_on_their_way_are_not_taken_for_the_key_of_a_locker(
     assert (servers.asked == []) is releasing
 
 
+def test_a_number_is_replaced_only_where_its_removal_was_refused(finding: TaskRun, servers: Servers) -> None:
+    """The removal may still reach a server that has not answered, and what it gives the coin would be replaced."""
+    Coin.objects.update(outcome=at("p12 f13"))
+    has_it = from_each(range(12), Status.FIND_ALL_PAN)
+    servers.says = {
+        Command.FIND: [has_it],
+        Command.REMOVE: [from_each(range(4), Status.ALL_PASS) | from_each(range(4, 8), Status.ALL_FAIL)],
+    }
+
+    put.take_back(finding, [0])
+
+    assert [each for each in servers.asked_whom if each[0] in {Command.REMOVE, Command.POWN}] == [
+        (Command.REMOVE, [*range(12)]),
+        (Command.POWN, [*range(4, 8)]),
+    ]
+
+
 def test_each_server_votes_for_the_coins_that_it_confirms(finding: TaskRun, servers: Servers) -> None:
     """A server gives one ticket for a batch, also where it refuses some of the coins."""
     fracked = fix._load(finding.held, 0)

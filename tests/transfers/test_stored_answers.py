@@ -269,6 +269,22 @@ def test_without_a_partition_a_request_has_one_effect_and_the_default_partition_
     assert f'\ncoppice_partition_default_used{{table="{TABLE}"}} 0.0\n' in metrics.exposition().decode()
 
 
+def test_the_default_partition_is_not_emptied_while_rows_of_this_week_go_to_it(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions.drop(partitions.ANSWERS, MONDAY)
+    wallets.store_response(wallet_id=alice.wallet.pk, key="k-1", fingerprint=b"", status=200, body=b"")
+    long_after = MONDAY + timedelta(weeks=5)
+    monkeypatch.setattr(partitions, "today", lambda: long_after)
+
+    partitions._empty_default(long_after)
+    assert weeks_of_rows() == [(f"{TABLE}_default", "k-1")]
+
+    partitions.create(partitions.ANSWERS, long_after)
+    partitions._empty_default(long_after)
+    assert weeks_of_rows() == []
+
+
 @pytest.mark.parametrize("answer_days", [7, 10])
 def test_partitions_leave_when_their_last_answer_has_expired(
     alice: Caller, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, answer_days: int
