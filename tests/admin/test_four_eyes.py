@@ -377,19 +377,25 @@ def test_an_open_proposal_is_announced_to_all(team: SimpleNamespace) -> None:
     assert timedelta(days=1) == four_eyes.LIFETIME
 
 
-@pytest.mark.parametrize("who", ["proposer", "role"])
-def test_the_act_itself_checks_proposer_and_approver(team: SimpleNamespace, who: str) -> None:
+@pytest.mark.parametrize("who", ["proposer", "role", "row", "action"])
+def test_the_act_itself_checks_proposer_approver_and_subject(
+    team: SimpleNamespace, ledger: SimpleNamespace, who: str
+) -> None:
     made, before = proposed(team), held(team.alice)
+    of_bob = Token.objects.filter(wallet=ledger.bob).count()
     if who == "role":
         # Lost after the page was opened, and before the act.
         team.mia.user.groups.clear()
     approver = team.mia.user if who == "proposer" else team.otto.user
-    action = registry.by_name("issue-tokens")
+    row = ledger.bob if who == "row" else team.alice
+    action = registry.by_name("set-password" if who == "action" else "issue-tokens")
     values = {"count": 9, "captures": ""}
     operator = Operator(approver, confirmation=uuid4().hex, reason="as asked")
+    of_another = "is for another action" if who in {"row", "action"} else "not possible|no longer has"
 
-    with pytest.raises(errors.NotPossible):
-        action.run(operator, team.alice, values, action.snapshot(team.alice, values), proposal_id=made.pk)
+    with pytest.raises(errors.NotPossible, match=of_another):
+        action.run(operator, row, values, action.snapshot(row, values), proposal_id=made.pk)
 
-    assert held(team.alice) == before
+    assert (held(team.alice), Token.objects.filter(wallet=ledger.bob).count()) == (before, of_bob)
+    assert Proposal.objects.get(pk=made.pk).state == "open"
     assert not OperatorAction.objects.filter(confirmation=operator.confirmation).exists()

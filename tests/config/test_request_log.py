@@ -147,6 +147,18 @@ def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:
     assert lost_by_metrics() == "3.0"
 
 
+def test_a_text_that_copy_would_read_otherwise_is_left_out() -> None:
+    writer = idle_writer()
+    for text in ("first", r"a\tb", r"\N", r"\.", "a\tb", "a\nb", "é", "last"):
+        writer.take(LINE | {"request_id": text})
+
+    writer.write()
+
+    stored = list(Request.objects.order_by("id").values_list("request_id", flat=True))
+    assert stored == ["first", "", "", "", "", "", "é", "last"]
+    writer.stop(patience_seconds=60)
+
+
 def test_what_was_lost_is_counted_once_redis_answers(settings: LazySettings) -> None:
     writer = idle_writer(most=1)
     for _ in range(3):
