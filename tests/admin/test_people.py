@@ -216,6 +216,8 @@ def test_each_change_of_a_person_is_done_logged_and_ends_what_it_must(crew: Any)
     assert SecondFactor.objects.count() == 0
     assert not Session.objects.filter(user=target).exists()
     theirs.force_login(target)
+    # A right that was given by hand beside the role is lost with it.
+    target.user_permissions.add(Permission.objects.get(codename="act_create_wallet"))
     assert confirm(client, url("change-role", target), role=roles.VIEWER).url == address
     assert people.role_of(target) == roles.VIEWER
     assert theirs.get("/admin/").status_code == 200
