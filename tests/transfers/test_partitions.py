@@ -385,7 +385,8 @@ def test_a_change_does_not_wait_long_for_a_reader(alice: Caller, reads: bool) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_command_changes_nothing_beside_an_audit(alice: Caller) -> None:
+@pytest.mark.parametrize("is_of_all", [True, False])
+def test_the_command_changes_nothing_beside_an_audit(alice: Caller, is_of_all: bool) -> None:
     before = bounds()
     arrive_at(2 * SIZE)
 
@@ -399,7 +400,7 @@ def test_the_command_changes_nothing_beside_an_audit(alice: Caller) -> None:
         return "detached"
 
     with transaction.atomic():
-        audits.keep_out()
+        audits._keep_out(is_of_all=is_of_all)
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(detach).result(timeout=60) == "An audit is running already."
     assert bounds() == before
