@@ -8,6 +8,7 @@ from django.test import Client
 
 from config.api import throttles
 from tests.support.counts import forget_counts
+from tests.support.overtaken_logins import change_each_verified_password
 from tests.transfers.books import assert_sound, books, let_link_expire
 from transfers import action_tokens, operations
 from transfers.action_tokens import NewLink, Wish
@@ -142,6 +143,16 @@ def test_a_wrong_login_claims_nothing(link: NewLink, bob: Wallet, wallet: str, p
     status, page = sent("/claim/wallet", code=link.code, wallet=wallet, password=password)
 
     assert (status, "The name of the wallet or the password is wrong." in page) == (403, True)
+    assert everything() == before
+
+
+def test_a_password_that_changes_after_it_was_verified_claims_nothing(
+    link: NewLink, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything()
+    change_each_verified_password(monkeypatch)
+
+    assert sent("/claim/wallet", code=link.code, wallet="bobby", password=PASSWORD)[0] == 403
     assert everything() == before
 
 

@@ -14,6 +14,7 @@ from lockers.operations import payment_requests as operations
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import PaymentMode
 from tests.lockers.stock import stock
+from tests.support.overtaken_logins import change_each_verified_password
 from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
 
@@ -105,15 +106,34 @@ def test_a_login_pays_in_that_request_and_leaves_nothing_else(client: Client, al
     assert "<form" not in opened(Client(), request)
 
 
-def test_a_form_that_is_sent_twice_pays_once(client: Client, alice: Wallet, bob: Wallet) -> None:
-    request = ask(alice, PaymentMode.PARTIAL)
-    fields = {"wallet": "bobby", "password": PASSWORD, "amount": "1", "payment": str(uuid4())}
+def test_a_password_that_changes_after_it_was_verified_pays_nothing(
+    client: Client, alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ask(alice)
+    change_each_verified_password(monkeypatch)
 
-    locations = {sent(client, request, "from-wallet", **fields)["Location"] for _ in range(2)}
+    response = sent(client, request, "from-wallet", wallet="bobby", password=PASSWORD)
+
+    assert response.status_code == 403
+    assert not Payment.objects.exists()
+    request.refresh_from_db()
+    assert (request.state, request.paid) == ("open", 0)
+
+
+@pytest.mark.parametrize(("amount", "state"), [(1, "partly_paid"), (5, "paid")])
+def test_a_form_that_is_sent_twice_pays_once(
+    client: Client, alice: Wallet, bob: Wallet, amount: int, state: str
+) -> None:
+    request = ask(alice, PaymentMode.PARTIAL)
+    fields = {"wallet": "bobby", "password": PASSWORD, "amount": str(amount), "payment": str(uuid4())}
+    page = opened(client, request)
+    token = {"csrfmiddlewaretoken": re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[0]}
+
+    locations = {client.post(f"/pay/{request.pk}/from-wallet", token | fields)["Location"] for _ in range(2)}
 
     assert len(locations) == 1
     request.refresh_from_db()
-    assert (request.state, request.paid) == ("partly_paid", UNITS_PER_COIN)
+    assert (request.state, request.paid) == (state, amount * UNITS_PER_COIN)
     other = ask(alice)
     assert sent(client, other, "from-wallet", **fields).status_code == 404
     assert Payment.objects.count() == 1

@@ -20,6 +20,7 @@ from tests.lockers.books import assert_true_to_the_servers, states
 from tests.lockers.conftest import Mint
 from tests.support.coin_commands import give, put
 from tests.support.local_network import LocalNetwork
+from tests.support.overtaken_logins import change_each_verified_password
 from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
 
@@ -149,6 +150,17 @@ def test_a_form_that_is_sent_again_begins_no_second_task(alice: Wallet, bob: Wal
     assert other.status_code == 409
     assert hidden(other, "ticket") != fields["ticket"]
     assert LockerTask.objects.count() == 1
+
+
+def test_a_password_that_changes_after_it_was_verified_begins_no_task(
+    bob: Wallet, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RAIDA_HOSTS = ["127.0.0.1:1"] * 25
+    fields = offered("ABC-1234")
+    change_each_verified_password(monkeypatch)
+
+    assert sent(fields, wallet="bob", password=PASSWORD).status_code == 403
+    assert not LockerTask.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from config.ops import audits, backups, wallet_export
-from config.seals import sealing, settled, verifying
+from config.seals import proofs, sealing, settled, verifying
 from config.seals.tables import SEQUENCES
 from config.treetracker_import import importing
 from config.treetracker_import.progress import Display
@@ -528,6 +528,7 @@ def test_what_is_not_compared_is_named(alice: Caller, sealed: Any, caplog: pytes
         ("audit of new", "transfers_seal"),
         ("backup", "pg_export_snapshot"),
         ("export", "FROM wallets_"),
+        ("proof", "FROM transfers_detachedpartition ORDER"),
     ],
 )
 @pytest.mark.django_db(transaction=True)
@@ -557,6 +558,9 @@ def test_nothing_is_detached_after_a_reader_took_its_snapshot(
     with connection.execute_wrapper(at_the_first_row):
         if reader == "backup":
             backups.back_up(tmp_path / "backup")
+        elif reader == "proof":
+            token = Token.objects.filter(wallet=alice.wallet).order_by("arrival")[0].pk
+            assert len(proofs.of_token(token, after=-1)[0]) == 1
         elif reader == "export":
             assert alice.wallet is not None
             assert len(list(wallet_export.lines(wallet_id=alice.wallet.pk))) > 10
