@@ -1,6 +1,7 @@
 """The connection between two requests, and in a migration."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -204,3 +205,13 @@ def test_a_read_only_transaction_does_not_close_the_connection_within_another() 
         assert cursor.fetchone()[0] == pid
 
     assert ask() != pid
+
+
+def test_a_commit_that_did_not_reach_the_standby_is_reported_once() -> None:
+    """The session serves the next request."""
+    session = SimpleNamespace(coppice=base.State())
+    base.note(session.coppice, SimpleNamespace(source_function="SyncRepWaitForLSN"))  # type: ignore[arg-type]
+
+    with pytest.raises(psycopg.OperationalError, match="did not reach the synchronous standby"):
+        base.refuse_unreplicated(session)
+    base.refuse_unreplicated(session)

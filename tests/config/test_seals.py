@@ -290,6 +290,33 @@ def test_a_block_has_a_limited_number_of_rows_of_each_kind(monkeypatch: pytest.M
     assert found() == []
 
 
+def test_a_writer_that_began_later_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load a table is never without a writer."""
+    writers = iter([{("transfers_transfer", "3/1"), ("transfers_movement", "3/1")}, {("transfers_transfer", "4/2")}])
+    monkeypatch.setattr(settled, "_writers", lambda cursor, sequences: next(writers))
+
+    assert settled.settled(SEQUENCES).keys() == set(POSITIONS)
+    assert next(writers, None) is None
+
+
+def test_rows_that_are_not_final_keep_their_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_all()
+    sealing.seal(is_due=True)
+    before = blocks.positions(Seal.objects.latest("height"))
+    plant_all()
+    # Writers of transfers have not ended, and a restored sequence of movements is behind its rows.
+    final = settled.settled(SEQUENCES) | {"movements": before["movements"] - 1}
+    del final["transfers"]
+    monkeypatch.setattr(sealing, "settled", lambda sequences: final)
+
+    assert sealing.seal(is_due=True) == 1
+
+    after = blocks.positions(Seal.objects.latest("height"))
+    assert {name for name in POSITIONS if after[name] == before[name]} == {"movements", "transfers"}
+    assert {name for name in POSITIONS if after[name] < before[name]} == set()
+    assert found() == []
+
+
 def test_a_sample_has_the_newest_block_and_in_time_each() -> None:
     assert verifying.sample(0) == frozenset()
     assert verifying.sample(3) == {1, 2, 3}
