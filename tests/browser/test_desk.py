@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.admin import site
+from django.contrib.staticfiles import finders
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, expect
 
@@ -42,6 +43,27 @@ LISTS = (
     "auth/user",
 )
 
+# Each declaration that a style sheet makes for the dark scheme: property, value, and whether it is a variable that is a
+# colour.
+DECLARED_FOR_DARK = """sheets => {
+  const declared = [];
+  const walk = (rules, isDark) => {
+    for (const rule of rules) {
+      const dark = isDark || Boolean(rule.conditionText?.includes("prefers-color-scheme"));
+      for (const name of dark && rule.style ? rule.style : []) {
+        const value = rule.style.getPropertyValue(name).trim();
+        declared.push([name, value, name.startsWith("--") && CSS.supports("color", value)]);
+      }
+      walk(rule.cssRules ?? [], dark);
+    }
+  };
+  for (const text of sheets) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(text);
+    walk(sheet.cssRules, false);
+  }
+  return declared;
+}"""
 REPORTS = ("wallets", "managers", "months", "coins")
 
 
@@ -56,6 +78,17 @@ def test_every_list_of_the_desk_is_among_those_looked_at() -> None:
 
 def test_axe_is_the_one_that_was_published() -> None:
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_DIGEST
+
+
+def test_the_schemes_differ_in_colours_alone(desk: Desk, browser: Browser) -> None:
+    sheets = [*Path(finders.find("admin/css")).glob("*.css"), *Path(finders.find("desk")).glob("*.css")]
+    page = browser.new_page()
+
+    of_dark = page.evaluate(DECLARED_FOR_DARK, [sheet.read_text(encoding="utf-8") for sheet in sheets])
+    page.close()
+
+    assert {"--body-fg", "--primary", "--edge", "color-scheme"} <= {name for name, _, _ in of_dark}
+    assert [(name, value) for name, value, is_colour in of_dark if not is_colour] == [("color-scheme", "dark")]
 
 
 def test_a_stranger_sees_the_login_and_it_is_in_order(desk: Desk, browser: Browser) -> None:

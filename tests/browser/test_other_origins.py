@@ -1,10 +1,8 @@
 """A page on another origin calls the API with fetch, in a real browser."""
 
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -12,28 +10,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import get_resolver
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
 from config.web import cors
 from tests.api.caller import PASSWORD, logged_in
 from tests.api.endpoints import endpoints
 from tests.api.web_server import web_server
-from tests.browser.conftest import SWITCHES
 from tests.browser.watched import Watched
+from tests.support.chromium import chromium
 from transfers.operations import issue_tokens
 from wallets import operations
-
-
-# Closed before the database is emptied: while it is open, an event loop runs in this thread.
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("NO BROWSER: install chromium (apt-get install -y chromium) to test the pages that people see")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=SWITCHES)
-        yield running
-        running.close()
 
 
 class Empty(http.server.BaseHTTPRequestHandler):
@@ -112,6 +98,7 @@ def test_a_page_of_a_named_origin_calls_the_api_and_no_other_does(
     assert alice.wallet is not None
     issue_tokens(wallet=alice.wallet, count=2)
 
+    # Closed before the database is emptied: while it is open, an event loop runs in this thread.
     with chromium() as browser:
         page = browser.new_page()
         page.goto(origins[0])

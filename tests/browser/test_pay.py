@@ -15,7 +15,7 @@ from tests.api.web_server import web_server
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
 from tests.lockers.stock import stock
-from tests.support.desk_in_chromium import SCHEMES, WIDTHS, serious
+from tests.support.desk_in_chromium import looked_at
 from wallets import operations as wallets
 
 PASSWORD = "battery staple"
@@ -49,16 +49,10 @@ def watched(browser: Browser) -> Iterator[Watched]:
 
 def test_the_page_fits_and_pays(page_of: tuple[str, PaymentRequest], watched: Watched) -> None:
     address, _ = page_of
-    page, wrong = watched.page, []
+    page, wrong = watched.page, list[str]()
 
     def look(name: str) -> None:
-        for scheme in SCHEMES:
-            page.emulate_media(color_scheme=scheme)
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 800})
-                overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                wrong.extend([(name, scheme, width)] if overflow else [])
-                wrong.extend((name, scheme, width, each) for each in serious(page))
+        wrong.extend(looked_at(page, name))
         picture(page, f"pay-{name}")
 
     page.goto(address)
