@@ -6,7 +6,7 @@ What there is to send is read from docs/openapi.json, so that a new endpoint or 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -98,18 +98,30 @@ def places(name: str, schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int,
             yield (0, *place), value
 
 
+def texts(number: int, *, broken: bool) -> Sequence[str]:
+    """
+    What is written at a place of a body.
+
+    What is no JSON is refused before its place is known: all of it is written for the whole body, and one for each
+    place in it.
+    """
+    if not broken:
+        return JSON_TEXTS
+    return [NOT_JSON_TEXTS[number % len(NOT_JSON_TEXTS)]] if number else NOT_JSON_TEXTS
+
+
 def bodies(path: str, schema: dict[str, Any], *, broken: bool) -> Iterator[bytes]:
     """A body for each place and each value that is tried there, and one with a field that there is not."""
     last = path.rpartition("/")[2]
     for variant in schema.get("oneOf", [schema]):
-        for place, _ in places("", variant):
+        for number, (place, _) in enumerate(places("", variant)):
             body = {**good("", variant), **ALSO.get(last, {}), **INSTEAD.get(last, {})}
             if place and place[0] in {"denomination", "all"}:
                 body.pop("amount", None)
             if place and place[0] == "wallet_path":
                 body.pop("wallet")
             template = json.dumps(_with(body, place, "\ue000"))
-            for text in NOT_JSON_TEXTS if broken else JSON_TEXTS:
+            for text in texts(number, broken=broken):
                 yield template.replace(json.dumps("\ue000"), text).encode()
         yield json.dumps({**good("", variant), "x" * 1000 + "\U0010ffff": 2**64}).encode()
 

@@ -1,4 +1,8 @@
-"""The page `/claim` in a browser: with scripts and without, light and dark, on a desk and on a phone, and a race."""
+"""
+The public pages in a browser, light and dark, on a desk and on a phone.
+
+`/claim`: with scripts and without, and a race. `/pay`: it fits, can be read by all, and pays by a login.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,8 +11,13 @@ import pytest
 from django.core.management import call_command
 from playwright.sync_api import Browser, Page, expect
 
+from lockers.operations import payment_requests
+from lockers.raida.coins import UNITS_PER_COIN
+from lockers.states import PaymentMode
 from tests.api.web_server import web_server
+from tests.browser.pictures import picture
 from tests.browser.watched import Watched
+from tests.lockers.stock import stock
 from tests.support.desk_in_chromium import looked_at
 from transfers import action_tokens, operations
 from transfers.action_tokens import Wish
@@ -18,26 +27,33 @@ PASSWORD = "correct horse"
 
 
 class Site(NamedTuple):
-    """A running server, and the codes of links that are not claimed yet."""
+    """The addresses of the pages on a running server, and the codes of links that are not claimed yet."""
 
-    address: str
+    page: str
     codes: list[str]
-
-    @property
-    def page(self) -> str:
-        return f"http://{self.address}/claim"
+    pay: str
 
 
 @pytest.fixture(scope="module")
 def site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
     with django_db_blocker.unblock():
         try:
-            alice, _, _ = (wallets.create_wallet(name=name, password=PASSWORD) for name in ("alice", "bobby", "carol"))
+            names = ("alice", "bobby", "carol")
+            alice, bobby, _ = (wallets.create_wallet(name=name, password=PASSWORD) for name in names)
             operations.issue_tokens(wallet=alice, count=20)
             wish = Wish("ann@example.org", email_must_match=False, message="Thank you for your help this spring!")
             links = action_tokens.offer_bundles(actor=alice, sender=None, size=3, count=4, wish=wish)
-            with web_server() as address:
-                yield Site(address, [link.code for link in links])
+            stock(bobby, *[0] * 9)
+            asked = payment_requests.create(
+                actor=alice,
+                name=None,
+                units=5 * UNITS_PER_COIN,
+                description="Two seedlings of Grevillea robusta, planted in Makueni",
+                mode=PaymentMode.PARTIAL,
+            )
+            with web_server({"COPPICE_RAIDA_HOSTS": ",".join(["127.0.0.1:1"] * 25)}) as address:
+                codes = [link.code for link in links]
+                yield Site(f"http://{address}/claim", codes, f"http://{address}/pay/{asked.pk}")
         finally:
             call_command("flush", interactive=False, verbosity=0)
 
@@ -122,3 +138,35 @@ def test_of_two_browsers_one_claims_and_the_other_is_told(site: Site, browser: B
     assert sorted(told) == ["These trees have been claimed already.", "won"]
     for context in contexts:
         context.close()
+
+
+def test_the_page_of_a_payment_request_fits_and_pays(site: Site, watched: Watched) -> None:
+    page, wrong = watched.page, list[str]()
+
+    def look(name: str) -> None:
+        wrong.extend(looked_at(page, name))
+        picture(page, f"pay-{name}")
+
+    page.goto(site.pay)
+    look("open")
+    page.get_by_label("Name of the wallet").fill("bobby")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Pay", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("is wrong")
+    look("refused")
+    page.get_by_label("Amount").fill("2")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Your payment of 2 CloudCoin has arrived.")
+    look("partly-paid")
+    page.get_by_label("Name of the wallet").fill("bobby")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("Your payment of 3 CloudCoin has arrived.")
+    look("paid")
+    page.goto(site.pay.rpartition("/")[0])
+    look("find")
+
+    assert wrong == []
+    watched.complaints[:] = [each for each in watched.complaints if "403" not in each]
+    assert watched.complaints == []
