@@ -6,7 +6,7 @@ What there is to send is read from docs/openapi.json, so that a new endpoint or 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -30,9 +30,9 @@ JSON_TEXTS: Final = (
 )  # fmt: skip
 # These are no JSON as the API takes it, and refused before anything is looked at.
 NOT_JSON_TEXTS: Final = (
-    "1e400", "-1e400", "NaN", "Infinity", "9" * 100_000, "[" * 40_000 + "]" * 40_000, '"\\ud800"', '"a\\u0000b"',
-    '"\x00"',
+    "1e400", "-1e400", "NaN", "Infinity", "9" * 100_000, "[" * 40_000 + "]" * 40_000, '"\x00"',
 )  # fmt: skip
+NOT_TEXTS: Final = ('"\\ud800"', '"a\\u0000b"')
 # Of a field in a form, and a parameter of the path or the query.
 TEXTS: Final = (
     str(2**63), str(2**64), str(10**30), "-1", "0", "-0.0", "1e400", "NaN", "9" * 5_000, "1" + "0" * 99_999, "\u0661",
@@ -98,16 +98,16 @@ def places(name: str, schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int,
             yield (0, *place), value
 
 
-def texts(number: int, *, broken: bool) -> Sequence[str]:
+def texts(number: int, *, broken: bool) -> Iterable[str]:
     """
     What is written at a place of a body.
 
-    What is no JSON is refused before its place is known: all of it is written for the whole body, and one for each
-    place in it.
+    What is no JSON is refused before its place is known: all of it is written for the whole body, and one of it at each
+    place. Text that no column can hold is looked for at each place, and written at each.
     """
     if not broken:
         return JSON_TEXTS
-    return [NOT_JSON_TEXTS[number % len(NOT_JSON_TEXTS)]] if number else NOT_JSON_TEXTS
+    return (NOT_JSON_TEXTS[number % len(NOT_JSON_TEXTS)], *NOT_TEXTS) if number else (*NOT_JSON_TEXTS, *NOT_TEXTS)
 
 
 def bodies(path: str, schema: dict[str, Any], *, broken: bool) -> Iterator[bytes]:
