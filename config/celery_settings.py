@@ -105,6 +105,12 @@ beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60.0, "ignore_result": True},
     },
+    # Minutes after a wallet was pseudonymised.
+    "pseudonyms": {
+        "task": "config.finish_pseudonyms",
+        "schedule": 60.0,
+        "options": {"expires": 60.0, "ignore_result": True},
+    },
     # Long before ids reach the last partition of movements. It has no end, so a missed run makes it larger, no more.
     "movement partitions": {
         "task": "transfers.extend_partitions",

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from config.admin import alerts, notices
-from config.ops import audits, event_retention, partitions, request_log
+from config.ops import audits, event_retention, partitions, pseudonyms, request_log
 from config.ops.redis_status import record_heartbeat
 from config.seals import sealing
 from wallets import errors, event_sequence
@@ -41,6 +41,14 @@ def tidy_partitions() -> None:
     partitions.tidy()
     event_retention.tidy()
     request_log.tidy()
+
+
+# It reads all events.
+@shared_task(name="config.finish_pseudonyms", soft_time_limit=500, time_limit=540)
+def finish_pseudonyms() -> None:
+    """Erase what requests in flight wrote of wallets that were pseudonymised."""
+    if finished := pseudonyms.finish():
+        log.info("%d wallets pseudonymised to their end", finished)
 
 
 # Longer limits than those of other tasks, below the visibility timeout of the broker.

@@ -1,4 +1,6 @@
-"""The admin's tables: sessions, second factors, recovery codes, alerts, backups, the request log and proposals."""
+"""
+The admin's tables: sessions, second factors, recovery codes, alerts, backups, former names, the request log, proposals.
+"""
 
 import uuid
 from datetime import datetime, timedelta
@@ -227,6 +229,19 @@ def _summaries(column: str, *, name: str, values: int) -> BrinIndex:
     """Return an index that has a Bloom filter for each 32 blocks, of at most this number of values."""
     operators = f"text_bloom_ops(n_distinct_per_range={values})"
     return BrinIndex(fields=[column], name=name, opclasses=[operators], pages_per_range=32, autosummarize=True)
+
+
+class FormerName(models.Model):
+    """
+    The name of a wallet that was pseudonymised, until requests that began before have ended: see `config.ops.pseudonyms`.
+    """
+
+    wallet = models.OneToOneField(Wallet, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=254)
+    due_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"former name of {self.wallet_id}"
 
 
 class Request(models.Model):

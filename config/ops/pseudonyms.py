@@ -7,10 +7,16 @@ about it, was copied, the copy is rewritten in the same transaction: in events, 
 operators' log and their proposals, and in what an import read. docs/operations.md lists what remains until its
 retention ends.
 
+No lock holds requests that began before it: one of the wallet, authenticated with a login that has ended now, or one of
+another wallet that has read the old name, may commit texts, logins or copies of the name afterwards. So the old name is
+kept in `FormerName`, and `finish`, which beat calls, does the same again `IN_FLIGHT_SECONDS` later, when no transaction
+is open that began before. Then it deletes the old name.
+
 Events and the operators' log are append-only; their triggers let this module alone rewrite these columns
 (`coppice.pseudonymises`, a setting of the transaction).
 """
 
+import logging
 import secrets
 from functools import partial
 from typing import Any, Final
@@ -19,6 +25,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Q
 
+from config.admin.models import FormerName
 from transfers.models import ApprovalChange
 from wallets import errors, images, names
 from wallets.models import BearerToken, IdempotentAnswer, KnownOrigin, RestrictedKey, Wallet
@@ -26,6 +33,10 @@ from wallets.operator_log import thing
 from wallets.wording import counted
 from webhooks.models import Webhook, WebhookDelivery
 
+log = logging.getLogger("coppice.admin")
+
+# By when a request that began before has begun its last transaction.
+IN_FLIGHT_SECONDS: Final = 120
 # What keeps a wallet open, by its words; each is read by an index.
 _LEFT: Final = {
     "token": "SELECT count(*) FROM (SELECT FROM wallets_token WHERE wallet_id = %(id)s LIMIT 1000) AS few",
@@ -92,38 +103,76 @@ def pseudonymise(*, wallet_id: UUID) -> str:
             return wallet.name
         if left := what_is_left(wallet_id):
             raise errors.NotPossible(f"The wallet still has: {', '.join(left)}.")
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")
-            # Copies of the name have no index.
-            cursor.execute("SET LOCAL enable_seqscan = on")
-            cursor.execute("SET LOCAL coppice.pseudonymises = 'on'")
-            arguments: dict[str, Any] = {
-                "id": wallet_id,
-                "old": wallet.name,
-                "new": new,
-                "names": list(_NAMES_IN_EVENTS),
-                "thing": thing("wallet", wallet_id),
-            }
-            for statement in (_EVENTS, _ACTIONS, _PROPOSALS, _IMPORTED):
-                cursor.execute(statement, arguments)
-            cursor.execute("SET LOCAL coppice.pseudonymises = 'off'")
-        _forget(wallet)
-        stored = [images.own_name(url, wallet_id=wallet_id) for url in (wallet.logo_url, wallet.cover_url)]
-        Wallet.objects.filter(pk=wallet_id).update(
-            name=new,
-            name_key=names.name_key(new),
-            password="",
-            about="",
-            display_name="",
-            logo_url=None,
-            cover_url=None,
-            approval_above=None,
-            approval_of_new_receivers=None,
-        )
-        for name in stored:
-            if name is not None:
-                transaction.on_commit(partial(images.delete, name))
+        _remember(wallet)
+        _erase(wallet, old=wallet.name, new=new)
     return new
+
+
+def finish() -> int:
+    """Erase what was written of wallets while they were pseudonymised, where it is due. Return of how many."""
+    return sum(_finish(each) for each in FormerName.objects.values_list("pk", flat=True))
+
+
+def _finish(wallet_id: UUID) -> bool:
+    with transaction.atomic():
+        # In the order of `pseudonymise`.
+        wallet = Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
+        with connection.cursor() as cursor:
+            cursor.execute(_DUE, {"id": wallet_id})
+            found = cursor.fetchone()
+        if found is None:
+            return False
+        former, open_transactions = found
+        if open_transactions:
+            log.warning(
+                "wallet %s is pseudonymised to its end when %d older transactions have ended",
+                wallet_id, open_transactions,
+            )  # fmt: skip
+            return False
+        _erase(wallet, old=former, new=wallet.name)
+        FormerName.objects.filter(pk=wallet_id).delete()
+    return True
+
+
+def _remember(wallet: Wallet) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_REMEMBER, {"id": wallet.pk, "name": wallet.name, "seconds": IN_FLIGHT_SECONDS})
+
+
+def _erase(wallet: Wallet, *, old: str, new: str) -> None:
+    """Replace the name of the wallet, which is locked, and its copies, and delete all else that identifies its owner."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        # Copies of the name have no index.
+        cursor.execute("SET LOCAL enable_seqscan = on")
+        cursor.execute("SET LOCAL coppice.pseudonymises = 'on'")
+        arguments: dict[str, Any] = {
+            "id": wallet.pk,
+            "old": old,
+            "old_key": names.name_key(old),
+            "new": new,
+            "names": list(_NAMES_IN_EVENTS),
+            "thing": thing("wallet", wallet.pk),
+        }
+        for statement in (_EVENTS, _ACTIONS, _PROPOSALS, _IMPORTED):
+            cursor.execute(statement, arguments)
+        cursor.execute("SET LOCAL coppice.pseudonymises = 'off'")
+    _forget(wallet)
+    stored = [images.own_name(url, wallet_id=wallet.pk) for url in (wallet.logo_url, wallet.cover_url)]
+    Wallet.objects.filter(pk=wallet.pk).update(
+        name=new,
+        name_key=names.name_key(new),
+        password="",
+        about="",
+        display_name="",
+        logo_url=None,
+        cover_url=None,
+        approval_above=None,
+        approval_of_new_receivers=None,
+    )
+    for name in stored:
+        if name is not None:
+            transaction.on_commit(partial(images.delete, name))
 
 
 def _forget(wallet: Wallet) -> None:
@@ -138,6 +187,18 @@ def _forget(wallet: Wallet) -> None:
     of_wallet.delete()
 
 
+_REMEMBER: Final = """
+INSERT INTO desk_formername (wallet_id, name, due_at)
+VALUES (%(id)s, %(name)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+"""
+# The old name, if it is due, and the number of transactions of other sessions that began before.
+_DUE: Final = """
+SELECT former.name, (SELECT count(*) FROM pg_stat_activity AS session
+                      WHERE datname = current_database() AND backend_type = 'client backend'
+                        AND pid <> pg_backend_pid() AND xact_start < former.due_at)
+  FROM desk_formername AS former WHERE wallet_id = %(id)s AND due_at < clock_timestamp()
+"""
+# Another wallet may have taken the old name since: what was written after it was created may be about that one.
 _EVENTS: Final = """
 UPDATE wallets_event AS event
    SET payload = (
@@ -147,9 +208,11 @@ UPDATE wallets_event AS event
                                              ELSE value END)
              FROM jsonb_each(event.payload))
  WHERE EXISTS (SELECT FROM unnest(%(names)s::text[]) AS name WHERE event.payload ->> name = %(old)s)
+       AND NOT EXISTS (SELECT FROM wallets_wallet AS other WHERE other.name_key = %(old_key)s AND other.id <> %(id)s
+                          AND other.created_at <= event.created_at)
     OR event.wallet_id = %(id)s AND event.payload ->> 'keyName' <> ''
 """
-# What an operator wrote about the wallet, and what the confirmation showed; of proposals, their sentences and reasons.
+# What an operator wrote about the wallet, except the reason to pseudonymise it, and what the confirmation showed.
 _ACTIONS: Final = """
 UPDATE wallets_operatoraction
    SET object_label = CASE WHEN object_kind = 'wallet' AND object_id = %(id)s::text THEN %(new)s
@@ -158,7 +221,7 @@ UPDATE wallets_operatoraction
        before = replace(before::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb - 'reason',
        after = replace(after::text, to_json(%(old)s::text)::text, to_json(%(new)s::text)::text)::jsonb
                - ARRAY['will', 'proposed_for']
- WHERE things @> ARRAY[%(thing)s]::varchar[]
+ WHERE things @> ARRAY[%(thing)s]::varchar[] AND verb <> 'pseudonymised_wallet'
 """
 # Proposals of actions on the wallet and its tasks: the log names both. The input of an open one is sealed, and stays.
 _PROPOSALS: Final = """

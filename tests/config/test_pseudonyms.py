@@ -15,7 +15,7 @@ from django.utils import timezone
 from config.admin import four_eyes
 from config.admin.actions.lockers import RetryTask
 from config.admin.actions.wallets import PseudonymiseWallet
-from config.admin.models import Proposal
+from config.admin.models import FormerName, Proposal
 from config.ops import audits, pseudonyms, wallet_export
 from config.seals import sealing
 from config.treetracker_import.models import ImportedRow
@@ -110,6 +110,12 @@ def whole_database() -> str:
     return "\n".join(found)
 
 
+def finished() -> int:
+    """Finish as when requests in flight have ended."""
+    FormerName.objects.update(due_at=timezone.now())
+    return pseudonyms.finish()
+
+
 def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed: Wallet) -> None:
     assert NAME in whole_database()
     assert "203.0.113.7" in whole_database()
@@ -119,6 +125,8 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
 
     name = pseudonyms.pseudonymise(wallet_id=closed.pk)
 
+    assert [row for row in whole_database().splitlines() if NAME in row and "desk_formername" not in row] == []
+    assert finished() == 1
     after = whole_database()
     assert NAME not in after
     assert "203.0.113.7" not in after
@@ -157,6 +165,7 @@ def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> Non
     assert NAME in "".join(Proposal.objects.filter(action=action.name).values_list("title", flat=True))
 
     pseudonyms.pseudonymise(wallet_id=closed.pk)
+    finished()
 
     assert NAME not in whole_database()
     assert Proposal.objects.filter(action=action.name).count() == 2
@@ -182,6 +191,7 @@ def test_no_row_that_is_about_others_changes(closed: Wallet) -> None:
     before = whole_database().splitlines()
 
     pseudonyms.pseudonymise(wallet_id=closed.pk)
+    finished()
 
     bare.refresh_from_db()
     assert bare.payload == {}
@@ -304,7 +314,36 @@ def test_the_act_of_an_operator_is_logged_under_the_pseudonym(closed: Wallet) ->
     assert outcome.message == f"The wallet is now called {name}."
     action = OperatorAction.objects.latest("pk")
     assert (action.verb, action.object_label, action.after) == ("pseudonymised_wallet", name, {"name": name})
+    assert action.reason
+    finished()
+    assert OperatorAction.objects.latest("pk").reason == action.reason
     assert NAME not in whole_database()
     assert audits.findings() == []
     with pytest.raises(NotPossible, match="it is pseudonymised"):
         run(PseudonymiseWallet, Wallet.objects.get(pk=closed.pk))
+
+
+def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_it(closed: Wallet) -> None:
+    pseudonyms.pseudonymise(wallet_id=closed.pk)
+    twin = wallets.create_wallet(name=NAME, password=PASSWORD, about="another one")
+    late, early = (
+        Event.objects.create(
+            wallet=Wallet.objects.get(name="bobby"), number=number, type="transfer_requested",
+            payload={"walletSender": NAME}, created_at=at,
+        )
+        for number, at in ((-1, timezone.now()), (-2, closed.created_at))
+    )  # fmt: skip
+
+    # Before it is due it does nothing.
+    assert pseudonyms.finish() == 0
+    assert finished() == 1
+
+    late.refresh_from_db()
+    early.refresh_from_db()
+    assert (late.payload, early.payload) == (
+        {"walletSender": NAME}, {"walletSender": pseudonyms.pseudonym(closed.pk)},
+    )  # fmt: skip
+    twin.refresh_from_db()
+    assert (twin.name, twin.about) == (NAME, "another one")
+    assert not FormerName.objects.exists()
+    assert pseudonyms.finish() == 0

@@ -1,0 +1,73 @@
+"""Requests in flight while a wallet is pseudonymised: what they write is erased when they have ended, and not before."""
+
+import threading
+
+import pytest
+from django.db import connections, transaction
+from django.utils import timezone
+
+from config.admin.models import FormerName
+from config.ops import pseudonyms
+from tests.concurrency.races import PATIENCE_SECONDS
+from wallets import operations as wallets
+from wallets.models import Event, Wallet
+from wallets.states import EventType
+
+
+class InFlight:
+    """A transaction of another session: it has read the wallet, and writes and commits when it is told to."""
+
+    def __init__(self, wallet_id: object, partner: Wallet) -> None:
+        self._read, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(wallet_id, partner), daemon=True)
+        self._thread.start()
+        assert self._read.wait(timeout=PATIENCE_SECONDS)
+
+    def _run(self, wallet_id: object, partner: Wallet) -> None:
+        try:
+            with transaction.atomic():
+                seen = Wallet.objects.get(pk=wallet_id)
+                self._read.set()
+                assert self._go.wait(timeout=PATIENCE_SECONDS)
+                # What requests of the wallet and of another one write with what they have read.
+                Wallet.objects.filter(pk=wallet_id).update(about=f"I am {seen.name}", display_name=seen.name)
+                wallets.record_events([(partner.pk, EventType.TRANSFER_REQUESTED, {"walletSender": seen.name})])
+        finally:
+            connections.close_all()
+
+    def end(self) -> None:
+        self._go.set()
+        self._thread.join(timeout=PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+
+
+def named(wallet_id: object) -> tuple[int, str, str]:
+    wallet = Wallet.objects.get(pk=wallet_id)
+    events = sum("tamara" in str(each.payload) for each in Event.objects.all())
+    return events, wallet.about, wallet.display_name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_requests_in_flight_write_is_erased_when_they_have_ended() -> None:
+    tamara, bob = (wallets.create_wallet(name=name) for name in ("tamara", "bobby"))
+    in_flight = InFlight(tamara.pk, bob)
+    pseudonyms.pseudonymise(wallet_id=tamara.pk)
+    due = timezone.now()
+    FormerName.objects.update(due_at=due)
+    assert named(tamara.pk) == (0, "", "")
+
+    # While it is open, nothing is finished: otherwise what it writes would stay.
+    assert pseudonyms.finish() == 0
+    assert FormerName.objects.get().name == "tamara"
+    in_flight.end()
+
+    # The control: without a second time, all of it would stay.
+    assert named(tamara.pk) == (1, "I am tamara", "tamara")
+    # A transaction that began later prevents nothing.
+    later = InFlight(bob.pk, bob)
+    try:
+        assert pseudonyms.finish() == 1
+    finally:
+        later.end()
+    assert named(tamara.pk) == (0, "", "")
+    assert Wallet.objects.get(pk=tamara.pk).name == pseudonyms.pseudonym(tamara.pk)
