@@ -1,12 +1,11 @@
 """
 Reports of tokens for operators: by wallet, by manager with the wallets that it manages now, by month.
 
-They read `WalletDay` alone: whole days (UTC), up to the checkpoint of `transfers.counters`, which is seconds old. A
-page by name reads the days of its wallets. Any other page reads those of all wallets, and costs as much as the whole
-report.
+They read `WalletDay` alone: whole days (UTC), up to the checkpoint of `transfers.counters`, which is seconds old. Pages
+are in the order of names and read the days of their wallets: any other order would read those of all wallets.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -53,43 +52,28 @@ class Month(NamedTuple):
     lines: int
 
 
-# By what a report can be sorted.
-ORDERS: Final[Mapping[str, str]] = {
-    "name": "wallet.name_key",
-    "held": "coalesce(total.held, 0) DESC, wallet.name_key",
-    "received": "coalesce(total.received, 0) DESC, wallet.name_key",
-    "sent": "coalesce(total.sent, 0) DESC, wallet.name_key",
-    "issued": "coalesce(total.issued, 0) DESC, wallet.name_key",
-}
 _AT_ONCE: Final = 2000
 
 
-def _statement(*, by_manager: bool, order: str) -> str:
-    if by_manager:
-        return load("transfers", "report_by_manager", order=ORDERS[order])
-    return load("transfers", "report_by_wallet", order=ORDERS[order])
+def _statement(*, by_manager: bool) -> str:
+    return load("transfers", "report_by_manager" if by_manager else "report_by_wallet")
 
 
-def _arguments(period: Period, *, limit: int | None, offset: int) -> dict[str, Any]:
-    return {"start": period.start, "end": period.end, "limit": limit, "offset": offset}
+def _arguments(period: Period, *, limit: int | None, after: UUID | None) -> dict[str, Any]:
+    return {"start": period.start, "end": period.end, "limit": limit, "after": after}
 
 
-def totals(
-    period: Period, *, by_manager: bool = False, order: str = "name", limit: int, offset: int = 0
-) -> list[WalletTotal]:
-    """Return a page of the report. `order` is a key of `ORDERS`."""
-    is_by_name = order == "name" and not by_manager
-    statement = load("transfers", "report_by_name") if is_by_name else _statement(by_manager=by_manager, order=order)
+def totals(period: Period, *, by_manager: bool = False, limit: int, after: UUID | None = None) -> list[WalletTotal]:
+    """Return a page of the report, by name: the wallets after that with the id `after`."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, _arguments(period, limit=limit, offset=offset))
+        cursor.execute(_statement(by_manager=by_manager), _arguments(period, limit=limit, after=after))
         return [WalletTotal(*row) for row in cursor.fetchall()]
 
 
-def all_totals(period: Period, *, by_manager: bool = False, order: str = "name") -> Iterator[WalletTotal]:
+def all_totals(period: Period, *, by_manager: bool = False) -> Iterator[WalletTotal]:
     """Yield the whole report, read from the server in pieces."""
-    statement = _statement(by_manager=by_manager, order=order)
     with connection.chunked_cursor() as cursor:
-        cursor.execute(statement, _arguments(period, limit=None, offset=0))
+        cursor.execute(_statement(by_manager=by_manager), _arguments(period, limit=None, after=None))
         while rows := cursor.fetchmany(_AT_ONCE):
             yield from (WalletTotal(*row) for row in rows)
 

@@ -233,7 +233,9 @@ def _summaries(column: str, *, name: str, values: int) -> BrinIndex:
 
 class FormerName(models.Model):
     """
-    The name of a wallet that was pseudonymised, until requests that began before have ended: see `config.ops.pseudonyms`.
+    The name of a wallet that was pseudonymised, until requests that began before have ended.
+
+    `config.ops.pseudonyms` writes and deletes it.
     """
 
     wallet = models.OneToOneField(Wallet, primary_key=True, on_delete=models.CASCADE, related_name="+")

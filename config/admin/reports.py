@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django import forms
 from django.contrib.admin import AdminSite
@@ -40,7 +41,6 @@ KINDS: Final[Mapping[str, str]] = {
     "months": "Tokens by month",
     "coins": "Coins by denomination",
 }
-_LAST_PAGE: Final = 20_000
 # Days that PostgreSQL and Python both have, and the day after the last too.
 _FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(9998, 12, 31)
 
@@ -93,11 +93,6 @@ def _asked(request: HttpRequest) -> Asked:
     return Asked(today.replace(day=1), today, " ".join(told) + " This month is shown instead.")
 
 
-def _page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "1")
-    return min(max(int(text), 1), _LAST_PAGE) if text.isdecimal() and len(text) < 9 else 1
-
-
 def _url(name: str, query: Mapping[str, object], *args: object) -> str:
     return f"{reverse(f'admin:{name}', args=args)}?{urlencode(query)}"
 
@@ -111,10 +106,8 @@ def report(request: HttpRequest, *, site: AdminSite, kind: str) -> HttpResponseB
     if not request.user.has_perm("lockers.view_coin" if kind == "coins" else "wallets.view_wallet"):
         raise PermissionDenied
     asked = _asked(request)
-    order = request.GET.get("sort", "name")
-    order = order if order in token_reports.ORDERS else "name"
     if request.GET.get("format") == "csv":
-        columns, rows = _csv(kind, asked, order)
+        columns, rows = _csv(kind, asked)
         return csv_export.response(columns, rows, file_name=f"{kind}-{asked.start}-{asked.end}.csv")
     request.current_app = site.name
     return TemplateResponse(
@@ -126,9 +119,8 @@ def report(request: HttpRequest, *, site: AdminSite, kind: str) -> HttpResponseB
             "kind": kind,
             "kinds": [(each, title, _url(f"report_{each}", asked.query)) for each, title in KINDS.items()],
             "asked": asked,
-            "order": order,
-            "csv_url": _url(f"report_{kind}", asked.query | {"sort": order, "format": "csv"}),
-            **_content(kind, asked, order, _page_number(request)),
+            "csv_url": _url(f"report_{kind}", asked.query | {"format": "csv"}),
+            **_content(kind, asked, names.parse_uuid(request.GET.get("after", ""))),
         },
     )
 
@@ -156,36 +148,29 @@ _COINS: Final[Sequence[csv_export.Column]] = (
 )
 
 
-def _csv(kind: str, asked: Asked, order: str) -> tuple[Sequence[csv_export.Column], Iterator[Any]]:
+def _csv(kind: str, asked: Asked) -> tuple[Sequence[csv_export.Column], Iterator[Any]]:
     if kind == "coins":
         return _COINS, iter(lockers.coins_by_denomination(*asked.moments))
     if kind == "months":
         return _MONTHS, iter(token_reports.months(asked.period))
     by_manager = kind == "managers"
     managed = (("managed wallets", lambda row: row.managed),) if by_manager else ()
-    return (*_TOTALS, *managed), token_reports.all_totals(asked.period, by_manager=by_manager, order=order)
+    return (*_TOTALS, *managed), token_reports.all_totals(asked.period, by_manager=by_manager)
 
 
-def _content(kind: str, asked: Asked, order: str, number: int) -> dict[str, Any]:
+def _content(kind: str, asked: Asked, after: UUID | None) -> dict[str, Any]:
     if kind == "coins":
         return _coins(asked)
     if kind == "months":
         return _months(asked)
     by_manager = kind == "managers"
-    found = token_reports.totals(
-        asked.period, by_manager=by_manager, order=order, limit=_ROWS + 1, offset=(number - 1) * _ROWS
-    )
+    found = token_reports.totals(asked.period, by_manager=by_manager, limit=_ROWS + 1, after=after)
     name = f"report_{kind}"
-    here = asked.query | {"sort": order}
+    shown = found[:_ROWS]
     return {
-        "heads": [
-            ("wallet" if key == "name" else key, _url(name, asked.query | {"sort": key}), key == order)
-            for key in token_reports.ORDERS
-        ],
-        "rows": [_row(row, asked) for row in found[:_ROWS]],
-        "previous": _url(name, here | {"page": number - 1}) if number > 1 else "",
-        "next": _url(name, here | {"page": number + 1}) if len(found) > _ROWS else "",
-        "number": number,
+        "rows": [_row(row, asked) for row in shown],
+        "first": _url(name, asked.query) if after else "",
+        "next": _url(name, asked.query | {"after": shown[-1].id}) if len(found) > _ROWS else "",
         "by_manager": by_manager,
     }
 
@@ -222,7 +207,7 @@ def _month_url(month: Month, asked: Asked) -> str:
     """Return the report by wallet of the part of a month that is in the period."""
     last = (month.month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     start, end = max(month.month, asked.start), min(last, asked.end)
-    return _url("report_wallets", {"start": start, "end": end, "sort": "sent"})
+    return _url("report_wallets", {"start": start, "end": end})
 
 
 def _chart(title: str, values: Sequence[tuple[Month, int]]) -> dict[str, Any]:

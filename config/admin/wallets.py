@@ -262,7 +262,11 @@ def _reserved(reserved_by: Any) -> Fact:
 class AuditResultFilter(filters.StateFilter):
     title = "result"
     parameter_name = "result"
-    values = AuditResult.choices
+    values = [(value, label.lower()) for value, label in AuditResult.choices]
+
+
+def _result(run: AuditRun) -> str:
+    return run.get_result_display().lower()
 
 
 def _scope(run: AuditRun) -> str:
@@ -274,8 +278,8 @@ class AuditRunPage(base.LedgerPage):
     """Runs of the audit."""
 
     called = ("audit", "audits")
-    list_display = ("id", "outcome", "findings_count", "of", "who", "begun", "took")
-    numbers = ("findings_count",)
+    list_display = ("id", "outcome", "findings", "of", "who", "begun", "took")
+    numbers = ("findings",)
     list_filter = (AuditResultFilter, filters.made("started_at", "begun"))
     sorts = {"begun": ("id",)}
     list_select_related = ("staff",)
@@ -285,7 +289,7 @@ class AuditRunPage(base.LedgerPage):
     empty = "No audit yet. The scheduler runs one every few minutes."
     csv_columns = (
         *attributes("id"),
-        ("result", lambda run: run.get_result_display()),
+        ("result", _result),
         ("findings", lambda run: run.findings_count),
         ("of", _scope),
         ("by", lambda run: run.staff or "the scheduler"),
@@ -295,7 +299,8 @@ class AuditRunPage(base.LedgerPage):
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
-    outcome = base.column("result", lambda run: formats.pill(run.result, run.get_result_display()))
+    outcome = base.column("result", lambda run: formats.pill(run.result, _result(run)))
+    findings = base.column("findings", lambda run: run.findings_count)
     of = base.column("of", _scope)
     who = base.column("by", lambda run: str(run.staff or "the scheduler"))
     begun = base.column("begun", lambda run: formats.moment(run.started_at))
@@ -310,7 +315,7 @@ class AuditRunPage(base.LedgerPage):
         return {
             "title": f"Audit {row.pk}",
             "facts": [
-                Fact("result", formats.pill(row.result, row.get_result_display())),
+                Fact("result", formats.pill(row.result, _result(row))),
                 Fact("findings", row.findings_count),
                 Fact("of", _scope(row)),
                 Fact("by", row.staff or "the scheduler"),

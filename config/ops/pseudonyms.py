@@ -140,7 +140,7 @@ def _remember(wallet: Wallet) -> None:
 
 
 def _erase(wallet: Wallet, *, old: str, new: str) -> None:
-    """Replace the name of the wallet, which is locked, and its copies, and delete all else that identifies its owner."""
+    """Replace the name of a locked wallet and its copies, and delete all else that identifies its owner."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
         # Copies of the name have no index.

@@ -161,7 +161,7 @@ IN_OTHER_WORDS = {
     "payment request": {"id"}, "payee": {"wallet"}, "for": {"description"}, "until": {"expires at"},
     "transfer": {"id"}, "locker": {"id"}, "trust": {"actor"}, "task": {"kind"},
     "time (utc)": {"time (UTC)"}, "api key": {"API key"},
-    "findings_count": {"findings"}, "findings count": {"findings"}, "request type": {"request"},
+    "request type": {"request"},
 }  # fmt: skip
 # A token is reserved by a transfer or it is free.
 IN_OTHER_WORDS_OF = {"wallets_token": {"state": {"reserved by"}}}

@@ -16,9 +16,9 @@ from config.admin import reports, roles
 from tests.admin.conftest import a_link_of
 from transfers import balances, counters, token_reports
 from transfers.models import WalletDay
-from transfers.token_reports import Period
+from transfers.token_reports import Period, WalletTotal
+from trusts import operations as trusts
 from wallets import operations as wallets
-from wallets.models import Wallet
 
 
 def shown(client: Client, name: str, query: str = "", *args: object) -> str:
@@ -48,8 +48,8 @@ def test_a_report_by_wallet_has_the_numbers_of_the_statements(desk: Client, ledg
     ]
     for line in lines:
         assert balances.balance(wallet_id=line[0]).tokens == int(line[2])  # type: ignore[arg-type]
-    page = shown(desk, "report_wallets", "?sort=received")
-    assert page.index("bobby</a>") < page.index("sapling</a>") < page.index("alice</a>")
+    page = shown(desk, "report_wallets")
+    assert page.index("alice</a>") < page.index("bobby</a>") < page.index("sapling</a>")
     # A row leads to the statement of its wallet in the same period.
     today = timezone.now().date()
     start = today.replace(day=1)
@@ -94,18 +94,34 @@ def test_months_without_movements_are_shown(desk: Client, ledger: SimpleNamespac
     assert file_of(desk, "report_months", "?format=csv&start=1900-01-01&end=2025-10-31")[1:] == []
 
 
-def test_a_page_by_name_has_what_the_whole_report_has(
-    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wallets.create_wallet(name="zelkova")
+def by_pages(period: Period, *, by_manager: bool) -> list[WalletTotal]:
+    """The report by pages of two, the last of them empty."""
+    rows: list[WalletTotal] = []
+    while page := token_reports.totals(period, by_manager=by_manager, limit=2, after=rows[-1].id if rows else None):
+        rows += page
+    return rows
+
+
+def test_pages_have_what_the_whole_report_has(desk: Client, ledger: SimpleNamespace) -> None:
+    zelkova = wallets.create_wallet(name="zelkova")
+    for manager, name in ((zelkova, "aspen"), (zelkova, "birch"), (ledger.bob, "cedar")):
+        trusts.open_managed_wallet(actor=manager, name=name)
     assert counters.roll_up()
     WalletDay.objects.filter(wallet=ledger.alice).update(day=date(2025, 11, 28))
     for period in (Period(date(2025, 11, 1), date(2025, 12, 1)), Period(date(2026, 1, 1), date(9999, 1, 1))):
         whole = list(token_reports.all_totals(period))
-        pages = [token_reports.totals(period, limit=2, offset=offset) for offset in range(0, len(whole) + 1, 2)]
-        assert [row for page in pages for row in page] == whole
+        assert by_pages(period, by_manager=False) == whole
         assert any(row.held for row in whole)
-        assert len(whole) == Wallet.objects.count()
+        assert [row.name for row in whole] == [
+            "alice", "aspen", "birch", "bobby", "cedar", "sapling", "zelkova",
+        ]  # fmt: skip
+        managers = list(token_reports.all_totals(period, by_manager=True))
+        assert by_pages(period, by_manager=True) == managers
+        assert [(row.name, row.managed) for row in managers] == [("alice", 1), ("bobby", 1), ("zelkova", 2)]
+        held = {row.name: row.held for row in whole}
+        assert [row.held for row in managers] == [
+            held["alice"] + held["sapling"], held["bobby"] + held["cedar"], 0,
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", ["transfers_transfer", "transfers_actiontoken"])
@@ -181,7 +197,8 @@ def test_the_balance_of_another_day_is_that_of_its_end(desk: Client, ledger: Sim
     "query",
     [
         "?start=2026-02-30", "?start=2026-03-01&end=2026-02-01", "?end=9999-12-31", "?start=0001-01-01", "?start=%00",
-        "?page=0", "?page=99999999999", "?page=x", "?sort=password", "?after=x", "?after=2026-01-01T00:00:00 1 1",
+        "?after=11111111-1111-4111-8111-111111111111", "?sort=password", "?after=x", "?after=%00",
+        "?after=2026-01-01T00:00:00 1 1",
         "?after=2026-01-01T00:00:00%2B00:00 9 1", "?after=0001-01-01T00:00:00%2B00:00 1 99999999999999999999",
     ],
 )  # fmt: skip

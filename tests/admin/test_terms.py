@@ -21,7 +21,7 @@ PLAIN = {
     "check", "claim link", "client", "client address", "closed", "closed by", "coins as it ended",
     "coins that it holds", "coins, current state", "concerns", "cover", "created", "cure", "day", "did", "disabled",
     "disabled by", "display name", "e-mail", "end it", "ended", "error", "event", "expires", "fails since",
-    "findings count", "for", "from", "from issue to holder", "grade", "held by", "how it ended", "id", "issued",
+    "for", "from", "from issue to holder", "grade", "held by", "how it ended", "id", "issued",
     "issued by", "kind", "last attempt", "last checked", "last login", "last sent", "last used", "last value", "logo",
     "made", "mail", "message", "most tokens", "moved", "moves", "name", "networks", "next attempt", "note",
     "notifications", "now", "object", "of", "paid", "password", "person", "possible actions", "progress", "reaches",

@@ -140,6 +140,25 @@ def test_each_list_and_the_page_of_a_row_are_in_order(desk: Desk, watched: Watch
     assert_clean(watched, desk)
 
 
+def test_on_a_phone_the_current_page_the_days_of_a_filter_and_the_labels_are_whole(desk: Desk, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{desk.home}lockers/locker/")
+
+    here = page.locator(".around a[aria-current]").bounding_box()
+    days = page.locator("form:has([type=date])").bounding_box()
+    fields = [each.bounding_box() for each in page.locator("[type=date]").all()]
+
+    assert here is not None
+    assert 0 <= here["x"] <= 390 - here["width"]
+    assert days is not None
+    assert days["width"] > 350
+    assert len({field["y"] for field in fields if field}) == 1
+    labels = "() => [...document.querySelectorAll('.rows td')].map((td) => getComputedStyle(td, '::before').whiteSpace)"
+    assert set(page.evaluate(labels)) == {"nowrap"}
+    assert_clean(watched, desk)
+
+
 def test_a_key_leads_to_the_search_which_is_in_order(desk: Desk, watched: Watched) -> None:
     page = watched.page
     page.goto(f"{desk.home}wallets/token/")

@@ -13,7 +13,7 @@ from django.db import connection
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
 from transfers import audit as transfer_audit
-from transfers import balances, list_counts, queries, token_reports
+from transfers import balances, list_counts, queries
 from wallets import event_sequence, redis_servers
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
@@ -74,7 +74,6 @@ INSERTED: Final = {
     "lines": [balances.lines_sql("period.page_start", "period.page_end")],
     "new": part("/coins_by_"),
     "opening": [balances.balance_sql("ended.start")],
-    "order": list(token_reports.ORDERS.values()),
     "page_balance": [balances.balance_sql("ended.page_start")],
     "parties": ["(0, 0)"],
     "payload": [queries.event_payload(state="transfer.state")],

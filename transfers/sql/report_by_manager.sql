@@ -1,20 +1,19 @@
 -- The same of each wallet that manages others now, together with these.
-WITH total AS MATERIALIZED (
-    SELECT wallet_id, sum(issued + received - sent)::bigint AS held,
-           (sum(received) FILTER (WHERE day >= %(start)s::date))::bigint AS received,
-           (sum(sent) FILTER (WHERE day >= %(start)s::date))::bigint AS sent,
-           (sum(issued) FILTER (WHERE day >= %(start)s::date))::bigint AS issued
-      FROM transfers_walletday WHERE day < %(end)s::date GROUP BY wallet_id
-), member AS (
-    SELECT holder_id, subject_id FROM trusts_power WHERE power = 'manage'
-     UNION
-    SELECT holder_id, holder_id FROM trusts_power WHERE power = 'manage'
-), summed AS (
-    SELECT holder_id, sum(held)::bigint AS held, sum(received)::bigint AS received, sum(sent)::bigint AS sent,
-           sum(issued)::bigint AS issued, count(*) - 1 AS managed
-      FROM member LEFT JOIN total ON total.wallet_id = member.subject_id GROUP BY holder_id
-)
-SELECT wallet.id, wallet.name, coalesce(total.held, 0), coalesce(total.received, 0), coalesce(total.sent, 0),
+SELECT manager.id, manager.name, coalesce(total.held, 0), coalesce(total.received, 0), coalesce(total.sent, 0),
        coalesce(total.issued, 0), total.managed
-  FROM summed AS total JOIN wallets_wallet AS wallet ON wallet.id = total.holder_id
- ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+  FROM (SELECT id, name, name_key FROM wallets_wallet AS wallet
+         WHERE name_key > coalesce((SELECT name_key FROM wallets_wallet WHERE id = %(after)s::uuid), '')
+           AND EXISTS (SELECT FROM trusts_power WHERE holder_id = wallet.id AND power = 'manage')
+         ORDER BY name_key LIMIT %(limit)s) AS manager
+ CROSS JOIN LATERAL (
+       SELECT sum(held)::bigint AS held, sum(received)::bigint AS received, sum(sent)::bigint AS sent,
+              sum(issued)::bigint AS issued, count(*) - 1 AS managed
+         FROM (SELECT subject_id FROM trusts_power WHERE holder_id = manager.id AND power = 'manage'
+                UNION SELECT manager.id) AS member
+        CROSS JOIN LATERAL (
+              SELECT sum(issued + received - sent) AS held,
+                     sum(received) FILTER (WHERE day >= %(start)s::date) AS received,
+                     sum(sent) FILTER (WHERE day >= %(start)s::date) AS sent,
+                     sum(issued) FILTER (WHERE day >= %(start)s::date) AS issued
+                FROM transfers_walletday WHERE wallet_id = member.subject_id AND day < %(end)s::date) AS days) AS total
+ ORDER BY manager.name_key

@@ -147,7 +147,9 @@ def what_is(label: object) -> SafeString:
 
 @register.filter
 def grouped(value: object) -> object:
-    """Return an integer with thousands separators, and any other value as it is."""
+    """Return an integer with thousands separators, "–" for no text, and any other value as it is."""
+    if value == "" or value is None:
+        return "–"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
