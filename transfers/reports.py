@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import MD5, Now
 
 from transfers.models import Issue, Movement, Transfer, TransferTerms
@@ -91,7 +91,8 @@ def latest_transfers(*, wallet_id: UUID, limit: int) -> list[Transfer]:
         for side in ("source_id", "destination_id")
     ]
     return list(
-        Transfer.objects.filter(Q(number__in=sides[0]) | Q(number__in=sides[1]))
+        # Of two conditions with OR, all transfers would be read.
+        Transfer.objects.filter(number__in=sides[0].union(sides[1], all=True))
         .select_related("source", "destination", "originator")
         .defer("source__password", "destination__password", "originator__password")
         .order_by("-number")[:limit]

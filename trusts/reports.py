@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from django.db.models import Q
-
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustState, TrustType
 from wallets.models import Wallet
@@ -43,8 +41,15 @@ def meaning(trust: Trust) -> str:
 
 def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
     """Return the wallets that share an open trust with this one, the oldest trust first; at most 31, one too many."""
+    sides = [
+        Trust.objects.filter(**{side: wallet_id}, state__in=OPEN, number__gt=0)
+        .order_by("number")
+        .values("number")[: NEIGHBOURS_SHOWN + 1]
+        for side in ("actor_id", "target_id")
+    ]
     found = (
-        Trust.objects.filter(Q(actor_id=wallet_id) | Q(target_id=wallet_id), state__in=OPEN, number__gt=0)
+        # Of two conditions with OR, all trusts might be read in their order.
+        Trust.objects.filter(number__in=sides[0].union(sides[1], all=True))
         .select_related("actor", "target", "originator")
         .only("id", "state", "type", "holder_id", "actor__name", "target__name", "originator__name")
         .order_by("number")[: NEIGHBOURS_SHOWN + 1]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -179,10 +180,13 @@ class WalletFilter(Typed):
             wallet_id = queries.wallet_by_name_or_id(value).pk
         except DomainError:
             return queryset.none()
+        return queryset.filter(self.condition(wallet_id))
+
+    def condition(self, wallet_id: UUID) -> Q:
         condition = Q()
         for column in self.columns:
             condition |= Q(**{f"{column}_id": wallet_id})
-        return queryset.filter(condition)
+        return condition
 
 
 class _Tokens(Typed):

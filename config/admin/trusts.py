@@ -1,9 +1,10 @@
 """Pages of trusts."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 
 from config.admin import base, filters
@@ -27,7 +28,11 @@ class RequestTypeFilter(filters.StateFilter):
 
 
 class PartyFilter(filters.WalletFilter):
-    columns = ("actor", "target", "originator")
+    columns = ("actor", "target")
+
+    def condition(self, wallet_id: UUID) -> Q:
+        # As the index of originators says it: one that is the actor is found as the actor.
+        return super().condition(wallet_id) | Q(originator_id=wallet_id) & ~Q(originator=F("actor"))
 
 
 @admin.register(Trust)
@@ -56,7 +61,8 @@ class TrustPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Trust]:
         sides = ("actor", "target", "originator")
-        return Trust.objects.select_related(*sides).defer(*(f"{side}__password" for side in sides))
+        # That the number is positive, which it always is, admits the indexes of parties.
+        return Trust.objects.filter(number__gt=0).select_related(*sides).defer(*(f"{side}__password" for side in sides))
 
     says = base.column("trust", reports.meaning)
     status = base.column("state", lambda trust: formats.pill(trust.state))

@@ -46,7 +46,8 @@ _LEFT: Final = {
     ),
     "active claim link": "SELECT count(*) FROM transfers_actiontoken WHERE sender_id = %(id)s AND state = 'active'",
     "open trust": (
-        "SELECT count(*) FROM trusts_trust WHERE state IN ('requested', 'trusted')"
+        # That the number is positive, which it always is, admits the indexes of both sides.
+        "SELECT count(*) FROM trusts_trust WHERE state IN ('requested', 'trusted') AND number > 0"
         " AND (actor_id = %(id)s OR target_id = %(id)s)"
     ),
     "coin": (

@@ -75,12 +75,13 @@ def test_months_show_tokens_as_well_as_transfers(desk: Client, ledger: SimpleNam
 
 def test_months_without_movements_are_shown(desk: Client, ledger: SimpleNamespace) -> None:
     assert counters.roll_up()
-    # What happened this month happened four months ago.
+    # What happened this month happened four months ago, but what sapling received.
     WalletDay.objects.update(day=date(2025, 11, 28))
+    WalletDay.objects.filter(wallet=ledger.sapling).update(day=date(2026, 1, 5))
     months = file_of(desk, "report_months", "?format=csv&start=2025-10-01&end=2026-02-10")[1:]
     assert months == [
-        ["2025-11", "20", "7", "20"],
-        ["2025-12", "20", "0", "0"],
+        ["2025-11", "17", "7", "20"],
+        ["2025-12", "17", "0", "0"],
         ["2026-01", "20", "0", "0"],
         ["2026-02", "20", "0", "0"],
     ]

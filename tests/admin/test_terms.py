@@ -60,7 +60,7 @@ def labels_of(page: str) -> list[tuple[str, str]]:
 def pages_without_a_model(wallet: Wallet) -> list[str]:
     """The reports, the statement, the proposals, and one of them."""
     proposal = Proposal.objects.create(
-        proposer=User.objects.create_user("petra"), action="issue-tokens", object_id=str(wallet.pk), title="Issue tokens",
+        proposer=User.objects.create_user("petra"), action="issue-tokens", object_id=str(wallet.pk), title="Issue",
         reason="asked", state="void", created_at=timezone.now(), expires_at=timezone.now(), decided_at=timezone.now(),
     )  # fmt: skip
     return [

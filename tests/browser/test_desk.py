@@ -140,7 +140,9 @@ def test_each_list_and_the_page_of_a_row_are_in_order(desk: Desk, watched: Watch
     assert_clean(watched, desk)
 
 
-def test_on_a_phone_the_current_page_the_days_of_a_filter_and_the_labels_are_whole(desk: Desk, watched: Watched) -> None:
+def test_on_a_phone_the_current_page_the_days_of_a_filter_and_the_labels_are_whole(
+    desk: Desk, watched: Watched
+) -> None:
     page = watched.page
     page.set_viewport_size({"width": 390, "height": 900})
     page.goto(f"{desk.home}lockers/locker/")

@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import timezone
 
-from config.admin.models import Alert, AlertNotice
+from config.admin.models import Alert, AlertNotice, FormerName
 from config.celery_settings import beat_schedule
-from config.ops import audits, redis_status
+from config.ops import audits, pseudonyms, redis_status
 from lockers.models import Coin, LockerTask, PaymentRequest, ServerReading
 from lockers.operations import payment_requests
 from lockers.raida.coins import UNITS_PER_COIN
@@ -81,6 +81,11 @@ def _old_token(world: Due) -> None:
     BearerToken.objects.update(created_at="2020-01-01T00:00Z", expires_at="2020-01-02T00:00Z")
 
 
+def _pseudonymised(world: Due) -> None:
+    pseudonyms.pseudonymise(wallet_id=wallets.create_wallet(name="closed").pk)
+    FormerName.objects.update(due_at="2020-01-01T00:00Z")
+
+
 def _events(kind: str) -> Callable[[Due], int]:
     return lambda world: Event.objects.filter(type=kind).count()
 
@@ -114,6 +119,7 @@ ENTRIES: Final[dict[str, Entry]] = {
     "payment requests": Entry(_events("payment_request.expired"), 1, _expired_request),
     "webhooks": Entry(lambda world: len(world.receiver.received), 1, _webhook_event),
     "partitions": Entry(lambda world: _partitions_of("wallets_idempotentanswer"), 0),
+    "pseudonyms": Entry(lambda world: FormerName.objects.count(), -1, _pseudonymised),
     "movement partitions": Entry(lambda world: _partitions_of("transfers_movement"), 0),
     "audit": Entry(lambda world: AuditRun.objects.count(), 1),
     "daily audit": Entry(lambda world: AuditRun.objects.filter(is_of_all=True).count(), 1),

@@ -53,7 +53,7 @@ def test_no_model_with_a_wallet_is_omitted_without_being_a_count() -> None:
     }
 
     assert with_wallet - wallet_export.EXPORTED.keys() == {
-        "lockers.Turn", "transfers.ControlChange", "transfers.ListTally", "transfers.TallyDelta",
+        "desk.FormerName", "lockers.Turn", "transfers.ControlChange", "transfers.ListTally", "transfers.TallyDelta",
         "transfers.TokenTally", "transfers.WalletDay",
     }  # fmt: skip
 
