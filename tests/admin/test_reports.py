@@ -80,9 +80,9 @@ def test_months_without_movements_are_shown(desk: Client, ledger: SimpleNamespac
     WalletDay.objects.filter(wallet=ledger.sapling).update(day=date(2026, 1, 5))
     months = file_of(desk, "report_months", "?format=csv&start=2025-10-01&end=2026-02-10")[1:]
     assert months == [
-        ["2025-11", "17", "7", "20"],
-        ["2025-12", "17", "0", "0"],
-        ["2026-01", "20", "0", "0"],
+        ["2025-11", "20", "4", "20"],
+        ["2025-12", "20", "0", "0"],
+        ["2026-01", "20", "3", "0"],
         ["2026-02", "20", "0", "0"],
     ]
     page = shown(desk, "report_months", "?start=2025-12-01&end=2026-02-10")

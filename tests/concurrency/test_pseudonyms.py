@@ -1,4 +1,4 @@
-"""Requests in flight while a wallet is pseudonymised: what they write is erased when they have ended, and not before."""
+"""Requests in flight while a wallet is pseudonymised: what they write is erased once they have ended."""
 
 import threading
 
