@@ -9,7 +9,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from config.ops import pseudonyms
 from transfers import reports as transfers
 from trusts import reports as trusts
 from wallets import operations as wallets
@@ -20,11 +19,10 @@ from wallets import operations as wallets
     [
         lambda desk, wallet_id: transfers.latest_transfers(wallet_id=wallet_id, limit=10),
         lambda desk, wallet_id: trusts.neighbours(wallet_id=wallet_id),
-        lambda desk, wallet_id: pseudonyms.what_is_left(wallet_id),
         lambda desk, wallet_id: desk.get(reverse("admin:trusts_trust_changelist"), {"wallet": wallet_id}),
         lambda desk, wallet_id: desk.get(reverse("admin:transfers_transfer_changelist"), {"wallet": wallet_id}),
     ],
-    ids=["latest transfers", "neighbours", "what keeps it open", "its trusts", "its transfers"],
+    ids=["latest transfers", "neighbours", "its trusts", "its transfers"],
 )
 def test_the_sides_of_a_wallet_are_read_by_their_indexes(desk: Client, read: Callable[..., Any]) -> None:
     wallet = wallets.create_wallet(name="alice")
