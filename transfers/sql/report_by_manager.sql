@@ -2,7 +2,7 @@
 SELECT manager.id, manager.name, coalesce(total.held, 0), coalesce(total.received, 0), coalesce(total.sent, 0),
        coalesce(total.issued, 0), total.managed
   FROM (SELECT id, name, name_key FROM wallets_wallet AS wallet
-         WHERE name_key > coalesce((SELECT name_key FROM wallets_wallet WHERE id = %(after)s::uuid), '')
+         WHERE name_key > coalesce((SELECT shown.name_key FROM wallets_wallet AS shown WHERE id = %(after)s::uuid), '')
            AND EXISTS (SELECT FROM trusts_power WHERE holder_id = wallet.id AND power = 'manage')
          ORDER BY name_key LIMIT %(limit)s) AS manager
  CROSS JOIN LATERAL (

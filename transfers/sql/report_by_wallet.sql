@@ -3,7 +3,7 @@
 SELECT wallet.id, wallet.name, coalesce(total.held, 0), coalesce(total.received, 0), coalesce(total.sent, 0),
        coalesce(total.issued, 0)
   FROM (SELECT id, name, name_key FROM wallets_wallet
-         WHERE name_key > coalesce((SELECT name_key FROM wallets_wallet WHERE id = %(after)s::uuid), '')
+         WHERE name_key > coalesce((SELECT shown.name_key FROM wallets_wallet AS shown WHERE id = %(after)s::uuid), '')
          ORDER BY name_key LIMIT %(limit)s) AS wallet
  CROSS JOIN LATERAL (
        SELECT sum(issued + received - sent)::bigint AS held,
