@@ -1,5 +1,5 @@
--- What each wallet, by name, held at the end of a period, and what it received, sent and was issued in it, by whole days
--- (UTC). A page reads the days of its wallets alone.
+-- What each wallet, by name, held at the end of a period, and what it received, sent and was issued in it, by whole
+-- days (UTC). A page reads the days of its wallets alone.
 SELECT wallet.id, wallet.name, coalesce(total.held, 0), coalesce(total.received, 0), coalesce(total.sent, 0),
        coalesce(total.issued, 0)
   FROM (SELECT id, name, name_key FROM wallets_wallet
