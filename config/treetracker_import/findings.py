@@ -308,7 +308,7 @@ def _of_listed_tokens() -> None:
     decisions.apply("listed_reserved")
     run(
         "INSERT INTO import_reserved (token_id, transfer_id)"
-        " SELECT DISTINCT listed.token_id, planned.id FROM import_group AS planned"
+        " SELECT listed.token_id, planned.id FROM import_group AS planned"
         "   JOIN import_listed AS listed ON listed.transfer_id = planned.id"
         "  WHERE planned.state = 'pending' AND NOT planned.is_known"
         "    AND NOT EXISTS (SELECT FROM import_finding AS finding"

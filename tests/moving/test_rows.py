@@ -16,8 +16,9 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from config.treetracker_import import importing
+from config.treetracker_import import importing, report, writing
 from config.treetracker_import.progress import Display
+from tests.moving import neighbours
 from tests.moving.conftest import imported
 from tests.moving.planted import PLANTS
 from tests.moving.service import NAMES, Service, a_salt, an_id, hashed
@@ -35,8 +36,9 @@ ROWS: Final = {
     "key": "SELECT name, prefix, batch_access, created_at, revoked_at FROM wallets_apikey ORDER BY name, prefix",
     "trust": """SELECT id, actor_id, target_id, originator_id, request_type, state, withdrawn, created_at, updated_at
                   FROM trusts_trust ORDER BY number""",
-    "change of trust": """SELECT trust_id, actor_id, event, change.state, change.created_at
-                            FROM trusts_trustchange AS change ORDER BY trust_id, change.id""",
+    "change of trust": """SELECT trust_id, change.actor_id, event, change.state, change.created_at
+                            FROM trusts_trustchange AS change JOIN trusts_trust AS trust ON trust.id = trust_id
+                           ORDER BY trust.number, change.id""",
     "token": """SELECT id, capture_id, wallet_id, transfer_pending_id, moves, claim, created_at, updated_at
                   FROM wallets_token ORDER BY arrival""",
     "transfer": """SELECT id, originator_id, source_id, destination_id, parameters::text, state, token_count,
@@ -45,7 +47,10 @@ ROWS: Final = {
     "movement": """SELECT token_id, step.number, transfer.id, step.source_id, step.destination_id, processed_at
                      FROM transfers_movement AS step
                      LEFT JOIN transfers_transfer AS transfer ON transfer.number = transfer_number ORDER BY step.id""",
-    "event": "SELECT wallet_id, type, payload::text, created_at FROM wallets_event ORDER BY number",
+    # Those of one transfer, which are written together, in the order of the wallets.
+    "event": """SELECT wallet_id, type, payload::text, created_at FROM wallets_event
+                 ORDER BY min(number) OVER (PARTITION BY type, coalesce(payload ->> 'transferId', id::text)),
+                          wallet_id, number""",
     "tokens by tally": """SELECT wallet_id, sum(tokens) FROM (
                                  SELECT wallet_id, tokens FROM transfers_tokentally
                                   UNION ALL SELECT wallet_id, tokens FROM transfers_tallydelta) AS each
@@ -63,9 +68,9 @@ _RUN: Final = re.compile(r"([A-Za-z])\1{20,}")
 _TIME: Final = re.compile(r"(\d{4})-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00(?::00)?|Z)?")
 
 
-def listed() -> list[str]:
-    """All rows as lines, with names instead of ids, and `now` for the time of the import."""
-    lines = []
+def listed(*lines_before: str) -> list[str]:
+    """These lines and all rows as lines, with names instead of ids, and `now` for the time of the import."""
+    lines = list(lines_before)
     for kind, statement in ROWS.items():
         with connection.cursor() as cursor:
             cursor.execute(statement)
@@ -82,8 +87,8 @@ def listed() -> list[str]:
     return [_RUN.sub(r"\1…", _DIGEST.sub(r"\1", line)) for line in named]
 
 
-def compare(name: str) -> None:
-    path, found = DATA / f"{name}.txt", listed()
+def compare(name: str, *lines_before: str) -> None:
+    path, found = DATA / f"{name}.txt", listed(*lines_before)
     if not path.exists():
         path.write_text("\n".join(found) + "\n", encoding="utf-8")
         pytest.fail(f"{path} was written")
@@ -238,3 +243,27 @@ def test_each_row_that_is_imported_is_as_listed(peer: Service, tmp_path: Path, m
     assert {"write transfers", "write tokens", "write history"} <= {name for name, *_ in steps}
     imported(peer)
     compare("second_import")
+
+
+def test_each_condition_has_a_row_on_both_sides(peer: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what the report says, and rows that are written in several slices."""
+    runs = iter(("first", "second", "third"))
+    monkeypatch.setattr(importing.secrets, "token_hex", lambda _: next(runs))
+    monkeypatch.setattr(writing, "_SLICE", 7)
+    monkeypatch.setattr(report, "_AT_ONCE", 2)
+    written, path = tmp_path / "report.txt", tmp_path / "decisions.json"
+
+    def compared(name: str, *decided: dict[str, str]) -> None:
+        path.write_text(json.dumps({"format": 1, "decisions": [*neighbours.DECISIONS, *decided]}))
+        imported(peer, report=written, decisions=path)
+        # The first line names the database.
+        compare(f"neighbours_{name}", *written.read_text(encoding="utf-8").splitlines()[1:])
+
+    neighbours.plant_in_coppice()
+    for plant in neighbours.PLANTS:
+        plant(peer)
+    compared("first")
+    neighbours.change(peer)
+    compared("second", *neighbours.CHANGES)
+    neighbours.change_again(peer)
+    compared("third", {"kind": "token_conflict", "action": "there"})

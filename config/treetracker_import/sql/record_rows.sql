@@ -17,6 +17,7 @@ SELECT row.kind, row.id, row.source, row.written, coalesce(found.text, '') FROM 
                       CASE field.name
                           WHEN 'password' THEN encode(sha256(convert_to(here.password, 'UTF8')), 'hex')
                           ELSE coalesce(to_jsonb(here) ->> field.name, '') END AS here) AS value
+     WHERE wallet.is_new OR NOT wallet.is_placeholder
      GROUP BY wallet.id
      UNION ALL
     SELECT 'trust', trust.id, jsonb_build_object(
