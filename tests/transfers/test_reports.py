@@ -1,7 +1,9 @@
 """What operators read about the ledger: each report counts what it says, and nothing beside it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -11,9 +13,12 @@ from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import held_by
-from transfers import approvals, counters, operations, reports
-from transfers.models import DayTally, Transfer
+from transfers import approvals, counters, operations, reports, token_reports
+from transfers.models import DayTally, Transfer, WalletDay
 from transfers.states import TransferState
+from transfers.token_reports import Month, Period, WalletTotal
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
 from wallets.models import Token, Wallet
 
 
@@ -97,6 +102,99 @@ def test_transfers_of_a_day_are_counted_by_their_state_now(
         reports.Day(now, "cancelled", 1),
         reports.Day(now, "completed", 1),
     ]
+
+
+@pytest.mark.parametrize("rolls_up", [(False, False), (True, False), (True, True)])
+def test_the_first_day_of_a_report_begins_at_its_midnight(bob: Caller, send: Any, rolls_up: tuple[bool, bool]) -> None:
+    """For each state, made before and after the checkpoint: at midnight, just before it, and on a day between."""
+    first = datetime.now(UTC).date() - timedelta(days=2)
+    midnight = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    times = (midnight, midnight - timedelta(microseconds=1), midnight + timedelta(days=1))
+    for is_rolled_up in rolls_up:
+        for number, at in enumerate(times, start=1):
+            completed = [send("alice", "sapling") for _ in range(number)]
+            accepted, declined = send("alice", "bobby"), send("alice", "bobby")
+            operations.accept(actor=bob.wallet, transfer_id=accepted)
+            operations.decline(actor=bob.wallet, transfer_id=declined)
+            for each in (*completed, accepted, declined):
+                # Closed on another day.
+                execute("UPDATE transfers_transfer SET created_at = %s WHERE id = %s", at, each)
+            operations.issue_tokens(wallet=Wallet.objects.get(name="alice"), count=4)
+        assert not is_rolled_up or counters.roll_up()
+
+    assert reports.days(since=first) == [
+        reports.Day(day, state, 2 * number)
+        for day, many in ((first, 1), (first + timedelta(days=1), 3))
+        for state, number in (("cancelled", 1), ("completed", many + 1))
+    ]
+
+
+def summed(days: list[WalletDay], period: Period) -> tuple[int, int, int, int]:
+    """What there was at the end of a period, and was received, sent and issued in it."""
+    until = [day for day in days if day.day < period.end]
+    within = [day for day in until if day.day >= period.start]
+    return (
+        sum(day.issued + day.received - day.sent for day in until),
+        sum(day.received for day in within), sum(day.sent for day in within), sum(day.issued for day in within),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_each_report_by_wallet_manager_and_month_is_the_model(
+    alice: Caller, bob: Caller, carol: Caller, sapling: Wallet, seed: int
+) -> None:
+    """With several days for a wallet, periods that begin and end on them, and a wallet without days."""
+    mutual = {"actor": bob.wallet, "requestee": "alice"}
+    trust = trusts.request_trust(request_type=TrustRequestType.MANAGE, **mutual)  # type: ignore[arg-type]
+    trusts.accept_trust(actor=alice.wallet, trust_id=trust.id)
+    trust = trusts.request_trust(actor=carol.wallet, request_type=TrustRequestType.SEND, requestee="bobby")
+    trusts.accept_trust(actor=bob.wallet, trust_id=trust.id)
+    chosen, dates = Random(seed), [date(2025, 1, 31), date(2025, 2, 1), date(2025, 2, 2), date(2025, 4, 30)]
+    WalletDay.objects.all().delete()
+    days = WalletDay.objects.bulk_create(
+        WalletDay(
+            wallet=wallet, day=day, received=chosen.randint(0, 3), sent=chosen.randint(0, 3),
+            issued=chosen.randint(1, 3), lines=chosen.randint(1, 9),
+        )
+        for wallet in (alice.wallet, bob.wallet, sapling)
+        for day in dates
+    )  # fmt: skip
+    own = {wallet.pk: [day for day in days if day.wallet_id == wallet.pk] for wallet in Wallet.objects.all()}
+    names = {wallet.pk: wallet for wallet in Wallet.objects.all()}
+    managed = {alice.wallet.pk: [sapling.pk], bob.wallet.pk: [alice.wallet.pk]}
+    orders = {"name": None, "held": 2, "received": 3, "sent": 4, "issued": 5}
+    assert orders.keys() == token_reports.ORDERS.keys()
+    for period in (*map(Period._make, pairwise(dates)), Period(dates[1], date(2025, 3, 1)), Period(dates[0], dates[3])):
+        for by_manager in (False, True):
+            expected = [
+                WalletTotal(id_, names[id_].name, *summed(own[id_], period))
+                if not by_manager
+                else WalletTotal(
+                    id_, names[id_].name,
+                    *summed([day for each in (id_, *managed[id_]) for day in own[each]], period), len(managed[id_]),
+                )
+                for id_ in (managed if by_manager else own)
+            ]  # fmt: skip
+            for order, column in orders.items():
+                expected.sort(key=lambda row: (column and -row[column], names[row.id].name_key))  # type: ignore[operator]
+                options = {"by_manager": by_manager, "order": order}
+                assert list(token_reports.all_totals(period, **options)) == expected  # type: ignore[arg-type]
+                pages = [
+                    token_reports.totals(period, limit=2, offset=offset, **options)  # type: ignore[arg-type]
+                    for offset in range(0, len(expected), 2)
+                ]
+                assert [row for page in pages for row in page] == expected
+        known = [day for day in days if day.day < period.end]
+        expected_months = []
+        for month in (date(2025, number, 1) for number in range(period.start.month, 5)):
+            within = [day for day in known if day.day.month == month.month]
+            if month < period.end:
+                expected_months.append(Month(
+                    month, sum(day.issued for day in known if day.day.month <= month.month),
+                    sum(day.received for day in within), sum(day.issued for day in within),
+                    sum(day.lines for day in within),
+                ))  # fmt: skip
+        assert token_reports.months(period) == expected_months
 
 
 def test_a_day_that_is_counted_in_two_turns_has_the_transfers_of_both(send: Any) -> None:
