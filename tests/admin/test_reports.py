@@ -2,7 +2,8 @@
 
 import csv
 import io
-from datetime import date, timedelta
+import itertools
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.admin import reports, roles
+from lockers import reports as locker_reports
+from lockers.models import Coin, LockerTask, ReceiptLine
+from lockers.states import DOUBTFUL, CoinState, TaskKind
 from tests.admin.conftest import a_link_of
 from transfers import balances, counters, token_reports
 from transfers.models import WalletDay
@@ -152,6 +156,59 @@ def test_coins_are_counted_by_denomination(desk: Client, ledger: SimpleNamespace
         ["1", "0", "0", "0", "1"],
     ]
     assert "?denomination=2" in shown(desk, "report_coins")
+
+
+@pytest.mark.django_db
+def test_the_report_of_coins_is_the_model_for_each_kind_state_and_time() -> None:
+    """A line counts by the state that its coin got in the end; a task by when it ended, in whole days."""
+    wallet = wallets.create_wallet(name="alice")
+    start, end, tick = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 3, 8, tzinfo=UTC), timedelta(microseconds=1)
+    times = (start - tick, start, end - tick, end)
+    tasks = LockerTask.objects.bulk_create(
+        LockerTask(
+            kind=kind, wallet=wallet, actor=wallet, state="error", step="done", deadline=at, finished_at=at,
+            receipt_id=f"{number:032x}",
+        )
+        for number, (kind, at) in enumerate(itertools.product(TaskKind, times))
+    )  # fmt: skip
+    became = (None, CoinState.BANK, CoinState.FRACKED, CoinState.LOCKED, CoinState.MISSED)
+    serial = itertools.count(1)
+    lines = [
+        ReceiptLine(
+            task=task, denomination=denomination, serial_number=next(serial), pown="p" * 25, state=state, became=later,
+            settled_by=later and task,
+        )
+        for task, state, later, denomination in itertools.product(tasks, CoinState, became, (0, 3))
+        if later is None or state in DOUBTFUL
+    ]  # fmt: skip
+    # More of the one denomination than of the other.
+    lines = [line for line in lines if line.denomination or line.state != CoinState.FRACKED]
+    ReceiptLine.objects.bulk_create(lines)
+    Coin.objects.bulk_create(
+        Coin(
+            wallet=wallet, denomination=denomination, serial_number=next(serial), state=state, origin="import",
+            secrets=b"x", pown="p" * 25,
+        )
+        for state, many in ((CoinState.BANK, 2), (CoinState.FRACKED, 1), (CoinState.SENT, 5))
+        for denomination in (-2, 3)
+        for _ in range(many + denomination % 2)
+    )  # fmt: skip
+
+    def count(kind: TaskKind, denomination: int, *states: CoinState) -> int:
+        return sum(
+            line.task.kind == kind and line.denomination == denomination and (line.became or line.state) in states
+            for line in lines
+            if line.task.finished_at is not None and start <= line.task.finished_at < end
+        )
+
+    spendable = (CoinState.BANK, CoinState.FRACKED)
+    assert locker_reports.coins_by_denomination(start, end) == [
+        locker_reports.DenominationCount(
+            each, count(TaskKind.PUT, each, CoinState.LOCKED), count(TaskKind.TAKE, each, *spendable),
+            count(TaskKind.IMPORT, each, *spendable), held,
+        )
+        for each, held in ((3, 5), (0, 0), (-2, 3))
+    ]  # fmt: skip
 
 
 def test_a_name_that_is_a_formula_is_none_in_the_file(desk: Client, ledger: SimpleNamespace) -> None:
