@@ -4,9 +4,11 @@ INSERT INTO import_listed (transfer_id, token, token_id)
 SELECT DISTINCT ON (transfer.id, coalesce(found.token_id::text, found.token)) transfer.id, found.token, found.token_id
   FROM import_transfer AS transfer
  CROSS JOIN LATERAL (
-           SELECT token, CASE WHEN (token LIKE '________-____-____-____-____________' OR token NOT LIKE '%%-%%')
-                               AND length(replace(token, '-', '')) = 32
-                               AND lower(replace(token, '-', '')) ~ '^[0-9a-f]*$' THEN token::uuid END AS token_id
+           SELECT listed.token,
+                  CASE WHEN (listed.token LIKE '________-____-____-____-____________' OR listed.token NOT LIKE '%%-%%')
+                        AND length(replace(listed.token, '-', '')) = 32
+                        AND lower(replace(listed.token, '-', '')) ~ '^[0-9a-f]*$'
+                       THEN listed.token::uuid END AS token_id
              FROM jsonb_array_elements_text(
                       CASE jsonb_typeof(parameters -> 'tokens') WHEN 'array' THEN parameters -> 'tokens' ELSE '[]' END
                   ) AS listed (token)
