@@ -786,6 +786,29 @@ def test_a_late_answer_is_written_on_its_own_coin_and_only_if_that_has_not_chang
     }  # fmt: skip
 
 
+def test_a_server_without_a_coin_of_a_locker_is_noted_only_if_the_coin_has_not_changed(alice: Wallet) -> None:
+    """Not with a coin that left, or of which a server said more; its locker alone is repaired."""
+    rows = [Coin.objects.get(serial_number=a_coin(alice, CoinState.LOCKED).serial_number) for _ in range(5)]
+    heard, whole, changed, left, later = rows
+    Coin.objects.update(pown=at("p25"))
+    told_of = list(Coin.objects.filter(pk__in=[row.pk for row in rows]).order_by("serial_number"))
+    Coin.objects.filter(pk=changed.pk).update(pown=at("p24 n1"))
+    Coin.objects.filter(pk=left.pk).update(state=CoinState.SENT)
+    Coin.objects.filter(pk=later.pk).update(changed_at=Now() + timedelta(seconds=1))
+    Locker.objects.update(mend_at=None, mends=3)
+    before = dict(Coin.objects.values_list("pk", "pown"))
+
+    health_check.record_locked(
+        told_of, [{0: Reply.HAS_NEW if row.pk == whole.pk else Reply.HAS_OLD} for row in told_of]
+    )
+
+    after = dict(Coin.objects.values_list("pk", "pown"))
+    assert {pk: pown for pk, pown in after.items() if before[pk] != pown} == {heard.pk: at("f1 p24")}
+    mended = Locker.objects.exclude(mend_at=None).values_list("pk", "mends")
+    assert list(mended) == [(Coin.objects.get(pk=heard.pk).locker_id, 0)]
+    assert set(Locker.objects.filter(mend_at=None).values_list("mends", flat=True)) == {3}
+
+
 def test_a_late_answer_moves_its_own_coin_and_only_if_that_has_not_moved(alice: Wallet) -> None:
     task = a_task(alice, TaskKind.TAKE)
     LockerTask.objects.filter(pk=task.pk).update(

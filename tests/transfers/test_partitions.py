@@ -267,6 +267,12 @@ DETACHED = "detached movements are sealed, and older than all others"
     ("sql", "check"),
     [
         ("UPDATE transfers_detachedpartition SET below = below + 2", DETACHED),
+        # Sealed, and attached.
+        (
+            "WITH sealed AS (UPDATE transfers_seal SET movements = movements + 9)"
+            " UPDATE transfers_detachedpartition SET below = below + 2",
+            DETACHED,
+        ),
         ("UPDATE transfers_detachedpartition SET last_transfer = last_transfer + 100", DETACHED),
         ("UPDATE transfers_seal SET movements = 0", DETACHED),
         ("DELETE FROM transfers_movement WHERE number = 4", "a token is where its last movement put it"),
