@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound
-from transfers import counters, operations
+from transfers import action_tokens, counters, operations
 from transfers.models import Issue, TallyDelta, TallyMark, TokenTally
 from wallets.models import Token, Wallet
 from wallets.queries import OptimisticPage, TokenCount
@@ -73,6 +73,11 @@ def test_a_count_is_right_after_every_step_folded_or_not(
     check([(2, 0), (4, 0), (2, 0)])
     operations.issue_tokens(wallet=other, count=6)
     check([(2, 0), (10, 0), (2, 0)])
+    # What several claim links and transfers reserve is added up.
+    action_tokens.offer_bundles(actor=actor, sender=None, size=1, count=2)
+    for _ in range(2):
+        operations.send_bundle(actor=actor, sender="sapling", receiver="bobby", size=1)
+    check([(2, 2), (10, 0), (2, 2)])
 
 
 # Other people's rows, of each kind of which a list adds up what the tallies lack.
