@@ -563,6 +563,16 @@ def test_a_receipt_is_settled_once_and_its_other_lines_follow(alice: Wallet) -> 
     assert current_results.follow(later=later) == []
 
 
+def test_a_receipt_follows_only_a_task_that_says_another_thing_of_a_coin(alice: Wallet) -> None:
+    earlier, *others = (post(alice, ONE) for _ in range(5))
+    for task, state in zip((earlier, *others), ("limbo", "limbo", "errored", "errored", "bank"), strict=True):
+        ReceiptLine.objects.create(task=task, denomination=0, serial_number=1, pown="n" * 25, state=state)
+
+    assert [earlier.pk in current_results.follow(later=task) for task in others] == [False, True, False, True]
+    line = ReceiptLine.objects.get(task=earlier)
+    assert (line.became, line.settled_by_id) == ("bank", others[-1].pk)
+
+
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
