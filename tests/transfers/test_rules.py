@@ -89,6 +89,11 @@ REFUSED = [
         "UPDATE wallets_token SET transfer_pending_id = %(strange)s WHERE id = %(moved)s",
         "a token is reserved by a transfer or a claim link",
     ),
+    # An approval of what needs none.
+    (
+        "UPDATE transfers_transfer SET approved_at = now(), approved_by_id = source_id WHERE id = %(pending)s",
+        "what awaits an approval is fixed, and is approved once",
+    ),
     ("DELETE FROM wallets_token WHERE id = %(moved)s", "a token cannot be deleted: the history refers to it"),
     ("DELETE FROM wallets_wallet WHERE id = %(bob)s", "transfers and history name wallets for ever"),
 ]
