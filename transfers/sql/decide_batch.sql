@@ -2,7 +2,7 @@
 WITH parties AS MATERIALIZED (
     SELECT given.line, %(actor)s::uuid AS actor_id, %(source)s::uuid AS source_id,
            coalesce(by_id.id, by_name.id) AS destination_id, false AS is_duplicate,
-           given.size > source.approval_above OR source.approval_of_new_receivers
+           given.size > source.approval_above OR source.approval_of_new_receivers IS TRUE
                AND transfers_is_new_receiver(source.id, coalesce(by_id.id, by_name.id)) AS needs_approval
       FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(sizes)s::integer[])
                   WITH ORDINALITY AS given (id, name_key, size, line)
