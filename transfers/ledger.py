@@ -42,7 +42,7 @@ from wallets import restrictions
 from wallets.errors import KeyInUse
 from wallets.event_sequence import ANNOUNCED
 from wallets.models import Wallet
-from wallets.queries import ANSWER_WEEKS, HOLDS_KEY, IdempotencyClaim, WalletReference
+from wallets.queries import HOLDS_KEY, MAY_HOLD_ANSWER, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
 # The range of `Token.lot`, the random key by which the tokens of a wallet are ordered.
@@ -63,11 +63,12 @@ _DECISION: Final = {
     is_pending_only: load("transfers", "parts/decision", completed=state)
     for is_pending_only, state in ((False, TransferState.COMPLETED.value), (True, TransferState.PENDING.value))
 }
-# True if another request with this key is in flight (it holds the lock of the key), or has committed (its result is
-# stored).
+# How a party is looked up, by whether it is given by id.
+_IS_PARTY: Final = {True: "{0}.id = %({0}_id)s::uuid", False: "{0}.name_key = %({0}_key)s::text"}
+# True if another request with this key is in flight (it holds the lock of the key), or has committed.
 _IS_DUPLICATE: Final = f"""(NOT {HOLDS_KEY.format(wallet="me.id")}
     OR EXISTS (SELECT FROM wallets_idempotentanswer
-                WHERE wallet_id = me.id AND key = %(key)s::varchar AND week = {ANSWER_WEEKS}))"""
+                WHERE wallet_id = me.id AND key = %(key)s::varchar AND {MAY_HOLD_ANSWER}))"""
 # The SQL that is added for a request with an idempotency key, and for one without.
 _KEYED: Final = {"is_duplicate": _IS_DUPLICATE, "stored": _part("store_result") + ", "}
 _UNKEYED: Final = {"is_duplicate": "false::boolean", "stored": " "}
@@ -87,13 +88,7 @@ _TERMED_BATCH: Final = {
     "terms_values": f", nullif(reference <> '', false), {_EXPIRY_OF_OPEN.format('at + %(lifetime)s::interval')}",
     "terms_stored": _part("store_references") + ", ",
 }
-_TERMLESS_BATCH: Final = {
-    "references": "",
-    "reference": "",
-    "terms_columns": "",
-    "terms_values": "",
-    "terms_stored": "",
-}
+_TERMLESS_BATCH: Final = dict.fromkeys(_TERMED_BATCH, "")
 _TERMLESS: Final = {"terms_columns": "", "terms_values": "", "terms_stored": "", "has_terms": ""}
 # The terms in the JSON of a transfer that is being written: its row of terms cannot be read yet.
 _NEW_TERMS_JSON: Final = f""", ',"reference":' || to_json(nullif(%(reference)s::text, ''))::text,
@@ -183,8 +178,12 @@ def listed_parameters(token_ids: Sequence[UUID]) -> str:
 
 
 @cache
-def _send_statement(*, select: str, count: str, is_keyed: bool, is_termed: bool, is_pending_only: bool) -> str:
+def _send_statement(
+    *, select: str, count: str, by_id: tuple[bool, bool], is_keyed: bool, is_termed: bool, is_pending_only: bool
+) -> str:
     parts = {
+        "is_source": _IS_PARTY[by_id[0]].format("source"),
+        "is_destination": _IS_PARTY[by_id[1]].format("destination"),
         "decision": _DECISION[is_pending_only],
         "selection": _part(select),
         "count": _part(count),
@@ -222,6 +221,7 @@ def _send(request: Request, arguments: dict[str, Any], *, select: str, count: st
     statement = _send_statement(
         select=select,
         count=count,
+        by_id=(request.source.id is not None, request.destination.id is not None),
         is_keyed=request.claim is not None,
         is_termed=is_termed,
         is_pending_only=_is_pending_only(),

@@ -282,12 +282,12 @@ def wait_for_the_standby() -> None:
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# The weeks that may hold an answer that has not expired: this one, those before, and the next one, in which the answer
-# is if the clock was set back since, for example by a failover. The look-up pays for each of their partitions, so a
-# partition has a week and not a day (`config.ops.partitions`).
-ANSWER_WEEK: Final = "date_trunc('week', statement_timestamp() AT TIME ZONE 'UTC')::date"
-ANSWER_WEEKS: Final = "ANY (ARRAY[{}])".format(
-    ", ".join(f"{ANSWER_WEEK} - {days}" for days in range(-7, settings.ANSWER_DAYS + 7, 7))
+# Whether a row may hold an answer that has not expired. All partitions are read, also that of the next week, which has
+# an answer if the clock was set back, for example by a failover; those of weeks that have expired are dropped
+# (`config.ops.partitions`). `IS TRUE` hides the condition from PostgreSQL, which would select the partitions in each
+# execution: that takes 3 % of the instructions of a transfer.
+MAY_HOLD_ANSWER: Final = (
+    f"(week > (statement_timestamp() AT TIME ZONE 'UTC')::date - {settings.ANSWER_DAYS + 7}) IS TRUE"
 )
 # The look-up takes the lock too; if the first request commits in between, the unique key of its week decides, and near
 # the end of a week the trigger `idempotentanswer_once`.
@@ -295,7 +295,7 @@ _ANSWER: Final = {
     "answer_columns": ", answer.fingerprint, answer.status, answer.body, answer.result_id, "
     + HOLDS_KEY.format(wallet="wallet.id"),
     "answer_join": "LEFT JOIN wallets_idempotentanswer AS answer"
-    f" ON answer.wallet_id = wallet.id AND answer.key = %(key)s AND answer.week = {ANSWER_WEEKS}",
+    f" ON answer.wallet_id = wallet.id AND answer.key = %(key)s AND {MAY_HOLD_ANSWER}",
 }
 _NO_ANSWER: Final = {"answer_columns": "", "answer_join": ""}
 # By whether a restricted key, and whether an idempotency key was sent.

@@ -13,7 +13,7 @@ from django.db import connection
 from config.postgresql.base import numbered
 from config.treetracker_import import findings, staging
 from transfers import audit as transfer_audit
-from transfers import balances, list_counts, queries
+from transfers import balances, ledger, list_counts, queries
 from wallets import event_sequence, redis_servers
 from wallets import queries as wallet_queries
 from wallets.sql_files import load
@@ -65,11 +65,13 @@ INSERTED: Final = {
     "has_transfers": part("/control_has_transfers"),
     "heads": ["SELECT 0 AS stream, 0::bigint AS number"],
     "is_duplicate": ["false::boolean"],
+    "is_destination": [text.format("destination") for text in ledger._IS_PARTY.values()],
+    "is_source": [text.format("source") for text in ledger._IS_PARTY.values()],
     "is_first": [text.replace("{is_held}", "other.state = 'bank'") for text in part("/claim_is_first")],
     "is_held": ["other.state = 'bank'"],
     "is_open": ["line.settled_by_id IS NULL"],
     "is_settled": ["other.locker_id IS NULL"],
-    "json": [queries.transfer_json()],
+    "json": [queries.transfer_json(terms="")],
     "key_columns": [" "],
     "lines": [balances.lines_sql("period.page_start", "period.page_end")],
     "new": part("/coins_by_"),
