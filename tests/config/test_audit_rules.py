@@ -364,10 +364,6 @@ PAST_TRIGGERS = {
         "UPDATE transfers_transfer SET approval_asked_by_id = NULL WHERE approval_of IS NOT NULL",
         APPROVED,
     ),
-    "transfer_approved": (
-        "UPDATE transfers_transfer SET approved_at = NULL, approved_by_id = NULL WHERE approval_of IS NOT NULL",
-        APPROVED,
-    ),
     "transfer_kept": (
         "DELETE FROM transfers_transfer WHERE state = 'completed'",
         "transfers_movement.transfer_number refers to a row",

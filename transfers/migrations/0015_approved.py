@@ -1,0 +1,22 @@
+"""Approvals are checked with the other rules of a transfer: each statement would parse the condition of a trigger."""
+
+from django.db import migrations
+
+from wallets.sql_files import create_object, load
+
+
+class Migration(migrations.Migration):
+    dependencies = [("transfers", "0013_seals")]
+
+    operations = [
+        create_object(
+            "transfers",
+            "transfers_check_transfer__2",
+            drop=load("transfers", "schema/transfers_check_transfer").replace(
+                "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"
+            ),
+        ),
+        migrations.RunSQL(
+            "DROP TRIGGER transfer_approved ON transfers_transfer", load("transfers", "schema/transfer_approved")
+        ),
+    ]
