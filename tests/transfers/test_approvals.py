@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import get_resolver
 
@@ -15,7 +15,7 @@ from tests.api.caller import PASSWORD, Caller, answer, logged_in, refusal
 from tests.api.endpoints import endpoints
 from tests.support.transfer_requests import FIELDS, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, let_expire, reserved_by
-from transfers import approvals, bulk
+from transfers import approvals, bulk, ledger
 from transfers import operations as transfers
 from transfers.models import ActionToken, ApprovalChange, KnownReceiver, Transfer
 from transfers.queries import Demand
@@ -24,7 +24,7 @@ from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import BearerToken, Event, Wallet
-from wallets.queries import digest
+from wallets.queries import WalletReference, digest
 
 SAME_LOGIN = refusal(403, "The approval needs another login than the one that asked for it")
 NOT_AWAITED = refusal(403, "The transfer does not await an approval")
@@ -471,6 +471,26 @@ def test_a_repeated_request_gets_the_first_answer_whatever_became_of_the_transfe
 
 
 # --- the demand itself
+
+
+def test_known_receivers_are_looked_up_only_where_a_wallet_demands_approvals_of_new_ones(
+    alice: Caller, bob: Caller
+) -> None:
+    alone = {"actor_id": alice.wallet.pk, "source_id": alice.wallet.pk}
+    batch = {"destinations": [WalletReference(id=bob.wallet.pk)], "sizes": [1]}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION transfers_is_new_receiver(source uuid, destination uuid) RETURNS boolean"
+            " LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE 'looked up'; END $$"
+        )
+    answer(alice.post("/transfers", bundle("alice", "bobby", 1)))
+    assert ledger.decide_batch(**alone, **batch)
+
+    Wallet.objects.filter(pk=alice.wallet.pk).update(approval_of_new_receivers=True)
+    with pytest.raises(ProgrammingError, match="looked up"), transaction.atomic():
+        transfers.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
+    with pytest.raises(ProgrammingError, match="looked up"), transaction.atomic():
+        ledger.decide_batch(**alone, **batch)
 
 
 def test_a_demand_is_tightened_with_one_login_and_loosened_with_two(alice: Caller) -> None:
