@@ -16,7 +16,5 @@ class Migration(migrations.Migration):
                 "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"
             ),
         ),
-        migrations.RunSQL(
-            "DROP TRIGGER transfer_approved ON transfers_transfer", load("transfers", "schema/transfer_approved")
-        ),
+        create_object("transfers", "transfer_approved__2", drop=load("transfers", "schema/transfer_approved")),
     ]
