@@ -131,7 +131,7 @@ class Transfer(models.Model):
                 for party in ("source", "destination")
             ),
             # Transfers that were closed later than they were created, by the time of that, for lists. Those that
-            # completed at once are in the order of their creation, and cost nothing here.
+            # completed at once are in the order of their creation, and are not written here.
             *(
                 models.Index(
                     fields=[party, "closed_at", "number"],

@@ -6,7 +6,7 @@ from wallets.sql_files import create_object, load
 
 
 class Migration(migrations.Migration):
-    dependencies = [("transfers", "0013_seals")]
+    dependencies = [("transfers", "0014_lists")]
 
     operations = [
         create_object(

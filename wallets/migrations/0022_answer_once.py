@@ -6,7 +6,7 @@ from wallets.sql_files import create_object, load
 
 
 class Migration(migrations.Migration):
-    dependencies = [("wallets", "0020_audit_scope")]
+    dependencies = [("wallets", "0021_events_by_time")]
 
     operations = [
         create_object(
