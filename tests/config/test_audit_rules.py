@@ -218,8 +218,9 @@ def let_triggers_sleep() -> None:
 
 def strip(table: Any) -> None:
     """Drop whatever the database enforces of the table's rows, and of those of its partitions."""
-    for part in [table, *(name for (name,) in rows(_PARTITIONS, table=table))]:
-        for statement in _ENFORCED:
+    parts = [table, *(name for (name,) in rows(_PARTITIONS, table=table))]
+    for statement in _ENFORCED:
+        for part in parts:
             for (command,) in rows(statement, table=part):
                 rows(command)
 
