@@ -159,7 +159,7 @@ def test_what_a_session_lacks_is_named_with_what_helps(
 
 # What would stay behind in a session that a pooler lends to the next client, or be looked for in another one.
 OF_A_SESSION = re.compile(
-    r"""pg_(try_)?advisory_(un)?lock|[("';]\s*SET\s+(?!LOCAL\b|TRANSACTION\b)|SET\s+SESSION\b|\b(UN)?LISTEN\s|pg_notify"""
+    r"""pg_(try_)?advisory_(un)?lock|[("';]\s*SET\s+(?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|SET\s+SESSION\b|\b(UN)?LISTEN\s|pg_notify"""
     r"""|\bNOTIFY\s|CREATE\s+(LOCAL\s+)?TEMP|\bPREPARE\s|DEALLOCATE|DISCARD\s|WITH\s+HOLD|set_session|isolation_level"""
     r"""|set_config\((?!.*\btrue\))"""
 )
