@@ -133,7 +133,8 @@ class Page:
         Return `{name: […]}` of up to `limit` rows. `rows` may have one more; `position` returns a row's sort key.
 
         Values of a position are JSON: numbers, strings, booleans, ids and times. `total` is needed if `shows_total`.
-        A feed is a list to which rows are only added, after its last one, or after the position `end`.
+        A feed is a list to which rows are only added, at its end. The URL of later rows begins after the position
+        `end`, by default after the last row.
         """
         shown = rows[: self.limit]
         response = Response(self._body(name, [write(row) for row in shown], total))

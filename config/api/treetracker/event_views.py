@@ -38,9 +38,9 @@ class EventViewSet(ApiViewSet):
         Lists what happened to the caller's wallet and to the wallets that it manages, or to the one of them that
         `wallet` names: the oldest first, each once. The `Link` header of a page names the next one (`rel="next"`). The
         last page names the events that will come after it (`rel="monitor"`): request this URL until it has some. A
-        client that follows both misses no event and reads none twice. If the operator keeps events for some days only,
-        the first page begins with the oldest that is kept, and a cursor after which some are missing is refused with
-        `events_expired`.
+        client that follows both misses no event and reads none twice. If the operator keeps events for a number of days
+        only, the first page begins with the oldest that is kept, and a cursor after which events have been removed is
+        refused with 410 `events_expired`.
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")
         wallet_ids = events.wallets_of(actor_id=caller(request).pk, wallet=page.values.get("wallet"))
@@ -61,6 +61,6 @@ class EventViewSet(ApiViewSet):
             write=event_serializers.event,
             position=lambda row: [row.number, row.party],
             is_feed=True,
-            # So that the cursor of a client that has read all does not expire.
+            # Keeps the cursor of a client that has read all events from expiring.
             end=[upto, 1] if settings.EVENT_DAYS else None,
         )

@@ -109,8 +109,8 @@ BY_CLASS: Final[Mapping[type[DomainError], ErrorCode]] = {
         "events_expired",
         410,
         "Events after the cursor are no longer kept",
-        "The operator keeps events for a number of days; some that follow the cursor are older.",
-        "Read the present state of wallets and transfers, and read events again without `start`: from the oldest that"
+        "The operator keeps events for a number of days only. Events after the cursor were older and are removed.",
+        "Read the present state of wallets and transfers. Then read events again without `start`, from the oldest that"
         " is kept.",
         where=Where.TREETRACKER,
     ),
