@@ -138,7 +138,7 @@ class DeliveryPage(base.LedgerPage):
 
     @property
     def empty(self) -> str:  # type: ignore[override]
-        return f"No delivery in the last {counted(settings.DELIVERY_DAYS, 'day')}. Older ones are dropped by week."
+        return f"No delivery in the last {counted(settings.DELIVERY_DAYS, 'day')}. Older ones are deleted by week."
 
     csv_columns = (
         *attributes("id", "webhook_id", "message_id"),
