@@ -5,7 +5,7 @@ A message only wakes a worker. The work itself is a row in PostgreSQL with a lea
 message for each row whose lease has expired, so no work is lost if the broker loses its messages.
 """
 
-# First: it makes loading the others faster, also where `celery -A config.celery` is the entry point.
+# Imported first, so that the other modules load faster, also if `celery -A config.celery` is the entry point.
 from config import loading  # noqa: F401
 
 # isort: split

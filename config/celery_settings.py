@@ -105,7 +105,7 @@ beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60.0, "ignore_result": True},
     },
-    # Minutes after a wallet was pseudonymised.
+    # Erases what requests in flight wrote while a wallet was pseudonymised.
     "pseudonyms": {
         "task": "config.finish_pseudonyms",
         "schedule": 60.0,

@@ -46,9 +46,9 @@ def tidy_partitions() -> None:
 # It reads all events.
 @shared_task(name="config.finish_pseudonyms", soft_time_limit=500, time_limit=540)
 def finish_pseudonyms() -> None:
-    """Erase what requests in flight wrote of wallets that were pseudonymised."""
+    """Erase what requests in flight wrote about wallets while these were pseudonymised."""
     if finished := pseudonyms.finish():
-        log.info("%d wallets pseudonymised to their end", finished)
+        log.info("erased %d pseudonymised wallets a second time", finished)
 
 
 # Longer limits than those of other tasks, below the visibility timeout of the broker.

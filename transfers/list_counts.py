@@ -26,7 +26,7 @@ from wallets.sql_files import load
 # The key of the advisory lock of the process that rolls up.
 _LOCK: Final = 20261130
 
-# How many numbers one row of `ListSpan` stands for. Lists with dates read up to so many transfers on either side.
+# How many numbers one row of `ListSpan` stands for. Lists with dates read up to as many on either side.
 SPAN: Final = 1024
 
 HAS_TRANSFERS: Final = load("transfers", "parts/control_has_transfers")

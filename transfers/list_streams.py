@@ -1,8 +1,8 @@
 """
 SQL of the next transfers of many wallets from indexes that have a wallet first, for `transfers.list_pages`.
 
-A stream is an index of one party, a group the streams that a list has between two places. Of a group, the next rows
-behind a number are read: the first row of each stream bounds them.
+A stream is the transfers of one wallet in one column, in the order of an index. A group is the streams of one place
+of a list. The next rows of a group behind a number are read together: the first row of each stream bounds how far.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from transfers.states import TransferState
 from trusts import queries as trust_queries
 from wallets.sql_files import load
 
-# The columns of a party, and what the index of each may ask for.
+# The column of each party, and the further condition of its partial index.
 PARTIES: Final[Sequence[tuple[str, str]]] = (
     ("source_id", ""),
     ("destination_id", ""),

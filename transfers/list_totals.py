@@ -1,4 +1,4 @@
-"""SQL of the totals of lists of transfers: what `transfers.list_counts` keeps, and what is counted beside it."""
+"""SQL of the totals of lists of transfers: the counts that `transfers.list_counts` stores, and the rows since then."""
 
 from typing import Final
 
@@ -40,7 +40,7 @@ def total_of(within: Range, *, state: str, is_of_actor: bool) -> tuple[str, str]
         each_undone = (_numbers(within.low, state=each, high=within.high, dates=within.dates) for each in _UNDONE)
         without = "".join(f" - {_count(numbers)}" for numbers in each_undone)
     if within.dates:
-        # Between the inner numbers an index is enough, which has no times.
+        # All transfers between the inner numbers have the wanted times, so an index without times suffices.
         inner_low, inner_high = "(SELECT inner_low FROM between)", "(SELECT inner_high FROM between)"
         parts = (
             _numbers(within.low, high="(SELECT least(inner_low + 1, high) FROM between)", dates=within.dates),

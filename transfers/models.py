@@ -107,8 +107,8 @@ class Transfer(models.Model):
             models.Index(fields=["source", "number"], name="transfer_by_source"),
             models.Index(fields=["destination", "number"], name="transfer_by_destination"),
             models.Index(fields=["originator", "number"], condition=_IS_APART, name="transfer_by_originator"),
-            # Transfers that are not completed are rare, and are what readers look for. Completed ones are not written
-            # here, but PostgreSQL evaluates the condition of each partial index: about 1 % of the cost of a transfer.
+            # Transfers that are not completed are rare, and are what readers look for. Completed ones are not in
+            # these indexes, but PostgreSQL evaluates the condition of each: about 1 % of the cost of a transfer.
             *(
                 models.Index(
                     fields=[party, "state", "number"],
@@ -130,8 +130,8 @@ class Transfer(models.Model):
                 )
                 for party in ("source", "destination")
             ),
-            # Transfers that were closed later than they were created, by the time of that, for lists. Those that
-            # completed at once are in the order of their creation, and are not written here.
+            # Transfers that were closed later than they were created, by time of closing, for lists. Those that
+            # completed at once are in the order of their creation, and are not in these indexes.
             *(
                 models.Index(
                     fields=[party, "closed_at", "number"],

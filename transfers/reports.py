@@ -91,7 +91,7 @@ def latest_transfers(*, wallet_id: UUID, limit: int) -> list[Transfer]:
         for side in ("source_id", "destination_id")
     ]
     return list(
-        # Of two conditions with OR, all transfers would be read.
+        # With two conditions and OR, PostgreSQL would read all transfers.
         Transfer.objects.filter(number__in=sides[0].union(sides[1], all=True))
         .select_related("source", "destination", "originator")
         .defer("source__password", "destination__password", "originator__password")

@@ -48,7 +48,7 @@ def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
         for side in ("actor_id", "target_id")
     ]
     found = (
-        # Of two conditions with OR, all trusts might be read in their order.
+        # With two conditions and OR, PostgreSQL may read all trusts in their order.
         Trust.objects.filter(number__in=sides[0].union(sides[1], all=True))
         .select_related("actor", "target", "originator")
         .only("id", "state", "type", "holder_id", "actor__name", "target__name", "originator__name")

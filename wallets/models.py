@@ -251,7 +251,8 @@ class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # The position among all events: see `wallets.event_sequence`.
     number = models.BigIntegerField(unique=True, editable=False)
-    # Without a foreign key constraint: dropping a partition would lock all wallets. Wallets are never deleted.
+    # Without a foreign key constraint: with one, dropping a partition locks the table of wallets. Wallets are never
+    # deleted.
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     type = models.CharField(max_length=41, choices=EventType)
     payload = models.JSONField()
@@ -266,8 +267,8 @@ class Event(models.Model):
 
 class EventPosition(models.Model):
     """
-    One row: the number up to which the order of events is final, for standby servers, and when that was written; and
-    the number from which events are kept (`config.ops.event_retention`), with the time of its last change.
+    One row: the number up to which the order of events is final, for standby servers, and when it was written; and the
+    number from which events are kept (`config.ops.event_retention`), and when it was changed last.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)

@@ -282,10 +282,10 @@ def wait_for_the_standby() -> None:
 # Takes the advisory lock of the key: true if this transaction holds it, false if another does. It ends with the
 # transaction, so a process that dies releases it.
 HOLDS_KEY: Final = "pg_try_advisory_xact_lock(hashtextextended({wallet}::text || %(key)s, 0))"
-# Whether a row may hold an answer that has not expired. All partitions are read, also that of the next week, which has
-# an answer if the clock was set back, for example by a failover; those of weeks that have expired are dropped
-# (`config.ops.partitions`). `IS TRUE` hides the condition from PostgreSQL, which would select the partitions in each
-# execution: that takes 3 % of the instructions of a transfer.
+# Whether a row may hold an answer that has not expired. All partitions are read, also that of the next week: it has an
+# answer if the clock was set back since, for example by a failover. Partitions of expired weeks are dropped
+# (`config.ops.partitions`). Because of `IS TRUE`, PostgreSQL does not use the condition to select partitions in each
+# execution, which would take 3 % of the instructions of a transfer.
 MAY_HOLD_ANSWER: Final = (
     f"(week > (statement_timestamp() AT TIME ZONE 'UTC')::date - {settings.ANSWER_DAYS + 7}) IS TRUE"
 )

@@ -70,7 +70,8 @@ class WebhookMessage(models.Model):
     """
     What is sent: the body that reports an event, the same for all webhooks and attempts.
 
-    Each week has a partition, as has that of the deliveries (`config.ops.partitions`), with a unique index of the id.
+    Messages are partitioned by week, as deliveries are (`config.ops.partitions`). Each partition has a unique index of
+    the id.
     """
 
     # Sent as `webhook-id`: that of the event.
@@ -90,13 +91,13 @@ class WebhookDelivery(models.Model):
     `lease_until` is the end of the lease of the worker of `attempt`, NULL without a worker; the write of that worker is
     fenced by the attempt number. `failures` counts the failed attempts of the schedule of retries.
 
-    Each week has a partition, with unique indexes of the id, and of webhook and message. Over all weeks the fan-out
-    keeps both unique: it reads each event once.
+    Deliveries are partitioned by week. Each partition has unique indexes of the id, and of webhook and message. Rows of
+    different weeks need none: the fan-out reads each event once.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
-    # Without a foreign key constraint: that would need one index of the ids of all weeks.
+    # Without a foreign key constraint, which would need one unique index of the ids of all weeks.
     message = models.ForeignKey(
         WebhookMessage, on_delete=models.CASCADE, related_name="deliveries", db_constraint=False
     )

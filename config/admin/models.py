@@ -233,7 +233,7 @@ def _summaries(column: str, *, name: str, values: int) -> BrinIndex:
 
 class FormerName(models.Model):
     """
-    The name of a wallet that was pseudonymised, until requests that began before have ended.
+    The name of a wallet before it was pseudonymised, until requests that began earlier have ended.
 
     `config.ops.pseudonyms` writes and deletes it.
     """

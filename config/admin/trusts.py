@@ -31,7 +31,7 @@ class PartyFilter(filters.WalletFilter):
     columns = ("actor", "target")
 
     def condition(self, wallet_id: UUID) -> Q:
-        # As the index of originators says it: one that is the actor is found as the actor.
+        # The condition of the index of originators. An originator that is the actor is found as the actor.
         return super().condition(wallet_id) | Q(originator_id=wallet_id) & ~Q(originator=F("actor"))
 
 
@@ -61,7 +61,7 @@ class TrustPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Trust]:
         sides = ("actor", "target", "originator")
-        # That the number is positive, which it always is, admits the indexes of parties.
+        # `number > 0` always holds. PostgreSQL uses the indexes of parties only with this condition.
         return Trust.objects.filter(number__gt=0).select_related(*sides).defer(*(f"{side}__password" for side in sides))
 
     says = base.column("trust", reports.meaning)

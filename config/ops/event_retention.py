@@ -1,17 +1,17 @@
 """
 Events are kept for `COPPICE_EVENT_DAYS`, or for good.
 
-Events are partitioned by time, in parts of four weeks (`config.ops.partitions`). While all are kept, all are in the
-default partition, and each look-up reads one.
+Events are partitioned by time, four weeks each (`config.ops.partitions`). Without the setting all events are in the
+default partition, and each look-up reads that one.
 
-A partition leaves in two steps. The first stores, in the row of `wallets.event_sequence`, the number from which events
-are kept: from then on a cursor below it is refused (`transfers.errors.EventsExpired`), and a first page begins there.
-Two minutes later, when no request goes on that has read an older number, the partition is dropped.
+A partition is dropped in two steps. The first stores, in the row of `wallets.models.EventPosition`, the number from
+which events are kept: from then on a cursor below it is refused (`transfers.errors.EventsExpired`), and a first page
+begins there. Two minutes later, when each request that read the earlier number has ended, the partition is dropped.
 
-The events of transfers, which are read from transfers, are hidden below the same number: a list with the creation of a
-transfer and without its end would be wrong. The ledger, the audit and the seals do not read events.
+The creation of a transfer is not stored as an event, but read from the transfer. It is left out below the same number:
+a list with the creation of a transfer and without its end would be wrong. The ledger and the seals do not read events.
 
-A partition stays while the webhooks or the count of outcomes have not read all of its events.
+A partition is kept until the fan-out to webhooks and the count of outcomes have read all of its events.
 """
 
 import logging
@@ -31,7 +31,7 @@ EVENTS: Final = partitions.Table(
     unique=(("wallets_event_id", "id"), ("wallets_event_number", "number")),
     needed="number >= (SELECT kept_from FROM wallets_eventposition)",
 )
-# Longer than a request.
+# Longer than a request takes.
 _ANNOUNCED: Final = "2 minutes"
 _LATER: Final = "events_of_later"
 
@@ -39,20 +39,20 @@ log = logging.getLogger("coppice.partitions")
 
 
 def tidy() -> None:
-    """Create the next partition of events, and let the oldest leave, if not all events are kept."""
+    """Create the next partition of events, and drop those that have expired, if `COPPICE_EVENT_DAYS` is set."""
     if not settings.EVENT_DAYS:
         return
     try:
         kept_since = partitions.today() - timedelta(days=settings.EVENT_DAYS)
         _create_ahead()
         for day in partitions.expired(EVENTS, kept_since):
-            if not _may_leave(EVENTS.partition(day), end=day + timedelta(days=EVENTS.days)):
+            if not _may_drop(EVENTS.partition(day), end=day + timedelta(days=EVENTS.days)):
                 return
             partitions.drop(EVENTS, day)
-        if _is_default_expired(kept_since) and _may_leave(f"{EVENTS.name}_default", end=kept_since):
+        if _is_default_expired(kept_since) and _may_drop(f"{EVENTS.name}_default", end=kept_since):
             partitions.empty_default(EVENTS, kept_since)
     except DatabaseError:
-        # A backup or a long query reads it.
+        # A backup or a long query reads a partition.
         log.warning("partition_is_used")
 
 
@@ -60,7 +60,8 @@ def _create_ahead() -> None:
     """
     Create the partition of the day after tomorrow if there is none.
 
-    The default partition may have many rows. A proof that none is of that time lets it be locked for a moment only.
+    Creating it reads the default partition, which may have many rows, under a lock, unless a validated constraint says
+    that none of its rows is of that time. Validating the constraint reads the rows without that lock.
     """
     first = EVENTS.first_day(partitions.today() + timedelta(days=2))
     if first <= partitions.today() or first in partitions.days(EVENTS):
@@ -73,7 +74,7 @@ def _create_ahead() -> None:
         _run("SET LOCAL statement_timeout = 0", f"ALTER TABLE {part} VALIDATE CONSTRAINT {_LATER}")
         partitions.create(EVENTS, first)
     finally:
-        # Left, it would refuse events of that time if there is no partition.
+        # Without the partition, events of that time belong into the default one.
         _run(check)
 
 
@@ -84,11 +85,13 @@ def _run(*statements: str) -> None:
             cursor.execute(statement)
 
 
-def _may_leave(part: str, *, end: date) -> bool:
+def _may_drop(part: str, *, end: date) -> bool:
     """
-    Return whether it was announced long enough ago that the events of a partition leave, which are from before `end`.
-    If it was not, announce it, unless some reader still needs them, or younger events have lower numbers: an import
-    writes old events with new numbers.
+    Return whether a partition, whose events are from before `end`, may be dropped: it is empty, or the number from
+    which events are kept has been above its events for two minutes.
+
+    Otherwise store that number, unless webhooks or the count of outcomes have not read the events, or younger events
+    have lower numbers: an import writes old events with new numbers.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SELECT max(number) FROM {part}")  # noqa: S608 - of the catalog
@@ -120,7 +123,7 @@ def _may_leave(part: str, *, end: date) -> bool:
         return False
 
 
-# The numbers of transactions that ran at the end of the partition are in disorder.
+# Events of the hour after the end are not compared: concurrent transactions write theirs out of the order of numbers.
 _IS_YOUNGER_BEFORE: Final = "SELECT EXISTS (SELECT FROM wallets_event WHERE number <= %s AND created_at >= %s)"
 # Up to which number webhooks, if there ever were any, and the count of outcomes have read all events.
 _READ_BY_ALL: Final = """
@@ -130,7 +133,7 @@ SELECT least((SELECT number FROM webhooks_fanout),
 
 
 def _is_default_expired(kept_since: date) -> bool:
-    """Return whether the newest event of the default partition is older than a day. False if it has none."""
+    """Return whether the newest event of the default partition is from before a day. False if it has none."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT created_at < %s FROM {EVENTS.name}_default ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant

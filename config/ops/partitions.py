@@ -8,9 +8,10 @@ gives up.
 
 * `desk_request`, the request log: by day. `config.ops.request_log` also drops days while the log is too large.
 * `wallets_idempotentanswer`, stored answers to requests with an Idempotency-Key: by week.
-* `wallets_event`, events: in the default partition alone, unless they expire (`config.ops.event_retention`).
-* `webhooks_webhookmessage` and `webhooks_webhookdelivery`, what is sent to webhooks: by week. A week stays while one of
-  its deliveries is pending: `_drop_deliveries`.
+* `wallets_event`, events: by four weeks if they expire, otherwise all are in the default partition
+  (`config.ops.event_retention`).
+* `webhooks_webhookmessage` and `webhooks_webhookdelivery`, what is sent to webhooks: by week. A week is kept while one
+  of its deliveries is pending: `_drop_deliveries`.
 
 A row of a week without a partition goes to the default partition, so that no request is refused while beat does not
 run. That week then gets no partition; the default partition is emptied when all its rows have expired.
@@ -21,9 +22,9 @@ executions, with 8 M rows in one table or 1 M rows in each partition: one table 
 68 µs. The price: an answer is dropped 7 to 14 days after it was written. Deliveries by week for the same reason: a
 claim looks for due ones in each partition, 6 by week and 31 by day.
 
-A pending delivery keeps its week, and is not moved to another one: its time is its place in the lists of deliveries,
-and moving a row makes the write of its result fail. It ends within `webhooks.states.RETRY_DELAYS`, or when its webhook
-is disabled, so the week is dropped by a later run.
+A pending delivery is not moved to the partition of another week: lists of deliveries are sorted by its time, and moving
+a row makes the write of its result fail. It ends within `webhooks.states.RETRY_DELAYS`, or when its webhook is
+disabled, so a later run drops its week.
 """
 
 import logging
@@ -51,8 +52,9 @@ class Table(NamedTuple):
     A table that is partitioned by time.
 
     Partitions have `days` days; with 7 they begin on Mondays. `bound` is the lowest value, as SQL, of a row of that day
-    (UTC) or later. `unique`: of each unique index that each partition has, the beginning of the name, and the columns.
-    `needed`, of a table with a default partition: the condition, as SQL, of rows that are kept since the day `since`.
+    (UTC) or later. `unique` has the unique indexes of each partition: the beginning of the name, and the columns.
+    `needed`, for a table with a default partition, is the SQL condition of rows that have not expired; `since` is the
+    first day that is kept.
     """
 
     name: str
@@ -188,8 +190,8 @@ def _count(table: Table, rows: int) -> None:
 
 def tidy() -> None:
     """
-    Create the next partitions of stored answers and of deliveries, and drop those whose rows are all older than
-    `COPPICE_ANSWER_DAYS` and `COPPICE_DELIVERY_DAYS`.
+    Create the next partitions of stored answers, and of messages and deliveries of webhooks. Drop those whose rows are
+    all older than `COPPICE_ANSWER_DAYS`, or `COPPICE_DELIVERY_DAYS`.
     """
     for run in (tidy_answers, tidy_deliveries):
         try:
@@ -235,17 +237,17 @@ def expired(table: Table, kept_since: date) -> list[date]:
 
 def _drop_deliveries(day: date) -> bool:
     """
-    Drop the messages and deliveries of a week. False, with no effect: a delivery of one of the messages is pending.
+    Drop the messages and deliveries of a week, and return True. Return False, with no effect, if one is pending.
 
     :raises django.db.OperationalError: one is in use for too long
     """
     end = day + timedelta(days=DELIVERIES.days)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
-        # Until the commit nobody claims a delivery, or sends one again.
+        # Until the commit no worker claims a delivery, and no request sends one again.
         cursor.execute(f"LOCK TABLE {DELIVERIES.name}, {MESSAGES.name} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(
-            # A test at the end of the week has a delivery behind it: two statements write it.
+            # Two statements write a test message and its delivery, so the delivery may be of the next week.
             f"SELECT EXISTS (SELECT FROM {DELIVERIES.name} WHERE state = 'pending'"  # noqa: S608 - constants
             f" AND created_at < {DELIVERIES.bound(end)}::timestamptz + interval '1 hour')"
         )

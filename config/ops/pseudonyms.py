@@ -7,10 +7,10 @@ about it, was copied, the copy is rewritten in the same transaction: in events, 
 operators' log and their proposals, and in what an import read. docs/operations.md lists what remains until its
 retention ends.
 
-No lock holds requests that began before it: one of the wallet, authenticated with a login that has ended now, or one of
-another wallet that has read the old name, may commit texts, logins or copies of the name afterwards. So the old name is
-kept in `FormerName`, and `finish`, which beat calls, does the same again `IN_FLIGHT_SECONDS` later, when no transaction
-is open that began before. Then it deletes the old name.
+No lock delays requests that began before it. One of the wallet, authenticated with a login that has ended since, or one
+of another wallet that has read the old name, may commit texts, logins or copies of the name afterwards. So the old name
+is stored in `FormerName`, and `finish`, which beat calls, erases all of this again: `IN_FLIGHT_SECONDS` later, and not
+while a transaction is open that began before then. It also deletes the old name.
 
 Events and the operators' log are append-only; their triggers let this module alone rewrite these columns
 (`coppice.pseudonymises`, a setting of the transaction).
@@ -35,7 +35,7 @@ from webhooks.models import Webhook, WebhookDelivery
 
 log = logging.getLogger("coppice.admin")
 
-# By when a request that began before has begun its last transaction.
+# After this time a request that began before has begun its last transaction.
 IN_FLIGHT_SECONDS: Final = 120
 # What keeps a wallet open, by its words; each is read by an index.
 _LEFT: Final = {
@@ -46,7 +46,7 @@ _LEFT: Final = {
     ),
     "active claim link": "SELECT count(*) FROM transfers_actiontoken WHERE sender_id = %(id)s AND state = 'active'",
     "open trust": (
-        # That the number is positive, which it always is, admits the indexes of both sides.
+        # `number > 0` always holds. PostgreSQL uses the indexes of both sides only with this condition.
         "SELECT count(*) FROM trusts_trust WHERE state IN ('requested', 'trusted') AND number > 0"
         " AND (actor_id = %(id)s OR target_id = %(id)s)"
     ),
@@ -110,7 +110,7 @@ def pseudonymise(*, wallet_id: UUID) -> str:
 
 
 def finish() -> int:
-    """Erase what was written of wallets while they were pseudonymised, where it is due. Return of how many."""
+    """Erase again what identifies the owners of pseudonymised wallets, where that is due. Return how many."""
     return sum(_finish(each) for each in FormerName.objects.values_list("pk", flat=True))
 
 
@@ -126,7 +126,7 @@ def _finish(wallet_id: UUID) -> bool:
         former, open_transactions = found
         if open_transactions:
             log.warning(
-                "wallet %s is pseudonymised to its end when %d older transactions have ended",
+                "the second erasure of pseudonymised wallet %s waits for the end of %d older transactions",
                 wallet_id, open_transactions,
             )  # fmt: skip
             return False
@@ -199,7 +199,7 @@ SELECT former.name, (SELECT count(*) FROM pg_stat_activity AS session
                         AND pid <> pg_backend_pid() AND xact_start < former.due_at)
   FROM desk_formername AS former WHERE wallet_id = %(id)s AND due_at < clock_timestamp()
 """
-# Another wallet may have taken the old name since: what was written after it was created may be about that one.
+# Another wallet may have the old name now: an event that is not older than that wallet may name it, and is not changed.
 _EVENTS: Final = """
 UPDATE wallets_event AS event
    SET payload = (

@@ -137,7 +137,7 @@ OMITTED: Final[Mapping[str, str]] = {
     "desk.Alert": _INSTALLATION,
     "desk.AlertNotice": _INSTALLATION,
     "desk.Backup": _INSTALLATION,
-    "desk.FormerName": "the name of a wallet that was pseudonymised, for minutes",
+    "desk.FormerName": "the former name of a pseudonymised wallet, until it is erased minutes later",
 }
 
 

@@ -1,4 +1,4 @@
-"""Rows of idempotent answers are checked by a function alone: each statement would parse a condition of the trigger."""
+"""The function decides when a key is looked up: each statement would parse a condition of the trigger."""
 
 from django.db import migrations
 

@@ -2,8 +2,8 @@
 Messages and deliveries of webhooks in partitions by week.
 
 No row is copied: each table becomes the partition of this week, with all rows that it has, and a new one takes its
-name. Rows are written meanwhile, except for the moment in which the names change. Interrupted at any place, the
-migration runs again from the beginning.
+name. Rows can be written meanwhile, except while the names are changed. If it is interrupted at any step, the migration
+can be run again from the beginning.
 """
 
 import datetime
@@ -95,7 +95,7 @@ class PartitionByWeek(Operation):
 
 
 def _mark(cursor: Any) -> datetime.date:
-    """Let all rows be of this week or earlier, also those that are written from now on. Takes a moment."""
+    """Require that all rows, also those that are written from now on, are of this week or earlier. Takes a moment."""
     with transaction.atomic():
         cursor.execute(f"SELECT {_MONDAY}")
         week: datetime.date = cursor.fetchone()[0]

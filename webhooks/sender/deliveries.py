@@ -39,7 +39,7 @@ class Claim:
     """A delivery that this worker may send, until its lease ends."""
 
     delivery_id: UUID
-    # Of the delivery: selects the partition.
+    # When the delivery was created, which selects the partition.
     created_at: datetime
     attempt: int
     failures: int

@@ -1,4 +1,4 @@
-"""The name of a wallet that was pseudonymised, until requests that began before have ended."""
+"""The name of a wallet before it was pseudonymised, until requests that began earlier have ended."""
 
 from django.db import migrations, models
 from django.db.models.deletion import CASCADE

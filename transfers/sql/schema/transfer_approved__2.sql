@@ -1,2 +1,2 @@
--- `transfers_check_transfer` has its rule.
+-- The function `transfers_check_transfer` enforces its rule.
 DROP TRIGGER transfer_approved ON transfers_transfer;

@@ -1,7 +1,8 @@
 -- A completed transfer moved as many tokens as were asked; any other moved none. The ledger takes both counts from the
 -- rows that it changed. An unknown state is refused. An empty list of tokens is accepted and moves nothing (the
--- Treetracker contract, row 10). What needs an approval completes after another credential gave it. That is checked
--- here and not in the condition of a trigger, which each statement parses again: 5 % of the instructions of a transfer.
+-- Treetracker contract, row 10). What needs an approval completes only after another credential gave it. This is
+-- checked here and not by a trigger with a condition, which each statement parses again: 5 % of the instructions of a
+-- transfer.
 CREATE OR REPLACE FUNCTION transfers_check_transfer() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF (NEW.source_id <> NEW.destination_id

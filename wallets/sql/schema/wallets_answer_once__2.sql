@@ -2,9 +2,9 @@
 -- look-up of the key has seen no such row, but one may have committed since, in a transaction that began in that week.
 -- It held the lock of the key, so this waits for its end, and the query after it sees the row: each query of a volatile
 -- function has a new snapshot.
--- Within two hours of the end of a week. From the time of a row to its commit it takes at most the timeouts of the
--- statement and of an idle transaction, 90 seconds together. The clock may be set back. This is no condition of the
--- trigger, which each statement would parse again: 3 % of the instructions of a transfer.
+-- It looks only within two hours of the beginning or the end of a week: a row is committed at most 90 seconds after
+-- its time (the timeouts of the statement and of an idle transaction together), and the clock may be set back. This is
+-- not a condition of the trigger, which each statement would parse again: 3 % of the instructions of a transfer.
 CREATE OR REPLACE FUNCTION wallets_answer_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.created_at AT TIME ZONE 'UTC' - NEW.week BETWEEN interval '2 hours' AND interval '166 hours' THEN

@@ -1,4 +1,4 @@
-// On a narrow screen the pages are one line, which is scrolled to the current one.
+// On a narrow screen the links to the pages are one line: scroll it to the link of the current page.
 "use strict";
 
 const around = document.querySelector(".around");
