@@ -21,7 +21,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 needs_pgbouncer = pytest.mark.skipif(
     PROGRAM is None, reason="PgBouncer is not here (Debian: apt-get install pgbouncer)"
 )
-# Nobody else listens in the directory of its socket.
+# No other program listens in the directory of its socket.
 _PORT = "6432"
 
 

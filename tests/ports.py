@@ -30,7 +30,7 @@ def silent_port() -> Iterator[int]:
                 udp.bind(tcp.getsockname())
             except OSError:
                 continue
-            # Connected to itself it hears nobody else, and whoever sends is refused at once, as at a free port.
+            # Connected to itself, it receives nothing from others, and a sender is refused at once, as at a free port.
             udp.connect(udp.getsockname())
             yield tcp.getsockname()[1]
             return

@@ -1,4 +1,4 @@
-"""Accounts of people: what each role reaches, and that nobody becomes more than an administrator allows."""
+"""Accounts of people: what each role reaches, and that no account gets a role that an administrator did not give."""
 
 import threading
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ def test_the_sides_of_a_wallet_are_read_by_their_indexes(desk: Client, read: Cal
 
     plans = []
     with connection.cursor() as cursor:
-        # Empty tables would be read whole.
+        # The tables are empty, and would be read whole.
         cursor.execute("SET LOCAL enable_seqscan = off")
         for query in captured.captured_queries:
             if "trusts_trust" in query["sql"] or "transfers_transfer" in query["sql"]:
@@ -39,5 +39,5 @@ def test_the_sides_of_a_wallet_are_read_by_their_indexes(desk: Client, read: Cal
                 plans.append("\n".join(line for (line,) in cursor.fetchall()))
 
     assert plans
-    # A sequential scan is left where no index serves; a filter by a subplan is applied to all rows.
+    # A sequential scan remains only where no index can be used; a filter by a subplan is applied to all rows.
     assert [plan for plan in plans if "Seq Scan" in plan or "SubPlan" in plan] == []

@@ -79,7 +79,7 @@ def test_months_show_tokens_as_well_as_transfers(desk: Client, ledger: SimpleNam
 
 def test_months_without_movements_are_shown(desk: Client, ledger: SimpleNamespace) -> None:
     assert counters.roll_up()
-    # What happened this month happened four months ago, but what sapling received.
+    # Move everything to November, except what sapling received.
     WalletDay.objects.update(day=date(2025, 11, 28))
     WalletDay.objects.filter(wallet=ledger.sapling).update(day=date(2026, 1, 5))
     months = file_of(desk, "report_months", "?format=csv&start=2025-10-01&end=2026-02-10")[1:]
@@ -181,7 +181,7 @@ def test_the_report_of_coins_is_the_model_for_each_kind_state_and_time() -> None
         for task, state, later, denomination in itertools.product(tasks, CoinState, became, (0, 3))
         if later is None or state in DOUBTFUL
     ]  # fmt: skip
-    # More of the one denomination than of the other.
+    # The two denominations get different counts.
     lines = [line for line in lines if line.denomination or line.state != CoinState.FRACKED]
     ReceiptLine.objects.bulk_create(lines)
     Coin.objects.bulk_create(

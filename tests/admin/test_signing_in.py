@@ -311,7 +311,7 @@ def test_a_code_is_good_once_and_for_its_time(person: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_code_that_is_sent_twice_at_once_lets_one_in(person: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With two processors one is checked after the other.
+    # Otherwise, on a machine with two processors, codes are checked one after the other.
     monkeypatch.setattr(throttles, "CHECKS_AT_ONCE", 2)
     user = person()
     secret, codes = set_up(user)
@@ -329,7 +329,7 @@ def test_a_code_that_is_sent_twice_at_once_lets_one_in(person: Any, monkeypatch:
         with ThreadPoolExecutor(2) as pool:
             with locked("SELECT FROM desk_secondfactor FOR UPDATE", []):
                 sent = [pool.submit(send, client) for client in clients]
-                # None of them has read what the other will change.
+                # Neither request has read what the other one will change.
                 wait_until_waiting(2)
             assert sorted(each.result(timeout=60) for each in sent) == [200, 302]
 

@@ -201,7 +201,7 @@ def test_under_load_every_acknowledged_transfer_is_there_exactly_once(cluster: C
     acknowledged = [transfer for client in clients for transfer in client.acknowledged]
     assert len(set(acknowledged)) == len(acknowledged) > 80
     assert sorted(set(after["transfers"]) - before) == sorted(acknowledged)
-    assert sum(client.unanswered for client in clients) > 0, "nobody noticed the restarts"
+    assert sum(client.unanswered for client in clients) > 0, "no client noticed the restarts"
     assert after["findings"] == []
     assert after["tokens"] == tokens
 

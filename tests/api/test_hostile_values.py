@@ -100,10 +100,10 @@ def places(name: str, schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int,
 
 def texts(number: int, *, broken: bool) -> Iterable[str]:
     """
-    What is written at a place of a body.
+    The texts that are written at a place of a body.
 
-    What is no JSON is refused before its place is known: all of it is written for the whole body, and one of it at each
-    place. Text that no column can hold is looked for at each place, and written at each.
+    Text that is not JSON is refused before its place is known: all of them are written for the whole body, and one at
+    each place. Text that no column can hold is checked at each place, and is written at each.
     """
     if not broken:
         return JSON_TEXTS

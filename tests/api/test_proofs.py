@@ -1,4 +1,4 @@
-"""Actions whose own statement looks at credentials again: what that saves, and that nobody who was put out gets in."""
+"""Actions whose own statement checks credentials again: what that saves, and that revoked credentials are refused."""
 
 from collections.abc import Callable
 from datetime import timedelta

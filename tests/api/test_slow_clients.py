@@ -303,7 +303,7 @@ def test_calls_that_wait_for_other_machines_leave_the_others_their_threads(alice
                     time.sleep(0.01)
                 others = client.get("/livez"), client.get("/api/v1/wallets", headers=headers)
                 refused = [each.result() for each in peeks if each.done()]
-                # It answers none of the others. The process that serves would answer them before it ends.
+                # The other calls get no answer. The serving process would answer them before it ended.
                 serving = children_of(process.pid)
                 process.kill()
                 for child in serving:

@@ -6,7 +6,7 @@ What others notice while one wallet takes what it can get.
 Two honest clients of another wallet each ask for a list, wait for the answer and rest a moment. Their 99th percentile
 is measured in turn without and with the attack:
 
-peeks       one wallet begins so many peeks a second into a filled locker, whatever it is answered
+peeks       one wallet begins a number of peeks a second into a filled locker, whatever the answers are
 downloads   one wallet has eight downloads open, in the synchronous style, while no RAIDA server answers
 
 Web server, worker, beat and the 25 servers share the machine's cores, as with `make run`; elsewhere the servers are
@@ -199,7 +199,7 @@ def clients(
     """
     Let clients send one request again and again, from a process of their own.
 
-    Each rests for `pause` seconds after an answer, or sends `every` so many seconds if the answer is there. After the
+    Each rests for `pause` seconds after an answer, or sends each `every` seconds if the answer is there. After the
     block, what is yielded returns what they saw; what is answered after the block does not count.
     """
     context = multiprocessing.get_context("fork")

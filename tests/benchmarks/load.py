@@ -61,7 +61,7 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
 
 
 def run(address: tuple[str, int], script: Script, *, clients: int, seconds: float, word: str) -> Run:
-    """Let the clients ask for so many seconds, after a warm-up that does not count."""
+    """Let the clients send requests for `seconds`, after a warm-up that does not count."""
     context = multiprocessing.get_context("fork")
     count = -(-clients // CLIENTS_PER_PROCESS)
     begin = time.monotonic() + 0.2

@@ -35,7 +35,7 @@ from tests.benchmarks import machine
 
 REPEATS: Mapping[int, int] = {1: 7, 200: 7, 1_000: 3}
 WHATS = ("put", "take", "peek")
-# Tasks that the worker does first, of so many coins at most. PostgreSQL plans a statement anew five times.
+# Tasks that the worker does first, of at most this many coins. PostgreSQL plans a statement anew five times.
 WARM_UP = 6
 WARM_UP_COINS = 200
 PEEKED_COINS = 200
@@ -55,7 +55,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """So many coins, with servers so many milliseconds away, of which some are silent."""
+    """A number of coins, and servers with a delay in milliseconds, of which some are silent."""
 
     what: str
     coins: int
@@ -182,7 +182,7 @@ class Benchmark:
         return self.wallets.create_wallet(name=f"wallet-{self.next_wallet}")
 
     def _stocked(self, count: int) -> Any:
-        """A wallet with so many coins of 1, as if they had been imported, and one to encrypt with."""
+        """A wallet with `count` coins of 1, as if they had been imported, and one more to encrypt with."""
         wallet, count = self._wallet(), max(4, count + 1)
         numbers = range(self.next_number, self.next_number + count)
         self.next_number += count

@@ -35,7 +35,7 @@ CHUNK: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """So many tokens, each with the same number of movements, of which the first is the issue."""
+    """A number of tokens, each with the same number of movements, of which the first is the issue."""
 
     tokens: int
     each: int

@@ -43,7 +43,7 @@ LISTS = (
     "auth/user",
 )
 
-# Each declaration that a style sheet makes for the dark scheme: property, value, and whether it is a variable that is a
+# The declarations of style sheets for the dark scheme: property, value, and whether it is a variable whose value is a
 # colour.
 DECLARED_FOR_DARK = """sheets => {
   const declared = [];

@@ -1,5 +1,5 @@
 """
-The public pages in a browser, light and dark, on a desk and on a phone.
+The public pages in a browser, light and dark, with the widths of a desktop and of a phone.
 
 `/claim`: with scripts and without, and a race. `/pay`: it fits, can be read by all, and pays by a login.
 """
@@ -100,7 +100,7 @@ def test_a_link_opens_by_itself_and_its_code_is_in_no_address(site: Site, watche
 
     # The first request for the page is written with the fragment, which is not sent.
     assert [url for url in watched.asked if code in url.partition("#")[0]] == []
-    # A refusal has the status of one, which the browser notes.
+    # A refusal has an error status, which the browser logs.
     assert [each for each in watched.complaints if "the server responded with a status of 422" not in each] == []
 
 
@@ -127,7 +127,7 @@ def test_of_two_browsers_one_claims_and_the_other_is_told(site: Site, browser: B
         page.goto(f"{site.page}#{site.codes[2]}")
         fill_in(page, wallet)
     for page in pages:
-        # The answer is not waited for.
+        # Without waiting for the answer.
         page.evaluate("() => { document.querySelector('form[action$=\"/wallet\"]').requestSubmit(); }")
     told = []
     for page in pages:

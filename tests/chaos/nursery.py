@@ -1,10 +1,11 @@
 """
 Worker processes that can be held at any step of a task: what is forked from here starts at once.
 
-Whoever connects to the socket sends one line of JSON, `{"task": id, "hosts": […], "hold": [n, …], "refuse": {…}}`,
+A client of the socket sends one line of JSON, `{"task": id, "hosts": […], "hold": [n, …], "refuse": {…}}`,
 and a child of this process works on the task as Celery's would. At each *point* that `hold` names the child says so
-in a line and waits for one back before it goes on. Points are counted from 1 and are the moments that differ for
-whoever is cut off there: after each commit, and before, in the middle of, and after each exchange with the servers.
+in a line and waits for one back before it goes on. Points are counted from 1. They are the moments at which an
+interruption has different effects: after each commit, and before, in the middle of, and after each exchange with the
+servers.
 The last line says how the task left the child, and how many points it passed.
 """
 

@@ -128,7 +128,7 @@ def of_a_lost_broker(makes: World, worker: Worker, lose: Callable[[], None]) -> 
 
 
 def put_that_waits(makes: World) -> Scene:
-    """As if its doorbell had rung long ago: a broker that was lost has heard nothing."""
+    """A put whose message was published long ago: the broker that was lost no longer has it."""
     scene = makes.put()
     forget_the_message(scene)
     return scene

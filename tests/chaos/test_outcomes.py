@@ -1,5 +1,5 @@
 """
-Puts and takes through every outcome of 25 servers: so many of them do the same wrong thing, and the others accept.
+Puts and takes through every outcome of 25 servers: a number of them do the same wrong thing, and the others accept.
 
 The suite goes through the numbers at which something turns; with COPPICE_STORM set, as in `make storm`, through all
 from 0 to 25.
@@ -78,7 +78,7 @@ PUTS: dict[str, tuple[Callable[..., Any], set[str], set[str]]] = {
     "drop-reply": (fault, LIMBO, LOCKED),
     "garbage": (fault, LIMBO, LOCKED),
     "wrong-id": (fault, LIMBO, LOCKED),
-    # Carried out after the deadline; the server asks nobody, so the find is told what it did.
+    # Carried out after the deadline; the server asks no other server, so the find learns what it did.
     "late:0.01": (fault, LIMBO, LOCKED),
     "down": (fault, LIMBO, OURS),
     "crash": (fault, LIMBO, LOCKED),

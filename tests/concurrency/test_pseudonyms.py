@@ -15,7 +15,7 @@ from wallets.states import EventType
 
 
 class InFlight:
-    """A transaction of another session: it has read the wallet, and writes and commits when it is told to."""
+    """A transaction of another session: it has read the wallet, and writes and commits when `end` is called."""
 
     def __init__(self, wallet_id: object, partner: Wallet) -> None:
         self._read, self._go = threading.Event(), threading.Event()
@@ -29,7 +29,7 @@ class InFlight:
                 seen = Wallet.objects.get(pk=wallet_id)
                 self._read.set()
                 assert self._go.wait(timeout=PATIENCE_SECONDS)
-                # What requests of the wallet and of another one write with what they have read.
+                # As requests of the wallet, and of another wallet, write what they have read.
                 Wallet.objects.filter(pk=wallet_id).update(about=f"I am {seen.name}", display_name=seen.name)
                 wallets.record_events([(partner.pk, EventType.TRANSFER_REQUESTED, {"walletSender": seen.name})])
         finally:
@@ -56,12 +56,12 @@ def test_what_requests_in_flight_write_is_erased_when_they_have_ended() -> None:
     FormerName.objects.update(due_at=due)
     assert named(tamara.pk) == (0, "", "")
 
-    # While it is open, nothing is finished: otherwise what it writes would stay.
+    # While the transaction is open, the second erasure waits: otherwise what it writes would stay.
     assert pseudonyms.finish() == 0
     assert FormerName.objects.get().name == "tamara"
     in_flight.end()
 
-    # The control: without a second time, all of it would stay.
+    # The control: without the second erasure, all of it would stay.
     assert named(tamara.pk) == (1, "I am tamara", "tamara")
     # A transaction that began later prevents nothing.
     later = InFlight(bob.pk, bob)

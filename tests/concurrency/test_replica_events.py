@@ -165,7 +165,7 @@ def test_an_export_of_the_replica_is_that_of_the_primary(
     assert not connections[replica.ALIAS].in_atomic_block
     assert shown == "".join(wallet_export.lines(wallet_id=program.wallet.pk))
     assert shown == capsys.readouterr().out
-    # An export that nobody reads to its end leaves no transaction open.
+    # An export that is not read to its end leaves no transaction open.
     lines = replica.read_lines(lambda: wallet_export.lines(wallet_id=bob.pk))
     assert connections[replica.ALIAS].in_atomic_block
     lines.close()  # type: ignore[attr-defined]

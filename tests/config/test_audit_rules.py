@@ -724,7 +724,7 @@ AND_NOT_BY += [
         ),
     )
 ]
-# What is below the first movement of a token that moved is detached: its issue, and others.
+# Detaches the movements below the first one of a token that moved: its issue, and others.
 GAP, LAST, IN_ORDER = (
     "the history of a token has no gap", "a token is where its last movement put it",
     "each movement starts where and after the one before ended",
@@ -746,7 +746,7 @@ BY_ONE_CONDITION += [
     (LAST, [CUT]),
     (IN_ORDER, [CUT]),
     (GAP, [DETACHES, CUT, CREATED_LATER]),
-    # Without any movement, and it arrived after what is detached, or with the first that is not.
+    # A token without any movement that arrived after the detached movements, or with the first one that is attached.
     (GAP, [DETACHES, CUT, f"{TOKEN} arrival = {BELOW} WHERE moves = 0"]),
     (LAST, [DETACHES, CUT, f"{TOKEN} arrival = {BELOW} WHERE moves = 0"]),
 ]

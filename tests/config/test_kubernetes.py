@@ -146,8 +146,8 @@ def test_selectors_select_the_pods_of_coppice_alone(overlay: str) -> None:
     assert set(policies["deny-all"]["spec"]["podSelector"]["matchLabels"]) == {"app.kubernetes.io/name"}
 
 
-# What each variable with an address leads to: the usual ports of it, or one that the policies of web and worker permit
-# at public addresses; None: Coppice does not connect to it.
+# To which ports Coppice connects for each variable with an address: the usual ones; `_PUBLIC`: any port of a public
+# address, which the policies of web and worker permit; None: Coppice does not connect to it.
 _PUBLIC = "public"
 LEADS_TO: dict[str, set[int] | str | None] = {
     "database_url": {5432, 6432},
@@ -161,7 +161,7 @@ LEADS_TO: dict[str, set[int] | str | None] = {
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_policies_permit_what_the_variables_lead_to(overlay: str) -> None:
+def test_the_policies_permit_connections_to_the_addresses_of_variables(overlay: str) -> None:
     addresses = re.compile(r"_url$|_issuer$|_endpoint$|_hosts$")
     assert {name for name in Environment.model_fields if addresses.search(name)} - {"allowed_hosts"} == set(LEADS_TO)
     policies = of_kind(overlay, "NetworkPolicy")

@@ -48,7 +48,7 @@ NEWEST_SERVER = 17
 
 @contextmanager
 def s3_store(directory: Path) -> Iterator[dict[str, str]]:
-    """Run a store with an empty bucket, and yield the options of pgBackRest that lead to it."""
+    """Run an S3 store with an empty bucket, and yield the options of pgBackRest for it."""
     directory.mkdir()
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
@@ -78,7 +78,7 @@ def accepts(port: int) -> bool:
 
 
 class Repository:
-    """A repository with the shipped configuration, but for where it is: in an S3 store, or on disk."""
+    """A repository with the shipped configuration, except for its place: an S3 store, or the disk."""
 
     def __init__(self, directory: Path, server: Standby, store: Mapping[str, str] | None) -> None:
         self.account = server.account
@@ -87,7 +87,7 @@ class Repository:
             text = re.sub(r"^repo1-(type|path|s3-[a-z-]+)=.*\n", "", text, flags=re.MULTILINE)
             options = f"repo1-type=posix\nrepo1-path={directory}/files\n"
         else:
-            # Of an option with two values the last one would not replace the first.
+            # pgBackRest does not replace the first value of an option by a second one.
             text = re.sub(rf"^repo1-({'|'.join(store)})=.*\n", "", text, flags=re.MULTILINE)
             options = "".join(f"repo1-{name}={value}\n" for name, value in store.items())
         for old, new in {
@@ -196,7 +196,7 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         time.sleep(0.1)
         (moment,) = server.execute("SELECT clock_timestamp()::text")
         time.sleep(0.1)
-        # The servers moved on: a locker was opened after the moment, for example.
+        # After the moment the servers changed too: for example, a locker was opened.
         steal(moved_coin)
         after = issue_and_seal(server, 7)
         assert row(server, "SELECT count(*) FROM wallets_token") == (22,)

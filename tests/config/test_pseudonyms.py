@@ -111,7 +111,7 @@ def whole_database() -> str:
 
 
 def finished() -> int:
-    """Finish as when requests in flight have ended."""
+    """Run the second erasure, as if it were due."""
     FormerName.objects.update(due_at=timezone.now())
     return pseudonyms.finish()
 
@@ -172,18 +172,18 @@ def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> Non
 
 
 def test_no_row_that_is_about_others_changes(closed: Wallet) -> None:
-    """`twin` has a row of each kind that is rewritten or deleted, and a name that begins with the same letters."""
-    twin = with_a_history(f"{NAME}-zora", partner="carol", address="203.0.113.8", operators=("mina", "otto"))
-    for wallet in (closed, twin):
+    """`other` has a row of each kind that is rewritten or deleted, and a name that begins with the same letters."""
+    other = with_a_history(f"{NAME}-zora", partner="carol", address="203.0.113.8", operators=("mina", "otto"))
+    for wallet in (closed, other):
         IdempotentAnswer.objects.create(wallet=wallet, key="a key", fingerprint=b"-" * 32, status=201, body=b"{}")
         for kind in ("wallet", "token"):
             row = {"name": wallet.name, "of": str(wallet.pk)}
             ImportedRow.objects.create(kind=kind, source_id=wallet.pk, source=row, written=row, note=f"-{wallet.pk}")
-    for kind, wallet in (("wallet", closed), ("wallet", twin), ("staff", closed)):
+    for kind, wallet in (("wallet", closed), ("wallet", other), ("staff", closed)):
         KnownOrigin.objects.create(
             kind=kind, account=str(wallet.pk), means="address", digest=b"-" * 32, last_login_at=timezone.now()
         )
-    for wallet, owner in ((closed, twin), (twin, closed)):
+    for wallet, owner in ((closed, other), (other, closed)):
         webhooks.create(actor=wallet, url="https://foreign.example/hook")
         Webhook.objects.filter(wallet=wallet, url="https://foreign.example/hook").update(owner=owner)
     # As an import may bring it.
@@ -197,8 +197,8 @@ def test_no_row_that_is_about_others_changes(closed: Wallet) -> None:
     assert bare.payload == {}
     after = set(whole_database().splitlines())
     gone = [row for row in before if row not in after]
-    assert [row for row in gone if str(closed.pk) not in row and NAME not in row.replace(twin.name, "")] == []
-    # Of stored answers the dump names the partition of the week, of events that of all.
+    assert [row for row in gone if str(closed.pk) not in row and NAME not in row.replace(other.name, "")] == []
+    # The dump names the partition: of stored answers that of the week, of events the default one.
     assert {re.sub(r"_(\d{8}|default)$", "", row.split()[0]) for row in gone} == {
         "desk_proposal", "transfers_approvalchange", "treetracker_import_importedrow", "wallets_bearertoken",
         "wallets_event", "wallets_idempotentanswer", "wallets_knownorigin", "wallets_operatoraction",
@@ -207,7 +207,7 @@ def test_no_row_that_is_about_others_changes(closed: Wallet) -> None:
     # Of the wallet itself, what names it by its id alone.
     assert KnownOrigin.objects.filter(kind="staff", account=str(closed.pk)).exists()
     assert ImportedRow.objects.get(kind="token", source_id=closed.pk).note == f"-{closed.pk}"
-    assert set(Webhook.objects.values_list("wallet", "owner")) == {(twin.pk, twin.pk)}
+    assert set(Webhook.objects.values_list("wallet", "owner")) == {(other.pk, other.pk)}
 
 
 # What keeps a wallet open: its table, the columns that name the wallet, all states, and those that count.
@@ -326,7 +326,7 @@ def test_the_act_of_an_operator_is_logged_under_the_pseudonym(closed: Wallet) ->
 
 def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_it(closed: Wallet) -> None:
     pseudonyms.pseudonymise(wallet_id=closed.pk)
-    twin = wallets.create_wallet(name=NAME, password=PASSWORD, about="another one")
+    other = wallets.create_wallet(name=NAME, password=PASSWORD, about="another one")
     late, early = (
         Event.objects.create(
             wallet=Wallet.objects.get(name="bobby"), number=number, type="transfer_requested",
@@ -335,7 +335,7 @@ def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_
         for number, at in ((-1, timezone.now()), (-2, closed.created_at))
     )  # fmt: skip
 
-    # Before it is due it does nothing.
+    # Before the second erasure is due it does nothing.
     assert pseudonyms.finish() == 0
     assert finished() == 1
 
@@ -344,7 +344,7 @@ def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_
     assert (late.payload, early.payload) == (
         {"walletSender": NAME}, {"walletSender": pseudonyms.pseudonym(closed.pk)},
     )  # fmt: skip
-    twin.refresh_from_db()
-    assert (twin.name, twin.about) == (NAME, "another one")
+    other.refresh_from_db()
+    assert (other.name, other.about) == (NAME, "another one")
     assert not FormerName.objects.exists()
     assert pseudonyms.finish() == 0

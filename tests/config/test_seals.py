@@ -291,7 +291,7 @@ def test_a_block_has_a_limited_number_of_rows_of_each_kind(monkeypatch: pytest.M
 
 
 def test_a_writer_that_began_later_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under load a table is never without a writer."""
+    """Under load there is always some writer of a table."""
     writers = iter([{("transfers_transfer", "3/1"), ("transfers_movement", "3/1")}, {("transfers_transfer", "4/2")}])
     monkeypatch.setattr(settled, "_writers", lambda cursor, sequences: next(writers))
 

@@ -787,7 +787,7 @@ def test_a_late_answer_is_written_on_its_own_coin_and_only_if_that_has_not_chang
 
 
 def test_a_server_without_a_coin_of_a_locker_is_noted_only_if_the_coin_has_not_changed(alice: Wallet) -> None:
-    """Not with a coin that left, or of which a server said more; its locker alone is repaired."""
+    """It is not noted if the coin left, or if a server said more about it. Only its locker is repaired."""
     rows = [Coin.objects.get(serial_number=a_coin(alice, CoinState.LOCKED).serial_number) for _ in range(5)]
     heard, whole, changed, left, later = rows
     Coin.objects.update(pown=at("p25"))

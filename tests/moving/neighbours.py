@@ -1,6 +1,6 @@
 """
-A second database of a wallet service: for each condition of the import's statements a row that it just meets, beside
-one that it just misses. Rows of equal keys are added in the opposite order of their ids.
+A second database of a wallet service. For each condition of the import's statements it has a row that just meets the
+condition and one that just does not. Rows of equal keys are added in the opposite order of their ids.
 """
 
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The Chromium of the machine, without a window."""
+"""The Chromium of the machine, headless."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-# The shell has the same engine without the parts of a desktop browser: a start and a first page take a third of the
-# processor time, and each further page two thirds.
+# The headless shell has the same engine without the parts of a desktop browser: a start and a first page take a third
+# of the processor time, and each further page two thirds.
 PROGRAMS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 SWITCHES: Final = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

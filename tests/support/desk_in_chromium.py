@@ -108,14 +108,14 @@ def serious(page: Page, *rules: str) -> list[str]:
 def violations(page: Page, *rules: str) -> list[Any]:
     if not page.evaluate("() => Boolean(window.axe)"):
         page.evaluate(AXE.read_text(encoding="utf-8"))
-    # What is right has thousands of nodes, and would be sent here too.
+    # Without `resultTypes`, the thousands of nodes that pass are sent here too.
     options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
     found: list[Any] = page.evaluate("options => axe.run(document, options).then(found => found.violations)", options)
     return found
 
 
 def show(page: Page, scheme: Any, width: int) -> None:
-    # Colours change at once, and are not measured half way.
+    # With reduced motion colours change at once, so none is measured during a transition.
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 900})
 
@@ -127,7 +127,7 @@ def beyond_the_edge(page: Page) -> int:
 
 
 # The schemes differ in nothing but colours (`test_the_schemes_differ_in_colours_alone`), so these two views show all
-# that four would show. In the second axe applies the rules that may find there what they do not find in the first.
+# that four would show. In the second one, axe applies only the rules whose result may differ from the first.
 VIEWS: Final[tuple[tuple[Any, int, tuple[str, ...]], ...]] = (
     ("light", 1280, ()),
     ("dark", 390, ("color-contrast", "link-in-text-block", "scrollable-region-focusable")),

@@ -8,7 +8,7 @@ from wallets.models import Wallet
 
 
 def change_each_verified_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the password of a wallet is another one as soon as a public page has verified it."""
+    """From now on, change the password of a wallet as soon as a public page has verified it."""
     log_in = base.log_in
 
     def overtaken(request: object) -> Wallet:

@@ -183,13 +183,13 @@ def test_a_key_that_was_used_for_another_transfer_is_refused(alice: Caller, bob:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("moment", ["before the look-up", "between the look-up and the transfer"])
-def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(
+def test_while_the_first_request_runs_a_transfer_is_refused_and_moves_nothing(
     alice: Caller, bob: Caller, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = connections.create_connection("default")
+    first = connections.create_connection("default")
 
     def hold() -> None:
-        with twin.cursor() as cursor:
+        with first.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s || %s, 0))", [str(alice.wallet.pk), "k-1"])
 
@@ -201,7 +201,7 @@ def test_while_its_twin_runs_a_transfer_is_refused_and_moves_nothing(
     try:
         response = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
     finally:
-        twin.close()
+        first.close()
     monkeypatch.undo()
     afterwards = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
 

@@ -1,4 +1,4 @@
-"""Events that are kept for some days leave by partition, and a cursor before them is refused."""
+"""Events that are kept for a number of days are dropped by partition, and a cursor before them is refused."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -42,7 +42,7 @@ def parts() -> Iterator[None]:
 
 
 def tidy(monkeypatch: pytest.MonkeyPatch, day: date, *, later: bool = False) -> list[date]:
-    """Run the task on a day; `later`: when what it announced before is known."""
+    """Run the task on a day; with `later`, as if two minutes after it stored from which number events are kept."""
     if later:
         EventPosition.objects.update(kept_from_at=sql("SELECT now() - interval '121 seconds'")[0][0])
     monkeypatch.setattr(partitions, "today", lambda: day)
@@ -63,7 +63,7 @@ def log_in(caller: Caller, *days: date) -> None:
 
 
 def feed(caller: Caller, path: str) -> tuple[list[int], str]:
-    """Return the numbers of the events from a URL on, and the URL of later ones."""
+    """Return the numbers of the events of all pages from a URL on, and the URL of later events."""
     found: list[Any] = []
     while True:
         response = caller.get(path)
@@ -74,7 +74,7 @@ def feed(caller: Caller, path: str) -> tuple[list[int], str]:
         path = following
 
 
-def test_events_leave_when_they_are_old_and_were_read_by_all(
+def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     alice: Caller, bob: Caller, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = partitions.today()

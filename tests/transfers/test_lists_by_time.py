@@ -307,7 +307,7 @@ def test_each_page_by_id_is_the_model(alice: Caller, carol: Caller, sapling: Wal
 def test_each_page_by_closing_is_the_model(
     alice: Caller, carol: Caller, sapling: Wallet, is_descending: bool, step: int, shuffled: int
 ) -> None:
-    """Closed when created, later, at the same time as others, or open: merged, each once, whatever narrows the list."""
+    """Closed when created, later, at the same time as others, or open: each transfer once, merged, with each filter."""
     trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
     chosen = random.Random(13)
     begin_a_span()
@@ -349,7 +349,7 @@ def test_each_page_by_closing_is_the_model(
         ids, by_number, total = walked(alice, 7, sort_by="closed_at", is_descending=is_descending, **narrowing)
         assert ids == expected, narrowing
         assert total == len(ids), narrowing
-        # The wallet is looked up by more statements.
+        # With a wallet, more statements run, which look it up.
         sure += by_number if wallet is None else []
     assert len(sure) > 20
     assert all(sure) or shuffled

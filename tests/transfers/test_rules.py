@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks, and what the audit finds that was done behind its back."""
+"""What the triggers of the database refuse, and what the audit finds of changes that were made without the triggers."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stored answers in partitions by week: one effect at the end of a week, with late partitions, and while they leave."""
+"""Stored answers in partitions by week: one effect at a week's end, with late partitions, and while one is dropped."""
 
 import threading
 from collections.abc import Callable, Iterator

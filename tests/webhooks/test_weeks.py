@@ -1,4 +1,4 @@
-"""Messages and deliveries leave by week, with their partitions; a pending delivery keeps its week."""
+"""Messages and deliveries are dropped by week, with their partitions; a week with a pending delivery is kept."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -36,7 +36,7 @@ def sql(statement: str, *values: object) -> Any:
 
 @pytest.fixture(autouse=True)
 def weeks(settings: LazySettings) -> Iterator[None]:
-    """The weeks from six ago to this one have partitions. Afterwards the partitions are those before."""
+    """The last seven weeks, this one included, have partitions. Afterwards the partitions are those from before."""
     redis_servers.client(settings.REDIS_URL).delete(partitions.DROPPED_KEY)
     before = {table: set(partitions.days(table)) for table in partitions.WITH_DEFAULT}
     for table in TABLES:
@@ -72,7 +72,7 @@ def places(model: type[WebhookDelivery | WebhookMessage]) -> list[str]:
     return [name.rpartition("_")[2] for (name,) in rows]
 
 
-def test_a_week_leaves_when_all_its_deliveries_are_too_old(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_week_is_dropped_when_all_its_deliveries_are_too_old(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     old, young = sent(hook, OLD), sent(hook, OLD + WEEK)
     sql("ANALYZE webhooks_webhookdelivery")
     for day, is_there in ((OLD + WEEK + 29 * DAY, True), (OLD + WEEK + 30 * DAY, False)):
@@ -97,7 +97,7 @@ def test_a_pending_delivery_keeps_its_week_until_it_has_ended(hook: Webhook) -> 
     late.refresh_from_db()
     assert late.state == "delivered"
 
-    # The control: it has ended. A transaction that reads keeps the week until the next run.
+    # The control: the delivery has ended. While a transaction reads, the week is kept until the next run.
     with locked("SELECT count(*) FROM webhooks_webhookmessage", []):
         partitions.tidy()
         assert [each[0] for each in days()] == [OLD, OLD]
@@ -146,10 +146,10 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
     go_to("0002_operators")
     try:
         assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent::regclass::text LIKE 'webhooks%'") == [(0,)]
-        # A clock that was ahead wrote it.
+        # As if it was written while the clock was ahead.
         sql("UPDATE webhooks_webhookdelivery SET created_at = now() + interval '9 days' WHERE id = %s", pending.pk)
         with connection.cursor() as cursor:
-            # Interrupted behind its first step.
+            # As if the migration had been interrupted after its first step.
             module._mark(cursor)
         this = sent(hook, MONDAY)
     finally:
@@ -164,7 +164,7 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
     after = [list(model.objects.order_by("id").values()) for model in (Webhook, WebhookDelivery, WebhookMessage)]
     assert after == before
     assert {old.pk, pending.pk} == set(WebhookDelivery.objects.values_list("pk", flat=True))
-    # What the version before has deleted by row.
+    # Rows that the version before has deleted.
     sql(
         "WITH old AS (SELECT id FROM webhooks_webhookmessage WHERE id = %s), gone AS ("
         " DELETE FROM webhooks_webhookdelivery WHERE message_id IN (SELECT id FROM old))"
@@ -172,7 +172,7 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
         old.message_id,
     )
     assert [*WebhookDelivery.objects.all()] == [pending]
-    # The rows are all of the week in which the table became a partition, which leaves with it.
+    # All rows are in the partition of the week of the migration, and are dropped with it.
     for table in TABLES:
         partitions.drop(table, MONDAY)
         partitions.create(table, MONDAY)
