@@ -133,7 +133,9 @@ def test_a_replay_shows_the_transfer_as_it_was_created_whatever_became_of_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_key(alice: Caller, bob: Caller) -> None:
+def test_a_send_has_one_text_for_each_way_to_name_parties_and_tokens_with_and_without_a_key(
+    alice: Caller, bob: Caller
+) -> None:
     sent: set[str] = set()
 
     def note(execute: Any, sql: Any, *arguments: Any) -> Any:
@@ -157,8 +159,8 @@ def test_a_send_has_one_text_for_each_way_to_select_tokens_with_and_without_a_ke
                 **({"idempotency_key": f"k-{number}"} if is_keyed else {}),
             )
 
-    # With and without the check of cached credentials.
-    assert len({re.sub(r"me AS MATERIALIZED \(.*?AS id\)", "", text, flags=re.DOTALL) for text in sent}) == 6
+    # Four ways to name the parties, three to select tokens, with and without a key; whatever checks the credentials.
+    assert len({re.sub(r"me AS MATERIALIZED \(.*?AS id\)", "", text, flags=re.DOTALL) for text in sent}) == 24
 
 
 @pytest.mark.django_db(transaction=True)
