@@ -58,7 +58,7 @@ _KNOWN: Final = (
     "('over destination', 'manage', parties.actor_id, parties.destination_id)",
     # Whose idempotency key it is.
     "pg_try_advisory_xact_lock(hashtextextended(me.id::text || %(key)s, 0))",
-    "FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar AND (week >",
+    "FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar AND",
     "SELECT %(actor)s::uuid, %(key)s::varchar, %(fingerprint)s::bytea",
     # Who acted, after the right was decided.
     "nextval('wallets_event_number'), %(actor)s::uuid,",
