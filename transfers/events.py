@@ -167,9 +167,12 @@ def page_of(
     offset: int = 0,
     after: Sequence[int] | None = None,
     since: datetime | None = None,
-) -> tuple[list[EventRow], int]:
+) -> tuple[list[EventRow], tuple[int, int]]:
     """
-    Return a page as `events_of`, and the number up to which a page that is not full has all events.
+    Return a page as `events_of`, and the position up to which a page that is not full has all events.
+
+    The position is not before `after`: what is final may end earlier than for the page before
+    (`wallets.event_sequence`).
 
     :raises transfers.errors.EventsExpired: events after the position are no longer kept
     """
@@ -194,7 +197,7 @@ def page_of(
             },
         )
         rows = [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
-    return rows, settled
+    return rows, max((settled, 1), (number, party))
 
 
 def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:

@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.ops import audits, event_retention, partitions
 from tests.api.caller import PASSWORD, Caller, answer
+from tests.concurrency.writers import a_writer_that_has_no_number_yet
 from tests.support.pagination import next_path
 from transfers import outcome_counts
 from wallets import event_sequence
@@ -145,6 +146,18 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
         assert feed(bob, quiet)[0] == []
     assert feed(alice, later)[0] == feed(alice, "/events?limit=1")[0] == []
     assert not Event.objects.exists()
+
+
+def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None:
+    settings.EVENT_DAYS = 30
+    read, monitor = feed(alice, "/events?limit=100")
+    assert read
+
+    # What is final ends before the cursor now, as it does on a replica that has not replayed all.
+    with a_writer_that_has_no_number_yet():
+        again, monitor = feed(alice, monitor)
+    assert again == []
+    assert feed(alice, monitor)[0] == []
 
 
 def test_the_migration_copies_no_event(alice: Caller) -> None:

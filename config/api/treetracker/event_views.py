@@ -44,7 +44,7 @@ class EventViewSet(ApiViewSet):
         """
         page = pagination.read(request, event_serializers.FILTERS, scope="events")
         wallet_ids = events.wallets_of(actor_id=caller(request).pk, wallet=page.values.get("wallet"))
-        rows, upto = replica.read(
+        rows, end = replica.read(
             lambda _: events.page_of(
                 wallet_ids,
                 since=page.values.get("since"),
@@ -62,5 +62,5 @@ class EventViewSet(ApiViewSet):
             position=lambda row: [row.number, row.party],
             is_feed=True,
             # Keeps the cursor of a client that has read all events from expiring.
-            end=[upto, 1] if settings.EVENT_DAYS else None,
+            end=list(end) if settings.EVENT_DAYS else None,
         )
