@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from config.ops import audits, event_retention, partitions
 from tests.api.caller import PASSWORD, Caller, answer
-from tests.concurrency.writers import a_writer_that_has_no_number_yet
+from tests.concurrency.writers import a_writer_that_has_no_number_yet, uncommitted
 from tests.support.pagination import next_path
 from transfers import outcome_counts
 from wallets import event_sequence
@@ -160,11 +160,14 @@ def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None
     assert feed(alice, monitor)[0] == []
 
 
+def go_to(name: str | None) -> None:
+    """Migrate the app to this migration; None: all apps to the newest."""
+    executor = MigrationExecutor(connection)
+    executor.migrate([("wallets", name)] if name else executor.loader.graph.leaf_nodes())
+
+
 def test_the_migration_copies_no_event(alice: Caller) -> None:
     before = list(Event.objects.order_by("number").values())
-
-    def go_to(name: str) -> None:
-        MigrationExecutor(connection).migrate([("wallets", name)])
 
     node = sql("SELECT pg_relation_filenode('wallets_event_default')")
     go_to("0020_audit_scope")
@@ -173,6 +176,20 @@ def test_the_migration_copies_no_event(alice: Caller) -> None:
         alice.post("/auth", {"wallet": "alice", "password": PASSWORD}, authorization=None)
         file = sql("SELECT pg_relation_filenode('wallets_event')")
     finally:
-        go_to("0021_events_by_time")
+        go_to(None)
     assert file == sql("SELECT pg_relation_filenode('wallets_event_default')") != node
     assert list(Event.objects.order_by("number").values())[:-1] == before
+
+
+def test_the_migration_can_run_again_after_it_failed(alice: Caller) -> None:
+    go_to("0020_audit_scope")
+    try:
+        # A backup reads the row of the position.
+        with uncommitted(lambda: sql("LOCK TABLE wallets_eventposition IN ACCESS SHARE MODE")):
+            sql("SET lock_timeout = '200ms'")
+            with pytest.raises(OperationalError):
+                go_to("0021_events_by_time")
+            sql("RESET lock_timeout")
+    finally:
+        go_to(None)
+    assert sql("SELECT count(*) FROM wallets_event") == sql("SELECT count(*) FROM wallets_event_default") != [(0,)]

@@ -8,7 +8,7 @@ No row is read or copied: the table becomes the default partition, and a new one
 from typing import Any
 
 import django.db.models.deletion
-from django.db import migrations, models, transaction
+from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
 from wallets.sql_files import load
@@ -33,7 +33,7 @@ class PartitionByTime(Operation):
         """The state changes by other operations."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        with transaction.atomic(), schema_editor.connection.cursor() as cursor:
+        with schema_editor.connection.cursor() as cursor:
             # Transfers wait behind this lock. If another session uses the table for long, the migration can run again.
             cursor.execute("SET LOCAL lock_timeout = '5s'")
             cursor.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE")
@@ -53,7 +53,7 @@ class PartitionByTime(Operation):
                 cursor.execute(statement)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        with transaction.atomic(), schema_editor.connection.cursor() as cursor:
+        with schema_editor.connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             for statement in (
                 f"CREATE TABLE {_TABLE}_all (LIKE {_TABLE} INCLUDING DEFAULTS)",
@@ -80,11 +80,11 @@ def _create_triggers() -> list[str]:
 
 
 class Migration(migrations.Migration):
-    atomic = False
-
     dependencies = [("wallets", "0020_audit_scope")]
 
     operations = [
+        migrations.AddField("EventPosition", "kept_from", models.BigIntegerField(db_default=0, default=0)),
+        migrations.AddField("EventPosition", "kept_from_at", models.DateTimeField(null=True)),
         migrations.SeparateDatabaseAndState(
             database_operations=[PartitionByTime()],
             state_operations=[
@@ -101,6 +101,4 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.AddField("EventPosition", "kept_from", models.BigIntegerField(db_default=0, default=0)),
-        migrations.AddField("EventPosition", "kept_from_at", models.DateTimeField(null=True)),
     ]
