@@ -24,12 +24,13 @@ from django.db import DatabaseError, connection, transaction
 from config.ops import partitions
 from transfers import events
 
+_IS_KEPT: Final = "number >= (SELECT kept_from FROM wallets_eventposition)"
 EVENTS: Final = partitions.Table(
     "wallets_event",
     days=28,
     bound=lambda day: f"'{day} 00:00+00'",
     unique=(("wallets_event_id", "id"), ("wallets_event_number", "number")),
-    needed="number >= (SELECT kept_from FROM wallets_eventposition)",
+    needed=_IS_KEPT,
 )
 # Longer than a request takes.
 _ANNOUNCED: Final = "2 minutes"
@@ -48,7 +49,8 @@ def tidy() -> None:
         for day in partitions.expired(EVENTS, kept_since):
             if not _may_drop(EVENTS.partition(day), end=day + timedelta(days=EVENTS.days)):
                 return
-            partitions.drop(EVENTS, day)
+            # An import may have written old events since.
+            partitions.drop(EVENTS, day, unless=_IS_KEPT)
         if _is_default_expired(kept_since) and _may_drop(f"{EVENTS.name}_default", end=kept_since):
             partitions.empty_default(EVENTS, kept_since)
     except DatabaseError:

@@ -157,15 +157,28 @@ def create_ahead(table: Table) -> None:
             log.warning("rows_in_default_partition")
 
 
-def drop(table: Table, day: date) -> None:
+def drop(table: Table, day: date, *, unless: str = "") -> None:
     """
-    Drop the partition with this day.
+    Drop the partition with this day, unless it has a row with the condition `unless`, as SQL, "" for none.
 
     :raises django.db.OperationalError: it was in use for too long
     """
     with transaction.atomic():
+        if unless and _has(table, day, unless):
+            return
         rows = _drop(table, day)
     _count(table, rows)
+
+
+def _has(table: Table, day: date, condition: str) -> bool:
+    """Lock the partition until the end of the transaction, and return whether it has a row with the condition."""
+    part = table.partition(day)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        # In the order of a writer.
+        cursor.execute(f"LOCK TABLE ONLY {table.name}, ONLY {part} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {condition})")  # noqa: S608 - constants
+        return bool(cursor.fetchone()[0])
 
 
 def _drop(table: Table, day: date) -> int:

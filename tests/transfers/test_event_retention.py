@@ -148,6 +148,26 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     assert not Event.objects.exists()
 
 
+def test_an_old_event_that_is_written_as_its_partition_leaves_stays(
+    alice: Caller, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EVENT_DAYS = 30
+    block = EVENTS.first_day(partitions.today()) - 28 * DAY
+    partitions.create(EVENTS, block)
+    log_in(alice, block)
+    event_sequence.publish()
+    EventPosition.objects.update(kept_from=Event.objects.latest("number").number + 1)
+    drop = partitions.drop
+
+    def after_an_import(*given: Any, **named: Any) -> None:
+        log_in(alice, block)
+        drop(*given, **named)
+
+    monkeypatch.setattr(partitions, "drop", after_an_import)
+    assert block in tidy(monkeypatch, block + 58 * DAY, later=True)
+    assert sql("SELECT count(*) FROM wallets_event WHERE created_at < %s", block + 2 * DAY) == [(2,)]
+
+
 def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None:
     settings.EVENT_DAYS = 30
     read, monitor = feed(alice, "/events?limit=100")
