@@ -35,15 +35,17 @@ EVENTS: Final = partitions.Table(
 # Longer than a request takes.
 _ANNOUNCED: Final = "2 minutes"
 _LATER: Final = "events_of_later"
+_DEFAULT: Final = f"{EVENTS.name}_default"
 
 log = logging.getLogger("coppice.partitions")
 
 
 def tidy() -> None:
     """Create the next partition of events, and drop those that have expired, if `COPPICE_EVENT_DAYS` is set."""
-    if not settings.EVENT_DAYS:
-        return
     try:
+        _drop_constraint()
+        if not settings.EVENT_DAYS:
+            return
         kept_since = partitions.today() - timedelta(days=settings.EVENT_DAYS)
         _create_ahead()
         for day in partitions.expired(EVENTS, kept_since):
@@ -51,7 +53,7 @@ def tidy() -> None:
                 return
             # An import may have written old events since.
             partitions.drop(EVENTS, day, unless=_IS_KEPT)
-        if _is_default_expired(kept_since) and _may_drop(f"{EVENTS.name}_default", end=kept_since):
+        if _is_default_expired(kept_since) and _may_drop(_DEFAULT, end=kept_since):
             partitions.empty_default(EVENTS, kept_since)
     except DatabaseError:
         # A backup or a long query reads a partition.
@@ -60,24 +62,32 @@ def tidy() -> None:
 
 def _create_ahead() -> None:
     """
-    Create the partition of the day after tomorrow if there is none.
+    Create the partition of the day after tomorrow or the next one if there is none.
 
     Creating it reads the default partition, which may have many rows, under a lock, unless a validated constraint says
     that none of its rows is of that time. Validating the constraint reads the rows without that lock.
     """
-    first = EVENTS.first_day(partitions.today() + timedelta(days=2))
-    if first <= partitions.today() or first in partitions.days(EVENTS):
+    first = EVENTS.first_day(partitions.today() + timedelta(days=3))
+    # The constraint refuses events of that time until it is dropped: it is not made on the day before.
+    if first <= partitions.today() + timedelta(days=1) or first in partitions.days(EVENTS):
         return
-    part = f"{EVENTS.name}_default"
-    check = f"ALTER TABLE {part} DROP CONSTRAINT IF EXISTS {_LATER}"
     bound = f"CHECK (created_at < {EVENTS.bound(first)}::timestamptz)"
-    _run(check, f"ALTER TABLE {part} ADD CONSTRAINT {_LATER} {bound} NOT VALID")
+    _run(f"ALTER TABLE {_DEFAULT} ADD CONSTRAINT {_LATER} {bound} NOT VALID")
     try:
-        _run("SET LOCAL statement_timeout = 0", f"ALTER TABLE {part} VALIDATE CONSTRAINT {_LATER}")
+        _run("SET LOCAL statement_timeout = 0", f"ALTER TABLE {_DEFAULT} VALIDATE CONSTRAINT {_LATER}")
         partitions.create(EVENTS, first)
     finally:
-        # Without the partition, events of that time belong into the default one.
-        _run(check)
+        # Left, it refuses events of that time if there is no partition for them.
+        _drop_constraint()
+
+
+def _drop_constraint() -> None:
+    """Drop the constraint if there is one. A process that was killed, or a session that reads events, can leave it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = %s)", [_LATER])
+        is_there = cursor.fetchone() == (True,)
+    if is_there:
+        _run(f"ALTER TABLE {_DEFAULT} DROP CONSTRAINT IF EXISTS {_LATER}")
 
 
 def _run(*statements: str) -> None:
@@ -138,7 +148,7 @@ def _is_default_expired(kept_since: date) -> bool:
     """Return whether the newest event of the default partition is from before a day. False if it has none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT created_at < %s FROM {EVENTS.name}_default ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
+            f"SELECT created_at < %s FROM {_DEFAULT} ORDER BY number DESC LIMIT 1",  # noqa: S608 - a constant
             [f"{kept_since} 00:00+00"],
         )
         return bool(cursor.fetchone() == (True,))

@@ -87,14 +87,16 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     # Off: nothing is partitioned, whatever the day.
     assert tidy(monkeypatch, block + 4000 * DAY) == []
     settings.EVENT_DAYS = 30
+    # Not on the day before: events of the block would be refused if it took until midnight.
+    assert tidy(monkeypatch, block - DAY) == []
     assert tidy(monkeypatch, block - 2 * DAY) == [block]
     assert sql("SELECT conname FROM pg_constraint WHERE conname = 'events_of_later'") == []
     log_in(alice, block, block + DAY)
     old, stale = feed(alice, "/events?limit=1")[0], next_path(alice.get("/events?limit=1"))
     assert len(old) == len(every) + 2
 
-    assert tidy(monkeypatch, block + 25 * DAY) == [block]
-    assert tidy(monkeypatch, block + 26 * DAY) == [block, block + 28 * DAY]
+    assert tidy(monkeypatch, block + 24 * DAY) == [block]
+    assert tidy(monkeypatch, block + 25 * DAY) == [block, block + 28 * DAY]
 
     # The default partition: announced, then emptied, and no earlier.
     expired = block + 31 * DAY
@@ -166,6 +168,16 @@ def test_an_old_event_that_is_written_as_its_partition_leaves_stays(
     monkeypatch.setattr(partitions, "drop", after_an_import)
     assert block in tidy(monkeypatch, block + 58 * DAY, later=True)
     assert sql("SELECT count(*) FROM wallets_event WHERE created_at < %s", block + 2 * DAY) == [(2,)]
+
+
+@pytest.mark.parametrize("event_days", [0, 30])
+def test_what_an_interrupted_run_left_is_removed(
+    event_days: int, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EVENT_DAYS = event_days
+    sql("ALTER TABLE wallets_event_default ADD CONSTRAINT events_of_later CHECK (created_at < '2100-01-01') NOT VALID")
+    tidy(monkeypatch, EVENTS.first_day(partitions.today()) + 9 * DAY)
+    assert sql("SELECT conname FROM pg_constraint WHERE conname = 'events_of_later'") == []
 
 
 def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None:
