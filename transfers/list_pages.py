@@ -109,6 +109,8 @@ def _groups(order: Order, state: str, *, is_of_actor: bool, dates: str) -> list[
 
 
 _ROWS: Final = "(SELECT rows FROM wanted)"
+# As the indexes by time of closing say it.
+_IS_APART: Final = "(closed_at > created_at OR closed_at < created_at)"
 _IS_AMONG_OPEN: Final = "(%(at)s::timestamptz = 'infinity')"
 
 
@@ -253,7 +255,7 @@ def _closed_group(order: Order, within: Range, *, state: str, is_first: bool, is
     def late(index: int, *, shown: str, wallet: str, behind: str, up_to: str, rows: str) -> str:
         column, only = PARTIES[index]
         return (
-            f"(SELECT {shown}closed_at AS at, number FROM transfers_transfer WHERE closed_at > created_at{narrowed}"  # noqa: S608
+            f"(SELECT {shown}closed_at AS at, number FROM transfers_transfer WHERE {_IS_APART}{narrowed}"  # noqa: S608
             f"{only} AND {column} = {wallet} AND (closed_at, number) {behind}"
             f" AND (closed_at, number) {before}= ({up_to}, {end_number})"
             f" ORDER BY closed_at {direction}, number {direction} LIMIT {rows})"
@@ -275,7 +277,7 @@ def _closed_group(order: Order, within: Range, *, state: str, is_first: bool, is
     low, high = "(SELECT low FROM closing)", "(SELECT high FROM closing)"
     numbers = Range(f"greatest({within.low}, {low})", f"least({within.high}, {high})")
     # Written as the condition of dates is.
-    only = f"{within.dates} AND (closed_at > created_at)::int <> 1"
+    only = f"{within.dates} AND (closed_at <> created_at)::int <> 1"
     if not is_first:
         only += f" AND ((created_at, number) {before}= ({at}, {number}))::int <> 1"
     behind = next_rows(

@@ -130,12 +130,13 @@ class Transfer(models.Model):
                 )
                 for party in ("source", "destination")
             ),
-            # Transfers that were closed later than they were created, by time of closing, for lists. Those that
-            # completed at once are in the order of their creation, and are not in these indexes.
+            # Transfers that were closed later than they were created, or earlier after the clock was set back, by time of
+            # closing, for lists. Those that completed at once are in the order of their creation, and are not in these
+            # indexes.
             *(
                 models.Index(
                     fields=[party, "closed_at", "number"],
-                    condition=Q(closed_at__gt=F("created_at")) & only,
+                    condition=(Q(closed_at__gt=F("created_at")) | Q(closed_at__lt=F("created_at"))) & only,
                     name=f"transfer_closed_by_{party}",
                 )
                 for party, only in _PARTIES

@@ -1,4 +1,4 @@
-"""Transfers that were closed later than they were created, by that time, for lists."""
+"""Transfers that were not closed when they were created, by the time of closing, for lists."""
 
 from django.db import migrations, models
 
@@ -13,7 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="transfer",
             index=models.Index(
-                condition=models.Q(("closed_at__gt", models.F("created_at"))),
+                condition=models.Q(
+                    ("closed_at__gt", models.F("created_at")),
+                    ("closed_at__lt", models.F("created_at")),
+                    _connector="OR",
+                ),
                 fields=["source", "closed_at", "number"],
                 name="transfer_closed_by_source",
             ),
@@ -21,7 +25,11 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="transfer",
             index=models.Index(
-                condition=models.Q(("closed_at__gt", models.F("created_at"))),
+                condition=models.Q(
+                    ("closed_at__gt", models.F("created_at")),
+                    ("closed_at__lt", models.F("created_at")),
+                    _connector="OR",
+                ),
                 fields=["destination", "closed_at", "number"],
                 name="transfer_closed_by_destination",
             ),
@@ -30,7 +38,11 @@ class Migration(migrations.Migration):
             model_name="transfer",
             index=models.Index(
                 condition=models.Q(
-                    ("closed_at__gt", models.F("created_at")),
+                    models.Q(
+                        ("closed_at__gt", models.F("created_at")),
+                        ("closed_at__lt", models.F("created_at")),
+                        _connector="OR",
+                    ),
                     models.Q(("originator", models.F("source")), _negated=True),
                     models.Q(("originator", models.F("destination")), _negated=True),
                 ),
