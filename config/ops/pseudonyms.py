@@ -116,8 +116,10 @@ def finish() -> int:
 
 def _finish(wallet_id: UUID) -> bool:
     with transaction.atomic():
-        # In the order of `pseudonymise`.
-        wallet = Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
+        # In the order of `pseudonymise`. Where events take minutes, the run before has it locked: no worker waits for it.
+        wallet = Wallet.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=wallet_id).first()
+        if wallet is None:
+            return False
         with connection.cursor() as cursor:
             cursor.execute(_DUE, {"id": wallet_id})
             found = cursor.fetchone()

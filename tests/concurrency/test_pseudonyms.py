@@ -3,12 +3,13 @@
 import threading
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from config.admin.models import FormerName
 from config.ops import pseudonyms
 from tests.concurrency.races import PATIENCE_SECONDS
+from tests.concurrency.writers import uncommitted
 from wallets import operations as wallets
 from wallets.models import Event, Wallet
 from wallets.states import EventType
@@ -71,3 +72,17 @@ def test_what_requests_in_flight_write_is_erased_when_they_have_ended() -> None:
         later.end()
     assert named(tamara.pk) == (0, "", "")
     assert Wallet.objects.get(pk=tamara.pk).name == pseudonyms.pseudonym(tamara.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_does_not_wait_for_the_one_before() -> None:
+    tamara = wallets.create_wallet(name="tamara")
+    pseudonyms.pseudonymise(wallet_id=tamara.pk)
+    FormerName.objects.update(due_at=timezone.now())
+
+    with uncommitted(lambda: Wallet.objects.select_for_update(no_key=True).get(pk=tamara.pk)), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+        assert pseudonyms.finish() == 0
+
+    assert pseudonyms.finish() == 1
