@@ -116,7 +116,7 @@ def finish() -> int:
 
 def _finish(wallet_id: UUID) -> bool:
     with transaction.atomic():
-        # In the order of `pseudonymise`. Where events take minutes, the run before has it locked: no worker waits for it.
+        # In the order of `pseudonymise`. The run before may have it locked for minutes: no worker waits.
         wallet = Wallet.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=wallet_id).first()
         if wallet is None:
             return False

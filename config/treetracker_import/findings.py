@@ -8,6 +8,7 @@ decided. Nothing outside the temporary tables is changed.
 from datetime import datetime
 from typing import Any, Final, cast
 
+from django.conf import settings
 from django.db import models
 
 from config.treetracker_import import bundles, decisions, wallet_names
@@ -360,12 +361,15 @@ def of_events() -> None:
         action="leave_out",
     )  # fmt: skip
     # Coppice reads the creation of a transfer from the transfer, and of one that was completed at once its completion.
+    # Events that are no longer kept may have been imported before; then they would happen again.
     run(
         "UPDATE import_event AS event SET number = 0"
         " WHERE NOT EXISTS (SELECT FROM import_finding AS finding"
         "                    WHERE finding.id = event.id AND finding.object = 'event')"
         "   AND NOT EXISTS (SELECT FROM wallets_event AS here WHERE here.id = event.id)"
         "   AND here_type <> 'transfer_requested' AND (here_type <> 'transfer_completed' OR payload ? 'result')"
+        "   AND (%(days)s::int = 0 OR created_at >= statement_timestamp() - %(days)s::int * interval '1 day')",
+        {"days": settings.EVENT_DAYS},
     )
 
 

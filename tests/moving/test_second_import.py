@@ -1,10 +1,13 @@
 """A second import brings what is new, says what changed meanwhile, and waits where both sides changed."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from config.management.commands.import_treetracker import moment
 from config.ops import audits
@@ -21,7 +24,7 @@ from transfers.seal_models import LateTransfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from wallets import operations as wallets
-from wallets.models import ApiKey, Token, Wallet
+from wallets.models import ApiKey, Event, Token, Wallet
 
 
 class World:
@@ -96,6 +99,20 @@ def test_nothing_new_changes_nothing(world: World, tmp_path: Any) -> None:
         Transfer.objects.count(), Movement.objects.count(), world.reserved(), Wallet.objects.get(pk=world.one).password,
     )  # fmt: skip
     assert ImportRun.objects.count() == 3
+
+
+def test_an_event_that_is_no_longer_kept_is_not_brought_again(
+    world: World, tmp_path: Any, settings: LazySettings
+) -> None:
+    settings.EVENT_DAYS = 30
+    new = timezone.now() - timedelta(days=29)
+    for name, at in (("old", new - timedelta(days=3)), ("new", new)):
+        world.peer.add("wallet_event", id=an_id(name), wallet_id=world.one, type="login", payload={}, created_at=at)
+
+    for _ in range(2):
+        world.again(tmp_path)
+        logins = Event.objects.filter(type="login").values_list("id", flat=True)
+        assert list(logins) == [an_id("new")]
 
 
 def test_what_the_last_import_settled_is_not_reported_again(world: World, tmp_path: Any) -> None:

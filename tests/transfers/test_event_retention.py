@@ -219,7 +219,7 @@ def test_the_migration_can_run_again_after_it_failed(alice: Caller) -> None:
         # A backup reads the row of the position.
         with uncommitted(lambda: sql("LOCK TABLE wallets_eventposition IN ACCESS SHARE MODE")):
             sql("SET lock_timeout = '200ms'")
-            with pytest.raises(OperationalError):
+            with pytest.raises(OperationalError, match="lock timeout"):
                 go_to("0021_events_by_time")
             sql("RESET lock_timeout")
     finally:
