@@ -49,6 +49,12 @@ def keep_django_logging(**_: object) -> None:
     logs.log_uncaught_exceptions()
 
 
+# Before the receiver below, which asks the broker: receivers are called in this order.
+@beat_init.connect
+def stop_beat_on_signals(sender: Any, **_: object) -> None:
+    sender.scheduler.stop_on_signals()
+
+
 @worker_init.connect
 @beat_init.connect
 def refuse_cluster(**_: object) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
@@ -15,7 +17,8 @@ import psycopg
 import pytest
 import redis
 
-from config.beat import RENEW_SECONDS
+from config.beat import RENEW_SECONDS, Scheduler
+from config.celery import app
 from config.dev.embedded import ROOT, redis_url
 from config.dev.private_servers import Valkey
 from config.dev.processes import Children
@@ -32,11 +35,72 @@ _HOLDERS = """
 """
 
 
+class Proxy:
+    """Stands between the beats and the broker, and can hold back the answers of the broker."""
+
+    def __init__(self, broker: Path) -> None:
+        self._broker = str(broker)
+        self._passes = threading.Event()
+        self._passes.set()
+        self._publishes = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold_an_answer(self) -> None:
+        """Return when a beat waits for the answer to a message that it has published."""
+        self._passes.clear()
+        self._publishes.clear()
+        assert self._publishes.wait(PATIENCE_SECONDS)
+        # It has sent the request. Now it reads the answer, for two seconds.
+        time.sleep(0.2)
+
+    def pass_answers(self) -> None:
+        self._passes.set()
+
+    def close(self) -> None:
+        self._passes.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._broker)
+            threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _ask(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            while request := _received(client):
+                server.sendall(request)
+                if b"LPUSH" in request:
+                    self._publishes.set()
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        while answer := _received(server):
+            self._passes.wait()
+            try:
+                client.sendall(answer)
+            except OSError:
+                return
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
 class Beats:
     """Processes of beat with a broker of their own."""
 
-    def __init__(self, broker: str, directory: Path) -> None:
-        self.broker, self.directory = broker, directory
+    def __init__(self, broker: str, proxy: Proxy, directory: Path) -> None:
+        self.proxy, self.directory = proxy, directory
         self.messages = redis.Redis.from_url(broker)
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -44,7 +108,7 @@ class Beats:
         environment = os.environ | {
             "DATABASE_URL": database,
             "COPPICE_DATABASE_POOLED": pooled,
-            "REDIS_URL": self.broker,
+            "REDIS_URL": self.proxy.url,
             "DJANGO_SETTINGS_MODULE": "config.settings.test",
             "COPPICE_LOG_LEVEL": "INFO",
         }
@@ -93,14 +157,16 @@ class Beats:
 @pytest.fixture
 def beats(tmp_path: Path) -> Iterator[Beats]:
     with tempfile.TemporaryDirectory(prefix="coppice-tests-") as state, Children(Path(state)) as children:
-        Valkey(Path(state)).start(children)
-        running = Beats(redis_url(Path(state)), tmp_path)
+        valkey = Valkey(Path(state))
+        valkey.start(children)
+        running = Beats(redis_url(Path(state)), Proxy(valkey.socket), tmp_path)
         yield running
         for process in running.processes:
             process.kill()
         for process in running.processes:
             process.wait(timeout=60)
         running.messages.close()
+        running.proxy.close()
 
 
 @pytest.mark.parametrize("is_pooled", [False, pytest.param(True, marks=pooler.needs_pgbouncer)])
@@ -138,9 +204,31 @@ def test_one_beat_publishes_and_another_takes_over(
         time.sleep(2 * RENEW_SECONDS)
         assert beats.publishers() == {third}
 
+        # In the middle of a call of the broker.
+        beats.proxy.hold_an_answer()
         beats.processes[third].terminate()
         assert beats.processes[third].wait(timeout=60) == 0
+        beats.proxy.pass_answers()
         beats.publishers()
         fourth, after_stop = beats.wait_for_a_leader()
         assert fourth == second
     record_property("seconds", [round(each, 1) for each in (after_death, after_silence, after_stop)])
+
+
+def test_a_signal_whose_exception_is_lost_ends_beat_at_its_next_tick() -> None:
+    scheduler = Scheduler(app=app, lazy=True)
+    signals = (signal.SIGTERM, signal.SIGINT)
+    earlier = [signal.getsignal(number) for number in signals]
+    try:
+        scheduler.stop_on_signals()
+        for number in signals:
+            with pytest.raises(SystemExit) as ended:
+                signal.raise_signal(number)
+            assert ended.value.code is None
+    finally:
+        for number, handler in zip(signals, earlier, strict=True):
+            signal.signal(number, handler)
+
+    with pytest.raises(SystemExit) as ended:
+        scheduler.tick()
+    assert ended.value.code is None
