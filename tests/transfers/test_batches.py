@@ -15,11 +15,12 @@ from config.api.treetracker import bulk_serializers
 from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
-from transfers import bulk, errors, operations
+from transfers import bulk, errors, ledger, operations
 from transfers.models import Transfer
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
+from wallets import queries as wallet_queries
 from wallets.models import ApiKey, Event, Wallet
 
 DONE = (200, {"message": "batch transfer successfull"})
@@ -660,6 +661,29 @@ def test_1100_rows_take_as_many_statements_as_2(alice: Caller) -> None:
     assert Wallet.objects.count() == 1103
     assert Transfer.objects.filter(state="completed").count() == 2204
     assert_sound()
+
+
+def test_the_name_of_each_row_costs_one_look_up_among_many_alike(alice: Caller) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO wallets_wallet (id, name, name_key, password, about, display_name, created_at)"
+            " SELECT gen_random_uuid(), name, name, '', '', '', now()"
+            "   FROM generate_series(1, 3000) AS i, LATERAL (SELECT 'plot-' || i) AS wallet (name)"
+        )
+        cursor.execute("ANALYZE wallets_wallet")
+    destinations = [wallet_queries.WalletReference(name_key=f"plot-{number}") for number in range(1, 21)]
+    with CaptureQueriesContext(connection) as captured:
+        decisions = ledger.decide_batch(
+            actor_id=alice.wallet.pk, source_id=alice.wallet.pk, destinations=destinations, sizes=[1] * 20
+        )
+    found = dict(Wallet.objects.values_list("name", "pk"))
+    assert [each.destination_id for each in decisions] == [found[f"plot-{number}"] for number in range(1, 21)]
+
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + captured[0]["sql"])
+        plan = cursor.fetchone()[0][0]["Plan"]
+    # Per row the wallet, and three trusts that do not exist. The trigram index would cost 80 more.
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 20 * 12
 
 
 EXCHANGES = [
