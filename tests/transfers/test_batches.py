@@ -506,6 +506,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(alice: Caller, sapli
         key = {name: value + query for name, value in headers.items()}
         assert answer(upload(alice, CREATE + query, ENROLMENT, headers=key, **GIVING)) == expected
         assert everything() == before
+    below_v2 = upload(alice, f"/wallet/v2{CREATE}?dry_run=true", ENROLMENT, **GIVING)
+    assert (below_v2.status_code, below_v2.json()["wallets_created"], below_v2.json()["dry_run"]) == (200, 3, True)
+    assert everything() == before
 
     done = upload(alice, CREATE + "?dry_run=false", ENROLMENT, headers=headers, **GIVING)
     assert answer(done) == created(3, pictured=1, existing=["SAPLING"], failed=FAILED)

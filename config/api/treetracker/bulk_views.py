@@ -61,7 +61,7 @@ class BatchViewSet(ApiViewSet):
         refused row.
 
         With `dry_run=true` the answer says what would be done, with `"dry_run": true`, and nothing is done. Below
-        `/wallet/v2` the answer has the status 201.
+        `/wallet/v2` the answer has the status 201, or 200 to a dry run.
         """
         is_dry_run = bulk_serializers.read_creation_query(request.query_params)
         _check_access(request)

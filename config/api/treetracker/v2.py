@@ -22,7 +22,7 @@ PREFIX: Final = "wallet/v2/"
 # Of these paths in the URL conf.
 NAMESPACE: Final = "v2"
 
-# Actions that answer with 201 instead of 200.
+# Actions that answer with 201 instead of 200, except to a dry run.
 CREATES: Final = frozenset({"WalletViewSet.create", "TrustViewSet.create", "BatchViewSet.create_wallets"})
 
 # Names of fields, by action.
@@ -196,7 +196,8 @@ def invalid(action: str, message: str) -> str:
 
 def success(action: str, status: int, body: Any) -> tuple[int, Any]:
     """Return status and body of a successful answer below `/wallet/v2`, from those of the first version."""
-    if action in CREATES and status == 200:
+    is_dry_run = isinstance(body, Mapping) and "dry_run" in body
+    if action in CREATES and status == 200 and not is_dry_run:
         status = 201
     if isinstance(body, Mapping) and (action in RENAMED or action in REPLACED):
         names, values = RENAMED.get(action, {}), REPLACED.get(action, {})
