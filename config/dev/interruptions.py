@@ -9,8 +9,13 @@ from typing import Final
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):
-    """A signal asked the system to stop: Ctrl-C, `kill`, or a closed terminal."""
+class Interrupted(BaseException):
+    """
+    A signal asked the system to stop: Ctrl-C, `kill`, or a closed terminal.
+
+    Not an `Exception`, like `KeyboardInterrupt`: the code that it interrupts may handle all of these, and the signal,
+    which is raised once, would be lost.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
