@@ -12,10 +12,13 @@ from django.db import connection, transaction
 
 from config.seals import blocks, chain, merkle, sealing, settled, verifying
 from config.seals.tables import SEQUENCES, TABLES
+from lockers.models import StatementLine
+from lockers.states import LineType
 from tests.support.sealed_rows import SEALED, another, columns, drop_checks, execute, key_of, plant, plant_all
 from tests.tables import empty_tables
-from transfers.models import Issue, Transfer, TransferTerms
+from transfers.models import Issue, Movement, Transfer, TransferTerms
 from transfers.seal_models import POSITIONS, LateTransfer, Seal, SealMark
+from trusts.models import TrustChange
 from wallets.audit import Finding
 
 pytestmark = pytest.mark.django_db
@@ -264,6 +267,43 @@ def test_an_open_transfer_is_sealed_as_asked_and_its_outcome_when_it_is_decided(
         assert checks_after(f"UPDATE transfers_transfer SET {column} WHERE number = %s", number) == {verifying.ROWS}
 
 
+def test_the_leaves_of_a_block_keep_their_order_and_their_bytes() -> None:
+    """Blocks that were sealed earlier verify only while both stay: other tests compare what one version makes."""
+
+    def fixed(model: Any, key: int, **values: str) -> None:
+        known = {column: f"'{key:032}'" for column, kind in columns(model).items() if kind == "uuid"}
+        plant(model, **known | {"number": str(key)} | {key_of(model): str(key)} | values)
+
+    # In no order of their keys: five of the block, and four of earlier blocks, of which two became final.
+    numbers = (905, 902, 907, 901, 906, 904, 903, 909, 908)
+    for number in numbers:
+        fixed(Transfer, number, state="'completed'" if number % 2 else "'cancelled'")
+    for model in (Movement, Issue, TrustChange, StatementLine):
+        for key in (906, 905):
+            fixed(model, key, **{"type": f"'{next(iter(LineType))}'"} if model is StatementLine else {})
+    for key in (907, 906):
+        fixed(TransferTerms, key)
+    execute(
+        "INSERT INTO transfers_latetransfer (number, asked_id, decided_id)"
+        " VALUES (902, 1, 2), (901, 1, 2), (903, 1, NULL), (904, 1, 3), (907, 2, NULL), (905, 2, 3)"
+    )
+    leaves = list(blocks.rows(height=2, after=dict.fromkeys(POSITIONS, 904), upto=dict.fromkeys(POSITIONS, 908)))
+
+    def key(leaf: blocks.Leaf) -> Any:
+        names = [field.name for field in leaf.table.fields]
+        return leaf.values[names.index(key_of(SEALED_BY_NAME[leaf.table.name]))]
+
+    assert [(leaf.table.name, key(leaf)) for leaf in leaves[1:]] == [
+        ("request", 905), ("request", 907), ("transfer", 906), ("transfer", 908), ("approval", 906), ("approval", 908),
+        ("transfer", 901), ("transfer", 902), ("approval", 901), ("approval", 902), ("terms", 906), ("terms", 907),
+        ("movement", 905), ("movement", 906), ("issue", 905), ("issue", 906), ("trust_change", 905),
+        ("trust_change", 906), ("statement_line", 905), ("statement_line", 906),
+    ]  # fmt: skip
+    assert merkle.root(blocks.hashes(b"-" * 32, iter(leaves))).hex() == (
+        "a96b0198ff81d3b41de136456e8194056c62d8aefda77a32d7537f48916f3730"
+    )
+
+
 def _leaves(height: int) -> list[blocks.Leaf]:
     seals = {seal.height: seal for seal in Seal.objects.all()}
     before = blocks.positions(seals.get(height - 1))
@@ -288,6 +328,23 @@ def test_a_block_has_a_limited_number_of_rows_of_each_kind(monkeypatch: pytest.M
     assert sealing.seal(is_due=True) == 2
     assert list(Seal.objects.order_by("height").values_list("leaves", flat=True)) == [5, 4, 2, 5, 3]
     assert found() == []
+
+
+@pytest.mark.parametrize(("minutes", "made"), [(9, 0), (11, 1)])
+def test_a_block_that_is_not_full_is_made_once_in_a_while(settings: Any, minutes: int, made: int) -> None:
+    settings.SEAL_EVERY_MINUTES = 10
+    plant(Issue)
+    # The first is made at once.
+    assert sealing.seal() == 1
+    plant(Issue)
+    assert sealing.seal() == 0
+    execute("UPDATE transfers_sealmark SET complete_at = clock_timestamp() - make_interval(mins => %s)", minutes)
+    assert sealing.seal() == made
+    # Whether there is a block or not, the time since everything was sealed begins again.
+    execute("UPDATE transfers_sealmark SET complete_at = clock_timestamp() - make_interval(mins => 11)")
+    assert sealing.seal() == 1 - made
+    plant(Issue)
+    assert sealing.seal() == 0
 
 
 def test_a_writer_that_began_later_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
