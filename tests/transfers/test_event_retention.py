@@ -13,7 +13,8 @@ from config.ops import audits, event_retention, partitions
 from tests.api.caller import PASSWORD, Caller, answer
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, uncommitted
 from tests.support.pagination import next_path
-from transfers import outcome_counts
+from transfers import events, outcome_counts
+from transfers.errors import EventsExpired
 from wallets import event_sequence
 from wallets.models import Event, EventPosition
 from webhooks import operations as webhooks
@@ -83,6 +84,12 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     block = first if first > today else first + EVENTS.days * DAY
     event_sequence.publish()
     every = feed(alice, "/events?limit=100")[0]
+    # The newest one decides whether the default partition is old.
+    with transaction.atomic():
+        sql("SET LOCAL session_replication_role = replica")
+        sql("UPDATE wallets_event SET created_at = %s WHERE number = (SELECT min(number) FROM wallets_event)",
+            f"{today - DAY} 12:00+00")  # fmt: skip
+    assert [event_retention._is_default_expired(each) for each in (today, today + DAY)] == [False, True]
 
     # Off: nothing is partitioned, whatever the day.
     assert tidy(monkeypatch, block + 4000 * DAY) == []
@@ -131,6 +138,11 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     )
     kept, later = feed(alice, "/events?limit=1")
     assert kept == old[-2:]
+    # Who has read the last of the others misses none.
+    (next_one,) = events.events_of([alice.wallet.pk], limit=1, after=[kept_from - 1, 1])
+    assert next_one.id == Event.objects.filter(wallet=alice.wallet, number__gte=kept_from).earliest("number").pk
+    with pytest.raises(EventsExpired):
+        events.events_of([alice.wallet.pk], limit=1, after=[kept_from - 2, 1])
     assert feed(alice, "/events?limit=1&since=2020-01-01")[0] == kept
     tidy(monkeypatch, expired, later=True)
     assert not Event.objects.filter(number__lt=kept_from).exists()
