@@ -206,6 +206,42 @@ def test_each_page_of_a_list_with_dates_is_the_model(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("counted", [16, 13, 9], ids=["up to the end of a span", "within one", "up to its first row"])
+def test_dates_at_the_edges_of_spans_leave_out_no_row_and_add_none(
+    alice: Caller, carol: Caller, sapling: Wallet, counted: int
+) -> None:
+    """Each row in its turn is the first or the last one of the list: of a span, of those counted, of the others."""
+    begin_a_span()
+    times = [DAY + timedelta(milliseconds=number) for number in range(20)]
+    plant(alice, carol, times[:counted])
+    assert list_counts.roll_up()
+    plant(alice, carol, times[counted:])
+    rows = list(Transfer.objects.order_by("number").values_list("number", "id"))
+    assert (rows[0][0] % 8, len(rows)) == (0, 20)
+    ids = [str(pk) for _, pk in rows]
+    for index in (0, 1, 7, 8, 9, 12, 13, 14, 15, 16, 17, 19):
+        for dates, expected_ids in (({"since": times[index]}, ids[index:]), ({"until": times[index]}, ids[:index])):
+            # The last page has the last row alone.
+            found = walked(alice, max(1, len(expected_ids) - 1), **dates)
+            assert found[::2] == (expected_ids, len(expected_ids)), (index, dates)
+
+
+@pytest.mark.django_db
+def test_a_transfer_behind_too_many_since_the_checkpoint_may_be_of_any_time(
+    alice: Caller, carol: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_pages, "SINCE_CHECKPOINT", 2)
+    plant(alice, carol, [DAY] * 20)
+    assert list_counts.roll_up()
+    plant(alice, carol, [DAY + timedelta(days=1)] * 3 + [DAY - timedelta(hours=1)])
+    mine, until = {alice.wallet.pk, sapling.pk}, DAY + timedelta(hours=1)
+    for order in (*ORDERS, *NOT_BY_TIME):
+        ids, _, total = walked(alice, 30, **order, until=until)
+        assert (ids, total) == (expected(mine, **order, until=until), 21), order
+    assert walked(alice, 7, **ORDERS[1])[0] == expected(mine, **ORDERS[1])
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("order", ORDERS[:2], ids=["newest first", "oldest first"])
 def test_an_import_of_old_transfers_leaves_the_pages_of_others_as_they_were(
     alice: Caller, carol: Caller, sapling: Wallet, order: dict[str, Any]
@@ -230,6 +266,32 @@ def test_an_import_of_old_transfers_leaves_the_pages_of_others_as_they_were(
     assert all(by_number)
     oldest = {**order, "until": DAY - timedelta(days=1)}
     assert walked(alice, 7, **oldest)[0] == expected(mine, **oldest)
+
+
+@pytest.mark.django_db
+def test_transfers_since_the_checkpoint_may_all_be_older_than_those_before_it(
+    alice: Caller, carol: Caller, sapling: Wallet
+) -> None:
+    """In order among themselves, and more than a page with its margins."""
+    plant(alice, carol, [DAY + timedelta(days=1, seconds=number) for number in range(24)])
+    assert list_counts.roll_up()
+    plant(alice, carol, [DAY + timedelta(seconds=number) for number in range(24)])
+    for order in ORDERS[:2]:
+        assert walked(alice, 7, **order)[0] == expected({alice.wallet.pk, sapling.pk}, **order), order
+
+
+@pytest.mark.django_db
+def test_one_transfer_of_the_next_span_may_be_older_than_the_page(
+    alice: Caller, carol: Caller, sapling: Wallet
+) -> None:
+    begin_a_span()
+    times = [DAY + timedelta(seconds=number) for number in range(40)]
+    # The first page of seven, with its margin, ends within the span before.
+    times[17] = DAY + timedelta(milliseconds=3500)
+    plant(alice, carol, times)
+    assert list_counts.roll_up()
+    order = {"sort_by": "created_at"}
+    assert walked(alice, 7, **order)[0] == expected({alice.wallet.pk, sapling.pk}, **order)
 
 
 @pytest.mark.django_db
