@@ -186,6 +186,37 @@ def test_a_payment_is_of_what_is_outstanding_and_promised_by_no_other(case: Any,
             payment_ledger.payable_units(request, None if units is None else units * COIN)
 
 
+# Mode, and what was paid, of a request of 10; what other payments of it promise; units, and whether they are admitted.
+ADMITTED = [
+    ("single", 0, [], 10, True),
+    ("single", 0, [], 9, False),
+    ("single", 0, [], 11, False),
+    ("single", 0, [1], 10, False),
+    ("partial", 4, [1, 2], 3, True),
+    ("partial", 4, [1, 2], 4, False),
+    ("partial", 4, [6], 1, False),
+]
+
+
+@pytest.mark.parametrize("case", ADMITTED)
+def test_a_task_is_admitted_for_what_no_payment_besides_its_own_promises(case: Any, alice: Wallet) -> None:
+    mode, paid, pending, units, is_admitted = case
+    request = a_request(alice, paid=paid, state=PaymentRequestState.PARTLY_PAID if paid else PaymentRequestState.OPEN)
+    PaymentRequest.objects.filter(pk=request.pk).update(mode=mode)
+    beside = [a_payment(request, expected=each * COIN) for each in pending]
+    beside += [a_payment(request, state=PaymentState.CREDITED, units=COIN), a_payment(a_request(alice), expected=COIN)]
+    mine = a_payment(request, expected=2 * COIN)
+
+    if is_admitted:
+        payment_ledger.admit(task_id=mine.task_id, units=units * COIN)
+    else:
+        with pytest.raises(payment_ledger.Refused, match="nothing was moved"):
+            payment_ledger.admit(task_id=mine.task_id, units=units * COIN)
+
+    promised = dict(Payment.objects.values_list("pk", "expected"))
+    assert promised == {each.pk: each.expected for each in beside} | {mine.pk: (units if is_admitted else 2) * COIN}
+
+
 @pytest.mark.parametrize("state", list(PaymentRequestState))
 def test_a_request_has_expired_as_soon_as_its_time_has_passed(state: PaymentRequestState, alice: Wallet) -> None:
     is_open = state in ("open", "partly_paid")
