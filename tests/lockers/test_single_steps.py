@@ -86,6 +86,31 @@ def test_fresh_numbers_on_their_way_are_not_taken_for_the_key_of_a_locker(
     assert (servers.asked == []) is releasing
 
 
+def test_the_key_of_an_earlier_locker_is_not_taken_for_a_number_of_ours(alice: Wallet, servers: Servers) -> None:
+    """Whoever knows the code of that locker could take the coin: a server that holds the key does not store it anew."""
+    stock(alice, 0, 0)
+    run = at_work(put_coins.start(actor=alice, name="alice", units=2 * 10**8).task)
+    fresh, locked = Coin.objects.order_by("serial_number")
+    for row, number in ((fresh, b"n" * 16), (locked, b"k" * 12 + b"\xff" * 4)):
+        row.proposed = vault.seal_numbers((number,) * 25, coin_id=row.pk)
+        row.outcome, row.pown = at("p12 -13"), at("p13 n12")
+        row.save(update_fields=["proposed", "outcome", "pown"])
+    servers.says[Command.FIND] = [from_each(range(12, 25), Status.FIND_ALL_PAN)]
+
+    put._put_where_unsure(run, 0, run.coins(0))
+
+    assert servers.asked == [Command.FIND, Command.PUT]
+    numbers = [row.serial_number.to_bytes(4, "big") for row in (fresh, locked)]
+    assert [[number in sent for number in numbers] for sent in servers.calls[1].payloads.values()] == [
+        [True, False]
+    ] * 13
+    before = {row.pk: vault.open_numbers(row.secrets, coin_id=row.pk) for row in (fresh, locked)}
+    for row, of_new, pown in ((fresh, (b"n" * 16,) * 13, at("p25")), (locked, before[locked.pk][12:], at("p13 n12"))):
+        row.refresh_from_db()
+        assert vault.open_numbers(row.secrets, coin_id=row.pk) == (*before[row.pk][:12], *of_new)
+        assert row.pown == pown
+
+
 def test_a_number_is_replaced_only_where_its_removal_was_refused(finding: TaskRun, servers: Servers) -> None:
     """The removal may still reach a server that has not answered, and what it gives the coin would be replaced."""
     Coin.objects.update(outcome=at("p12 f13"))
