@@ -32,7 +32,17 @@ from lockers import (
 )
 from lockers.coin_breaks import FIRST_BREAK
 from lockers.errors import TaskSuperseded
-from lockers.models import Attempt, Coin, Export, Locker, LockerTask, ReceiptLine, Upload
+from lockers.models import (
+    Attempt,
+    Coin,
+    Export,
+    Locker,
+    LockerTask,
+    Payment,
+    PaymentRequest,
+    ReceiptLine,
+    Upload,
+)
 from lockers.operations import break_coin as break_coins
 from lockers.operations import export as export_coins
 from lockers.operations import find as find_coins
@@ -45,7 +55,7 @@ from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import with_coin, with_locker_key
-from lockers.states import CoinState, FileType, LockerState, Step, TaskKind, TaskState
+from lockers.states import CoinState, FileType, LockerState, PaymentMode, Step, TaskKind, TaskState
 from lockers.transport import NO_GRACE
 from lockers.worker import (
     broadcast,
@@ -295,6 +305,39 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
     assert (successor.is_parked, successor.step, successor.tag) == (True, Step.WAITING, "rent")
     assert (successor.result, vault.task_code(successor)) == ({"spelling": 1}, "A-CODE")
     assert [Coin.objects.get(pk=each.pk).task_id for each in (row, own)] == [successor.pk, task.pk]
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_the_task_that_goes_on_waiting_goes_on_paying(pays: bool, alice: Wallet) -> None:
+    task, other = a_task(alice, TaskKind.TAKE), a_task(alice, TaskKind.TAKE)
+    request = PaymentRequest.objects.create(wallet=alice, actor=alice, amount=9 * ONE, mode=PaymentMode.PARTIAL)
+    plan = {"payment_request": str(request.pk)} if pays else {}
+    LockerTask.objects.filter(pk=task.pk).update(code=vault.seal_task_code("A-CODE", task_id=task.pk), plan=plan)
+    for each in (task, other) if pays else (other,):
+        Payment.objects.create(request=request, task=each, expected=4 * ONE)
+    a_claim(task)
+    a_claim(task, CoinState.INCOMING)
+    task.refresh_from_db()
+
+    successor = finalize.leave_waiting(task, waits_on=True).successor_id
+
+    expected = {other.pk: 4 * ONE} | ({task.pk: 4 * ONE, successor: ONE} if pays else {})
+    assert dict(Payment.objects.values_list("task_id", "expected")) == expected
+    assert {*Payment.objects.values_list("request_id", "state", "units", "is_late")} == {
+        (request.pk, "pending", 0, False)
+    }
+
+
+def test_of_coins_that_another_took_those_that_came_back_meanwhile_stay(alice: Wallet) -> None:
+    """They are looked for while no lock is held: a coin may be spendable again, or in another task's hands."""
+    rows = []
+    for state in (CoinState.LOCKED, CoinState.BANK, CoinState.LIMBO, CoinState.EXPORTED, CoinState.LOCKED):
+        rows.append(Coin.objects.get(serial_number=a_coin(alice, state).serial_number))
+    before = {row.pk: row.state for row in rows}
+
+    assert finalize._note_taken([row.pk for row in rows[:4]]) == ONE
+
+    assert dict(Coin.objects.values_list("pk", "state")) == before | {rows[0].pk: "sent"}
 
 
 @pytest.mark.parametrize("kind", [TaskKind.TAKE, TaskKind.IMPORT])
