@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, models
 
@@ -56,6 +57,19 @@ def test_no_model_with_a_wallet_is_omitted_without_being_a_count() -> None:
         "desk.FormerName", "lockers.Turn", "transfers.ControlChange", "transfers.ListTally", "transfers.TallyDelta",
         "transfers.TokenTally", "transfers.WalletDay",
     }  # fmt: skip
+
+
+def test_no_column_that_names_an_operator_is_exported() -> None:
+    models = own_models()
+    named = {
+        (label, field.column)
+        for label in wallet_export.EXPORTED
+        for field in models[label]._meta.local_concrete_fields
+        if field.related_model is User
+    }
+    assert ("wallets.OperatorAction", "staff_id") in named
+    for label, column in named | {("wallets.OperatorAction", "confirmation")}:
+        assert column in wallet_export.EXPORTED[label].without, (label, column)
 
 
 def test_every_binary_column_is_known_and_left_out() -> None:
