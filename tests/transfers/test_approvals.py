@@ -534,6 +534,8 @@ def test_what_a_dismissed_manager_asked_for_is_not_confirmed(alice: Caller, caro
     trusts.dismiss_manager(actor=alice.wallet, wallet_id=alice.wallet.pk, manager="carol")
 
     assert demand(alice)[0] == 202
+    change = ApprovalChange.objects.get()
+    assert (change.asked_by, change.asked_with) == (alice.wallet, credential_of(alice))
     assert answer(carol.send("PUT", path_of(alice), {}))[0] == 403
     assert Wallet.objects.get(pk=alice.wallet.pk).approval_above == 5
 
