@@ -273,13 +273,18 @@ def _scope(run: AuditRun) -> str:
     return "all history" if run.is_of_all else "what is new"
 
 
+def _is_known(run: AuditRun) -> bool:
+    """Return whether the audit ended with a result: one that runs or did not end says nothing about findings."""
+    return run.result in (AuditResult.SOUND, AuditResult.UNSOUND)
+
+
 @admin.register(AuditRun)
 class AuditRunPage(base.LedgerPage):
     """Runs of the audit."""
 
     called = ("audit", "audits")
-    list_display = ("id", "outcome", "findings", "of", "who", "begun", "took")
-    numbers = ("findings",)
+    list_display = ("id", "outcome", "found_number", "of", "who", "begun", "took")
+    numbers = ("found_number",)
     list_filter = (AuditResultFilter, filters.made("started_at", "begun"))
     sorts = {"begun": ("id",)}
     list_select_related = ("staff",)
@@ -300,7 +305,7 @@ class AuditRunPage(base.LedgerPage):
         return queryset.filter(pk=term) if term.isdecimal() and len(term) < 19 else queryset.none()
 
     outcome = base.column("result", lambda run: formats.pill(run.result, _result(run)))
-    findings = base.column("findings", lambda run: run.findings_count)
+    found_number = base.column("findings", lambda run: f"{run.findings_count:,}" if _is_known(run) else "–")
     of = base.column("of", _scope)
     who = base.column("by", lambda run: str(run.staff or "the scheduler"))
     begun = base.column("begun", lambda run: formats.moment(run.started_at))
@@ -316,7 +321,7 @@ class AuditRunPage(base.LedgerPage):
             "title": f"Audit {row.pk}",
             "facts": [
                 Fact("result", formats.pill(row.result, _result(row))),
-                Fact("findings", row.findings_count),
+                Fact("findings", row.findings_count if _is_known(row) else "–"),
                 Fact("of", _scope(row)),
                 Fact("by", row.staff or "the scheduler"),
                 Fact("begun", formats.full(row.started_at), note=formats.ago(row.started_at)),
