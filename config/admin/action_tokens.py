@@ -70,7 +70,7 @@ class ActionTokenPage(base.LedgerPage):
     """Claim links: tokens for a person without a wallet."""
 
     called = (ACTION_TOKEN, "claim links")
-    list_display = ("identity", "status", "tokens", "sender", "made", "ends")
+    list_display = ("identity", "status", "tokens", "from_wallet", "made", "ends")
     numbers = ("tokens",)
     list_filter = (
         ActionTokenStateFilter, SenderFilter, filters.TokensFrom, filters.TokensTo, filters.made("created_at"),
@@ -94,7 +94,7 @@ class ActionTokenPage(base.LedgerPage):
     identity = base.column("claim link", lambda row: formats.short(row.pk))
     status = base.column("state", lambda row: formats.pill(shown_state(row)))
     tokens = base.column("tokens", lambda row: f"{row.token_count:,}")
-    sender = base.column("from", lambda row: link(row.sender))
+    from_wallet = base.column("from", lambda row: link(row.sender))
     made = base.column("made", lambda row: formats.moment(row.created_at))
     ends = base.column("expires", lambda row: formats.moment(row.expires_at))
 

@@ -88,7 +88,7 @@ class WebhookPage(base.LedgerPage):
         deliveries = of_webhook.select_related("message").defer("message__body").order_by("-created_at", "-id")
         return {
             "title": f"Webhook {formats.short(row.pk)}",
-            "deliveries": list(deliveries[:DELIVERIES_SHOWN]),
+            "deliveries": [(each, _answer(each)) for each in deliveries[:DELIVERIES_SHOWN]],
             "deliveries_url": f"{list_url(WebhookDelivery)}?webhook={row.pk}",
             "facts": [
                 Fact("state", _pill(row), note=row.disabled_by.replace("_", " ")),
@@ -128,7 +128,7 @@ class DeliveryPage(base.LedgerPage):
     """Messages to webhooks, with their last attempt."""
 
     called = ("delivery", "deliveries")
-    list_display = ("kind", "to", "status", "answer", "tries", "made")
+    list_display = ("kind", "to", "outcome", "answer", "tries", "made")
     numbers = ("tries",)
     list_filter = (DeliveryStateFilter, WebhookFilter, filters.made("created_at"), filters.AgeFilter)
     sorts = {"made": ("created_at", "id")}
@@ -152,7 +152,7 @@ class DeliveryPage(base.LedgerPage):
 
     kind = base.column("type", lambda delivery: delivery.message.type)
     to = base.column("to", lambda delivery: link(delivery.webhook, shown_url(delivery.webhook.url)))
-    status = base.column("state", lambda delivery: formats.pill(delivery.state))
+    outcome = base.column("state", lambda delivery: formats.pill(delivery.state))
     answer = base.column("answer", _answer)
     tries = base.column("attempts", lambda delivery: f"{delivery.attempt:,}")
     made = base.column("made", lambda delivery: formats.moment(delivery.created_at))

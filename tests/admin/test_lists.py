@@ -167,6 +167,16 @@ IN_OTHER_WORDS = {
 IN_OTHER_WORDS_OF = {"wallets_token": {"state": {"reserved by"}}}
 
 
+def test_no_column_is_hidden_by_a_field_of_its_name() -> None:
+    """Django shows the field of the row instead of the column of the page."""
+    pages = [page for page in site._registry.values() if isinstance(page, base.LedgerPage)]
+    fields = {page: {field.name for field in page.model._meta.get_fields() if field.concrete} for page in pages}
+
+    assert pages
+    shown = [(page, name) for page in pages for name in page.list_display if hasattr(page, str(name))]
+    assert [(page, name) for page, name in shown if name in fields[page]] == []
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_a_file_has_the_columns_that_its_list_shows(desk: Client, ledger: SimpleNamespace, name: Any) -> None:
     heads = {head.label.lower() for head in desk.get(reverse(f"admin:{name}_changelist")).context["cl"].heads}
