@@ -197,7 +197,7 @@ def _months(asked: Asked) -> dict[str, Any]:
         ],
         "charts": [
             _chart("Tokens moved", [(each, each.moved) for each in months]),
-            _chart("Transfers", [(each, completed.get(each.month, 0)) for each in months]),
+            _chart("Completed transfers", [(each, completed.get(each.month, 0)) for each in months]),
         ],
         "transfers_url": list_url(Transfer),
     }

@@ -36,8 +36,8 @@ PLAIN = {
     "setup", "signed in", "signs in with", "start of the body", "state", "status", "taken", "task",
     "the coins of its locker as they are now", "the same coins as later tasks settled them", "time", "time (utc)",
     "to", "tokens at the end", "tokens moved by month", "tokens that are reserved", "tokens that moved", "took",
-    "transfers by month", "type", "types", "until", "url", "url set by", "waiting", "waiting for an answer", "what",
-    "what became of it", "what happened", "what was proposed", "when", "who", "why", "with",
+    "completed transfers by month", "type", "types", "until", "url", "url set by", "waiting", "waiting for an answer",
+    "what", "what became of it", "what happened", "what was proposed", "when", "who", "why", "with",
 }  # fmt: skip
 
 
