@@ -37,9 +37,10 @@ log = logging.getLogger("coppice.admin")
 
 # After this time a request that began before has begun its last transaction.
 IN_FLIGHT_SECONDS: Final = 120
+_TOKENS_COUNTED: Final = 1000
 # What keeps a wallet open, by its words; each is read by an index.
 _LEFT: Final = {
-    "token": "SELECT count(*) FROM (SELECT FROM wallets_token WHERE wallet_id = %(id)s LIMIT 1000) AS few",
+    "token": "SELECT count(*) FROM (SELECT FROM wallets_token WHERE wallet_id = %(id)s LIMIT %(tokens)s) AS few",
     "open transfer": (
         "SELECT count(*) FROM transfers_transfer WHERE state <> 'completed' AND state IN ('requested', 'pending')"
         " AND (source_id = %(id)s OR destination_id = %(id)s)"
@@ -82,9 +83,10 @@ def what_is_left(wallet_id: UUID) -> list[str]:
     found = []
     with connection.cursor() as cursor:
         for what, statement in _LEFT.items():
-            cursor.execute(statement, {"id": wallet_id})
+            cursor.execute(statement, {"id": wallet_id, "tokens": _TOKENS_COUNTED})
             if count := cursor.fetchone()[0]:
-                found.append(counted(count, what))
+                is_more = what == "token" and count == _TOKENS_COUNTED
+                found.append(f"{counted(count, what)} or more" if is_more else counted(count, what))
     return found
 
 

@@ -244,6 +244,16 @@ def test_whatever_still_waits_for_a_wallet_keeps_it_open(db: None) -> None:
                 cursor.execute(f"DELETE FROM {table}")
 
 
+def test_more_tokens_than_are_counted_are_said_to_be_more(closed: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudonyms, "_TOKENS_COUNTED", 3)
+
+    transfers.issue_tokens(wallet=closed, count=2)
+    few = pseudonyms.what_is_left(closed.pk)
+    transfers.issue_tokens(wallet=closed, count=3)
+
+    assert (few, pseudonyms.what_is_left(closed.pk)) == (["2 tokens"], ["3 tokens or more"])
+
+
 def test_a_wallet_that_still_holds_or_awaits_something_is_not_closed(closed: Wallet) -> None:
     transfers.issue_tokens(wallet=closed, count=2)
     transfers.send_bundle(actor=closed, sender=NAME, receiver="bobby", size=1)
