@@ -60,7 +60,7 @@ def check() -> Changes | None:
 
 def _compare(shown: Sequence[tiles.Tile], now: datetime) -> Changes:
     red = {
-        (tile.key, subject): (title, f"{tile.value}: {tile.note}"[:_TEXT])
+        (tile.key, subject): (title, tile.said[:_TEXT])
         for tile in shown
         if tile.is_bad
         for subject, title in (tile.subjects or {"": tile.what}).items()

@@ -56,7 +56,8 @@ class Tile:
     A number at the top of the page; mark and CSS class show whether it is as expected.
 
     `model` and `query` are the list behind it, without a model `query` is a place on the page. `subjects` are the
-    things that a red tile reports, by id, if it reports more than one.
+    things that a red tile reports, by id, if it reports more than one. `lasting` is what an alert says instead of value
+    and note, if these say how long ago something was: alerts are kept, and read later.
     """
 
     what: str
@@ -68,6 +69,11 @@ class Tile:
     mark: str = ""
     key: str = ""
     subjects: Mapping[str, str] = field(default_factory=dict)
+    lasting: str = ""
+
+    @property
+    def said(self) -> str:
+        return self.lasting or f"{self.value}: {self.note}"
 
     @property
     def url(self) -> str:
@@ -213,7 +219,9 @@ def _audit_tile(readings: Readings) -> list[Tile]:
         css, mark = "wait", "◔"
     note = formats.ago(ended.started_at, readings.now)
     is_running = recent[0].result == AuditResult.RUNNING
-    return [Tile("last audit", words, f"{note}; one is running" if is_running else note, AuditRun, "", css, mark)]
+    lasting = f"{words}: the audit of {formats.full(ended.started_at)}"
+    note = f"{note}; one is running" if is_running else note
+    return [Tile("last audit", words, note, AuditRun, "", css, mark, lasting=lasting)]
 
 
 def _seal_tile(readings: Readings) -> list[Tile]:
@@ -229,7 +237,9 @@ def _seal_tile(readings: Readings) -> list[Tile]:
         note += f"; {counted(elsewhere, 'partition')} elsewhere, not compared"
     is_late = newest.complete_at < readings.now - SEALS_MISSED * timedelta(minutes=every)
     value = formats.ago(newest.complete_at, readings.now)
-    return [Tile("last seal", value, note, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
+    css, mark = (BAD, "!") if is_late else ("good", "✓")
+    lasting = f"of {formats.full(newest.complete_at)}: {note}"
+    return [Tile("last seal", value, note, None, "#", css, mark, lasting=lasting)]
 
 
 def _coin_tiles(readings: Readings) -> list[Tile]:
@@ -339,7 +349,8 @@ def _backup_tile(readings: Readings) -> list[Tile]:
         return [Tile("last backup", "never", limit, None, "#", BAD, "!")]
     is_late = at < readings.now - timedelta(hours=hours)
     value = formats.ago(at, readings.now)
-    return [Tile("last backup", value, limit, None, "#", BAD if is_late else "good", "!" if is_late else "✓")]
+    css, mark = (BAD, "!") if is_late else ("good", "✓")
+    return [Tile("last backup", value, limit, None, "#", css, mark, lasting=f"of {formats.full(at)}: {limit}")]
 
 
 def _replica_tile(readings: Readings) -> list[Tile]:
