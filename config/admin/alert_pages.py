@@ -70,7 +70,7 @@ class AlertPage(base.LedgerPage):
     status = base.column("state", _pill)
     who = base.column("acknowledged by", lambda alert: alert.acknowledged_by or "–")
     begun = base.column("began", lambda alert: formats.moment(alert.opened_at))
-    ended = base.column("ended", lambda alert: formats.moment(alert.closed_at))
+    ended = base.column("ended", lambda alert: "–" if alert.closed_at is None else formats.moment(alert.closed_at))
 
     def detail(self, request: HttpRequest, row: Alert) -> dict[str, Any]:
         about = page_url(Webhook, row.subject) if row.kind == "webhooks" and row.subject else ""

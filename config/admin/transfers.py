@@ -135,7 +135,7 @@ class TransferPage(base.LedgerPage):
     @admin.display(description="closed")
     def closed(self, transfer: Transfer) -> SafeString | str:
         if transfer.closed_at is None:
-            return "open"
+            return "–"
         return "before import" if reports.was_closed_before_import(transfer) else formats.moment(transfer.closed_at)
 
     def detail(self, request: HttpRequest, row: Transfer) -> dict[str, Any]:
