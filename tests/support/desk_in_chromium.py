@@ -126,6 +126,15 @@ def beyond_the_edge(page: Page) -> int:
     return found
 
 
+# What a card shows without a name, other than what is selected or clicked; and tables of more than three columns that
+# are no cards.
+_UNNAMED = """() => [
+  ...[...document.querySelectorAll(".rows td:not([data-label], .pick)")].filter(
+    (cell) => cell.textContent.trim() !== (cell.querySelector("a")?.textContent.trim() ?? "")),
+  ...[...document.querySelectorAll("table:not(.rows)")].filter((table) => table.rows[0]?.cells.length > 3),
+].filter((each) => each.checkVisibility()).map((each) => each.textContent.trim().slice(0, 60))"""
+
+
 # The schemes differ in nothing but colours (`test_the_schemes_differ_in_colours_alone`), so these two views show all
 # that four would show. In the second one, axe applies only the rules whose result may differ from the first.
 VIEWS: Final[tuple[tuple[Any, int, tuple[str, ...]], ...]] = (
@@ -141,5 +150,7 @@ def looked_at(page: Page, name: str) -> list[str]:
         show(page, scheme, width)
         if beyond := beyond_the_edge(page):
             wrong.append(f"{name}, {width}: {beyond} pixels beyond the edge")
+        if width < 768:
+            wrong += [f"{name}, {width}: no name in “{each}”" for each in page.evaluate(_UNNAMED)]
         wrong += [f"{name}, {scheme}, {width}: {each}" for each in serious(page, *rules)]
     return wrong
