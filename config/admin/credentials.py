@@ -94,7 +94,7 @@ class ApiKeyPage(KeyPage):
         "ends": ("expires_at", "pk"),
         "made": ("created_at", "pk"),
     }
-    search_help_text = "a part of the name, or how the key begins"
+    search_help_text = "part of the name, or how the key begins"
     empty = "No API key yet. Each partner's application needs one; it is shown once."
     csv_columns = (
         *attributes("name"),
@@ -211,7 +211,7 @@ class RestrictedKeyPage(base.LedgerPage):
     list_filter = (filters.WalletFilter, EndedFilter, filters.made("created_at", "created"))
     ordering = ("-created_at", "-pk")
     sorts = {"made": ("created_at", "pk")}
-    search_help_text = "a part of the name, or how the key begins"
+    search_help_text = "part of the name, or how the key begins"
     empty = "No restricted key yet. Wallets make them."
     is_partners_work = True
     csv_columns = (
@@ -261,6 +261,14 @@ class RestrictedKeyPage(base.LedgerPage):
                 Fact("networks", ", ".join(row.networks) or "all"),
                 Fact("most tokens", ", ".join(limits) or "no limit", note=spent if row.tokens_per_day else ""),
                 Fact("last used", formats.full(row.last_used_at) or "never", note="recorded at most once an hour"),
+                *requests_fact(
+                    request,
+                    "refused",
+                    "requests of its wallet that were refused",
+                    wallet=row.wallet_id,
+                    status="refused",
+                ),
+                *requests_fact(request, "requests", "all requests of its wallet", wallet=row.wallet_id),
                 Fact("expires", formats.full(row.expires_at) or "never"),
                 Fact("ended", formats.full(row.ended_at) or "no"),
                 Fact("created", formats.full(row.created_at), note=formats.ago(row.created_at)),

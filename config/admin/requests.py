@@ -103,7 +103,7 @@ class ErrorFilter(filters.Typed):
 
 
 class SinceFilter(filters.Typed):
-    title = "from"
+    title = "from (UTC)"
     parameter_name = "since"
     hint = "10:00 or a day"
 
@@ -115,7 +115,7 @@ class SinceFilter(filters.Typed):
 class UntilFilter(filters.Typed):
     """Up to the end of the day, minute or second that is given."""
 
-    title = "to"
+    title = "to (UTC)"
     parameter_name = "until"
     hint = "10:15 or a day"
 
