@@ -141,7 +141,8 @@ def what_is(label: object) -> SafeString:
     if term is None:
         return SafeString("")
     return format_html(
-        ' <a class="what-is" href="{}" title="{}" aria-label="What is “{}”?">?</a>',
+        # The mark is not alone on a line: no line ends before it.
+        '\N{NO-BREAK SPACE}<a class="what-is" href="{}" title="{}" aria-label="What is “{}”?">?</a>',
         glossary.url_of(term),
         term.meaning,
         str(label).lower().replace("_", " "),
