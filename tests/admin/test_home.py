@@ -20,7 +20,8 @@ from transfers import audit, counters, reports
 from transfers import operations as transfers
 from transfers.models import Issue, Transfer
 from wallets import operations as wallets
-from wallets.models import Token
+from wallets.models import AuditRun, Token
+from wallets.states import AuditResult
 
 
 def statements(client: Any, url: Any) -> Any:
@@ -102,6 +103,38 @@ def test_an_unsound_ledger_cannot_be_overlooked(desk: Client, ledger: SimpleName
     assert tiles(shown)["tokens reserved"] == ("3", "bad")
     assert b"20 held: 3 missing. Run an audit" in shown.content
     assert b"but pending transfers and claim links say 2. Run an audit" in shown.content
+
+
+def test_the_ids_that_an_audit_found_lead_to_their_rows(desk: Client, ledger: SimpleNamespace) -> None:
+    finding = {"check": "<b>", "detail": f"{ledger.alice.pk} <i>holds</i> 0#3"}
+    run = AuditRun.objects.create(
+        result=AuditResult.UNSOUND, finished_at=timezone.now(), findings_count=1, findings=[finding]
+    )
+
+    page = desk.get(reverse("admin:wallets_auditrun_change", args=[run.pk])).content.decode()
+
+    search = f"{reverse('admin:find')}?q={ledger.alice.pk}"
+    assert f'<td><a href="{search}">{ledger.alice.pk}</a> &lt;i&gt;holds&lt;/i&gt; 0#3</td>' in page
+    assert desk.get(search).url == reverse("admin:wallets_wallet_change", args=[ledger.alice.pk])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (AuditResult.FAILED, "The audit did not end, so it does not say whether the books are sound."),
+        (AuditResult.RUNNING, "The audit has not ended yet."),
+    ],
+)
+def test_an_audit_without_a_result_does_not_say_that_it_found_nothing(
+    desk: Client, ledger: SimpleNamespace, result: AuditResult, words: str
+) -> None:
+    ended = None if result == AuditResult.RUNNING else timezone.now()
+    run = AuditRun.objects.create(result=result, finished_at=ended)
+
+    page = desk.get(reverse("admin:wallets_auditrun_change", args=[run.pk]))
+
+    assert words in page.content.decode()
+    assert {fact.label: fact.value for fact in page.context["facts"]}["findings"] == "–"
 
 
 def test_an_audit_finds_tokens_that_nobody_issued(ledger: SimpleNamespace) -> None:
