@@ -130,9 +130,9 @@ class Transfer(models.Model):
                 )
                 for party in ("source", "destination")
             ),
-            # Transfers that were closed later than they were created, or earlier after the clock was set back, by time of
-            # closing, for lists. Those that completed at once are in the order of their creation, and are not in these
-            # indexes.
+            # Transfers that were closed later than they were created, or earlier after the clock was set back, by time
+            # of closing, for lists. Those that completed at once are in the order of their creation, and are not in
+            # these indexes.
             *(
                 models.Index(
                     fields=[party, "closed_at", "number"],

@@ -279,11 +279,11 @@ def test_the_default_partition_is_not_emptied_while_rows_of_this_week_go_to_it(
     long_after = MONDAY + timedelta(weeks=5)
     monkeypatch.setattr(partitions, "today", lambda: long_after)
 
-    partitions._empty_default(long_after)
+    partitions.empty_default(partitions.ANSWERS, long_after)
     assert weeks_of_rows() == [(f"{TABLE}_default", "k-1")]
 
     partitions.create(partitions.ANSWERS, long_after)
-    partitions._empty_default(long_after)
+    partitions.empty_default(partitions.ANSWERS, long_after)
     assert weeks_of_rows() == []
 
 
