@@ -207,6 +207,15 @@ def test_a_chain_that_another_key_signed_again_is_found(settings: Any) -> None:
     assert {each.detail for each in found(kept={1: honest[1], 2: b"x" * 32})} == {"seal 2 was kept and is not here"}
 
 
+def test_the_signature_of_the_newest_seal_is_verified_whatever_is_sampled() -> None:
+    plant_all()
+    sealing.seal(is_due=True)
+    execute("UPDATE transfers_seal SET signature = %s", b"-" * 64)
+    assert {each.check for each in verifying.verify(hashes_block=lambda height: False).findings} == {
+        verifying.SIGNATURES
+    }
+
+
 def test_old_public_keys_stay_verifiable_after_a_rotation(settings: Any) -> None:
     plant_all()
     sealing.seal(is_due=True)
