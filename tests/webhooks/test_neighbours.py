@@ -486,3 +486,13 @@ def test_lists_go_on_where_a_page_ended_also_between_equal_times(alice: Wallet, 
 
 def delivery_id_of(webhook: Webhook) -> uuid.UUID:
     return WebhookDelivery.objects.filter(webhook=webhook)[0].pk
+
+
+def test_the_fan_out_never_goes_back(db: None) -> None:
+    """What is settled may end earlier than before, as after a recovery: events would be sent a second time."""
+    ahead = events.settled_number() + 5
+    FanOut.objects.create(id=1, number=ahead)
+
+    assert operations.fan_out() == 0
+
+    assert FanOut.objects.get().number == ahead
