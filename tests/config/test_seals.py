@@ -216,6 +216,17 @@ def test_the_signature_of_the_newest_seal_is_verified_whatever_is_sampled() -> N
     }
 
 
+def test_a_damaged_chain_is_not_continued_without_a_key_either(settings: Any) -> None:
+    settings.SEAL_KEY = ""
+    plant_all()
+    sealing.seal(is_due=True)
+    plant_all()
+    execute("UPDATE transfers_seal SET leaves = leaves + 1")
+    with pytest.raises(sealing.ChainRefused, match="its hash is not that of its content"):
+        sealing.seal(is_due=True)
+    assert Seal.objects.count() == 1
+
+
 def test_old_public_keys_stay_verifiable_after_a_rotation(settings: Any) -> None:
     plant_all()
     sealing.seal(is_due=True)
