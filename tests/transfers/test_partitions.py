@@ -21,6 +21,7 @@ from config.treetracker_import.progress import Display
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound, books
 from transfers import audit, counters, operations, partitions, reports
+from transfers.models import Transfer
 from transfers.partition_models import DetachedPartition
 from transfers.partitions import SIZE, PartitionRefused
 from transfers.seal_models import POSITIONS, Seal
@@ -447,9 +448,37 @@ def test_what_is_not_sealed_is_not_detached(moved: Any) -> None:
     with pytest.raises(PartitionRefused, match="is not sealed yet: see COPPICE_SEAL_EVERY_MINUTES"):
         partitions.detach(FIRST, distance=0)
     assert list(bounds()) == [FIRST, SECOND]
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE transfers_seal SET movements = %s", [SIZE - 1])
-    assert partitions.detach(FIRST, distance=0).name == FIRST
+    last = Transfer.objects.get(pk=moved[1][1]).number
+    for transfers, is_sealed in ((last - 1, False), (last, True)):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE transfers_seal SET movements = %s, transfers = %s", [SIZE - 1, transfers])
+        if is_sealed:
+            assert partitions.detach(FIRST, distance=0).name == FIRST
+        else:
+            with pytest.raises(PartitionRefused, match="is not sealed yet"):
+                partitions.detach(FIRST, distance=0)
+            assert list(bounds()) == [FIRST, SECOND]
+
+
+@pytest.mark.django_db
+def test_partitions_are_attached_from_the_newest_to_the_oldest(alice: Caller, moved: Any) -> None:
+    before = books()
+    third = partitions.extend()
+    assert third is not None
+    arrive_at(bounds()[third][0] or 0)
+    move(alice, moved[0], "sapling", "alice")
+    sealing.seal(is_due=True)
+    for name in (FIRST, SECOND):
+        partitions.detach(name, distance=0)
+    assert list(bounds()) == [third]
+
+    with pytest.raises(PartitionRefused, match=f"newest detached partition is {SECOND}"):
+        partitions.attach(FIRST)
+    assert list(bounds()) == [third]
+    partitions.attach(SECOND)
+    partitions.attach(FIRST)
+    assert list(bounds()) == [FIRST, SECOND, third]
+    assert len(books()["movements"]) == len(before["movements"]) + 2
 
 
 @pytest.mark.django_db

@@ -20,6 +20,7 @@ from tests.concurrency.races import race
 from tests.webhooks.receiver import receiving
 from trusts import operations as trusts
 from trusts.models import Trust
+from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Event, Wallet
 from wallets.states import EventType
@@ -321,6 +322,20 @@ def test_a_webhook_may_be_deleted_while_those_without_control_are_disabled(alice
 
     assert outcomes == [1]
     assert Webhook.objects.get().disabled_by == "control_lost"
+
+
+def test_a_webhook_whose_owner_controls_the_wallet_again_meanwhile_is_not_disabled(alice: Wallet, bob: Wallet) -> None:
+    sapling = trusts.open_managed_wallet(actor=bob, name="sapling")
+    webhook = operations.create(actor=bob, url=URL, wallet="sapling").webhook
+    trusts.end_trust(trust_id=Trust.objects.get().pk)
+
+    with beside(operations.disable_without_control) as outcomes:
+        operations.lock(webhook.pk)
+        again = trusts.request_trust(actor=bob, requestee="sapling", request_type=TrustRequestType.MANAGE)
+        trusts.accept_trust(actor=sapling, trust_id=again.id)
+
+    assert outcomes == [0]
+    assert Webhook.objects.get().state == "enabled"
 
 
 def test_many_pending_deliveries_are_cancelled_in_slices(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
