@@ -127,11 +127,11 @@ def beyond_the_edge(page: Page) -> int:
 
 
 # What a card shows without a name, other than what is selected or clicked; and tables of more than three columns that
-# are no cards.
+# are no cards, except in prose, where tables scroll.
 _UNNAMED = """() => [
   ...[...document.querySelectorAll(".rows td:not([data-label], .pick)")].filter(
     (cell) => cell.textContent.trim() !== (cell.querySelector("a")?.textContent.trim() ?? "")),
-  ...[...document.querySelectorAll("table:not(.rows)")].filter((table) => table.rows[0]?.cells.length > 3),
+  ...[...document.querySelectorAll(".desk:not(.prose) table:not(.rows)")].filter((table) => table.rows[0]?.cells.length > 3),
 ].filter((each) => each.checkVisibility()).map((each) => each.textContent.trim().slice(0, 60))"""
 
 
