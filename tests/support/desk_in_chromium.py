@@ -131,7 +131,8 @@ def beyond_the_edge(page: Page) -> int:
 _UNNAMED = """() => [
   ...[...document.querySelectorAll(".rows td:not([data-label], .pick)")].filter(
     (cell) => cell.textContent.trim() !== (cell.querySelector("a")?.textContent.trim() ?? "")),
-  ...[...document.querySelectorAll(".desk:not(.prose) table:not(.rows)")].filter((table) => table.rows[0]?.cells.length > 3),
+  ...[...document.querySelectorAll(".desk:not(.prose) table:not(.rows)")].filter(
+    (table) => table.rows[0]?.cells.length > 3),
 ].filter((each) => each.checkVisibility()).map((each) => each.textContent.trim().slice(0, 60))"""
 
 
