@@ -287,5 +287,8 @@ def test_a_total_and_an_order_cost_no_more_than_a_page(alice: Caller, carol: Cal
 
     # A row of the page is looked up, and its wallets' names; by time, each row within the margins.
     assert page < 20 * 4 * 4
-    assert {name: each for name, each in read.items() if each > page + 120 + 2 * list_pages.MARGIN} == {}
+    limit = page + 120 + 2 * list_pages.MARGIN
+    # By closing, also the rows that were closed later, from an index. Rows that earlier tests left dead add blocks.
+    limits = {name: limit + 2 * list_pages.MARGIN if name.startswith("by closing") else limit for name in read}
+    assert {name: each for name, each in read.items() if each > limits[name]} == {}
     assert cancelled < page + 120 * 6 + 2 * list_pages.MARGIN
