@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from transfers import audit
 
@@ -89,6 +89,31 @@ def locked(sql: str, parameters: Sequence[Any]) -> Iterator[None]:
     finally:
         release.set()
         thread.join(timeout=PATIENCE_SECONDS)
+
+
+@contextmanager
+def beside(function: Callable[[], object]) -> Iterator[list[Any]]:
+    """Run a function on another connection, which must wait for a lock of the block; at the end it has an outcome."""
+    outcomes: list[Any] = []
+    thread = threading.Thread(target=lambda: outcomes.extend(race([function])))
+    with transaction.atomic():
+        yield outcomes
+        thread.start()
+        # Without a lock it does not wait.
+        while thread.is_alive() and not is_waiting():
+            thread.join(0.02)
+    thread.join()
+
+
+def is_waiting() -> bool:
+    with connection.cursor() as cursor:
+        # Otherwise a transaction sees the same sessions each time.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            "                WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def wait_until_waiting(sessions: int) -> None:

@@ -5,8 +5,7 @@ A receiver may get a message twice, under one id: that is the most that a killed
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from tests.concurrency.races import race
+from tests.concurrency.races import beside, race
 from tests.webhooks.receiver import receiving
 from trusts import operations as trusts
 from trusts.models import Trust
@@ -261,31 +260,6 @@ def test_a_manager_who_lost_control_gets_nothing_more(alice: Wallet, bob: Wallet
     assert (lost.state, lost.disabled_by) == ("disabled", "control_lost")
     assert {each.state for each in lost.deliveries.all()} == {"cancelled"}
     assert Event.objects.get(type="webhook.disabled").wallet_id == sapling.pk
-
-
-@contextmanager
-def beside(function: Callable[[], object]) -> Iterator[list[Any]]:
-    """Run a function on another connection, which must wait for a lock of the block; at the end it has an outcome."""
-    outcomes: list[Any] = []
-    thread = threading.Thread(target=lambda: outcomes.extend(race([function])))
-    with operations.transaction.atomic():
-        yield outcomes
-        thread.start()
-        # Without a lock it does not wait.
-        while thread.is_alive() and not is_waiting():
-            thread.join(0.02)
-    thread.join()
-
-
-def is_waiting() -> bool:
-    with connection.cursor() as cursor:
-        # Otherwise a transaction sees the same sessions each time.
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity"
-            "                WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
-        return bool(cursor.fetchone()[0])
 
 
 def test_a_webhook_that_is_deleted_during_a_fan_out_leaves_nothing_and_stops_nothing(alice: Wallet) -> None:
