@@ -205,13 +205,13 @@ def test_while_the_first_runs_the_second_is_refused_at_once(alice: Caller) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(
+def test_a_request_with_this_key_that_committed_in_between_wins_and_this_effect_is_rolled_back(
     alice: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Place the race: between look-up and storing, another connection stores the answer."""
     keep = operations.store_response
 
-    def keep_after_the_twin(**arguments: Any) -> Any:
+    def keep_after_the_other(**arguments: Any) -> Any:
         other = connections.create_connection("default")
         with other.cursor() as cursor:
             cursor.execute(
@@ -223,7 +223,7 @@ def test_a_twin_that_committed_in_between_wins_and_this_effect_is_rolled_back(
         return keep(**arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(idempotency.operations, "store_response", keep_after_the_twin)
+        patched.setattr(idempotency.operations, "store_response", keep_after_the_other)
         lost = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
     replayed = alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
 

@@ -214,13 +214,13 @@ def test_while_the_first_request_runs_a_transfer_is_refused_and_moves_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(
+def test_a_request_with_this_key_that_committed_in_between_wins_and_this_transfer_moves_nothing(
     alice: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
     send = ledger.send_bundle
 
-    def send_after_the_twin(**arguments: Any) -> Any:
+    def send_after_the_other(**arguments: Any) -> Any:
         IdempotentAnswer.objects.create(
             wallet=alice.wallet,
             key="k-1",
@@ -231,7 +231,7 @@ def test_a_twin_that_committed_in_between_wins_and_this_transfer_moves_nothing(
         return send(**arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "send_bundle", send_after_the_twin)
+        patched.setattr(ledger, "send_bundle", send_after_the_other)
         lost = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
     replayed = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
 
