@@ -87,7 +87,7 @@ def test_fresh_numbers_on_their_way_are_not_taken_for_the_key_of_a_locker(
 
 
 def test_the_key_of_an_earlier_locker_is_not_taken_for_a_number_of_ours(alice: Wallet, servers: Servers) -> None:
-    """Whoever knows the code of that locker could take the coin: a server that holds the key does not store it anew."""
+    """A person who knows the code of that locker could take the coin: a server that holds the key keeps it."""
     stock(alice, 0, 0)
     run = at_work(put_coins.start(actor=alice, name="alice", units=2 * 10**8).task)
     fresh, locked = Coin.objects.order_by("serial_number")
