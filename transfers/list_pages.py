@@ -324,7 +324,7 @@ def _groups_by_closing(order: Order, within: Range, *, state: str, is_first: boo
 
 def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool) -> str:
     """Return common table expressions as `_group_sql`, of the one group of a list by id."""
-    after, direction = ("<", "DESC") if order.is_descending else (">", "ASC")
+    after, _, direction = order.signs
     position = "%(id)s::uuid"
     return load(
         "transfers",
@@ -392,14 +392,14 @@ def read_page(
 def _page(listed: List, *, is_first: bool, rows: str) -> str:
     order, state, is_of_actor, counts, has_since, has_until = listed
     within = listed.range
-    groups = _groups(order, state, is_of_actor=is_of_actor, dates=within.dates)
-    if order.is_descending:
-        groups.reverse()
     if order.by_closing:
         each_group = _groups_by_closing(order, within, state=state, is_first=is_first)
     elif order.by_id:
         each_group = {"0": _group_by_id(order, state=state, is_of_actor=is_of_actor, is_first=is_first)}
     else:
+        groups = _groups(order, state, is_of_actor=is_of_actor, dates=within.dates)
+        if order.is_descending:
+            groups.reverse()
         each_group = {
             str(index): _group_sql(group, index, order, within, is_first=is_first) for index, group in enumerate(groups)
         }
@@ -411,7 +411,7 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
     before, total = ("", "NULL::bigint")
     if counts:
         before, total = total_of(within, state=state, is_of_actor=is_of_actor)
-    direction = "DESC" if order.is_descending else "ASC"
+    _, _, direction = order.signs
     names = [name for name, _ in order.keys]
     between = ""
     if within is not EVERYWHERE:
