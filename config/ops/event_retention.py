@@ -28,7 +28,7 @@ _IS_KEPT: Final = "number >= (SELECT kept_from FROM wallets_eventposition)"
 EVENTS: Final = partitions.Table(
     "wallets_event",
     days=28,
-    bound=lambda day: f"'{day} 00:00+00'",
+    bound=partitions.midnight,
     unique=(("wallets_event_id", "id"), ("wallets_event_number", "number")),
     needed=_IS_KEPT,
 )
@@ -67,9 +67,10 @@ def _create_ahead() -> None:
     Creating it reads the default partition, which may have many rows, under a lock, unless a validated constraint says
     that none of its rows is of that time. Validating the constraint reads the rows without that lock.
     """
-    first = EVENTS.first_day(partitions.today() + timedelta(days=3))
+    today = partitions.today()
+    first = EVENTS.first_day(today + timedelta(days=3))
     # The constraint refuses events of that time until it is dropped: it is not made on the day before.
-    if first <= partitions.today() + timedelta(days=1) or first in partitions.days(EVENTS):
+    if first <= today + timedelta(days=1) or first in partitions.days(EVENTS):
         return
     bound = f"CHECK (created_at < {EVENTS.bound(first)}::timestamptz)"
     _run(f"ALTER TABLE {_DEFAULT} ADD CONSTRAINT {_LATER} {bound} NOT VALID")
@@ -92,7 +93,7 @@ def _drop_constraint() -> None:
 
 def _run(*statements: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', '200ms', true)")
+        partitions.limit_waiting(cursor)
         for statement in statements:
             cursor.execute(statement)
 

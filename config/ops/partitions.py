@@ -34,6 +34,7 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from config.ops import redis_status
 
@@ -73,6 +74,11 @@ class Table(NamedTuple):
         return f"{self.name}_{self.first_day(day):%Y%m%d}"
 
 
+def midnight(day: date) -> str:
+    """Return the SQL of the time at which a day (UTC) begins."""
+    return f"'{day} 00:00+00'"
+
+
 ANSWERS: Final = Table(
     "wallets_idempotentanswer",
     days=7,
@@ -83,18 +89,23 @@ ANSWERS: Final = Table(
 DELIVERIES: Final = Table(
     "webhooks_webhookdelivery",
     days=7,
-    bound=lambda day: f"'{day} 00:00+00'",
+    bound=midnight,
     unique=(("webhooks_delivery_id", "id"), ("delivery_of_a_message_is_one", "webhook_id, message_id")),
     needed="created_at >= %(since)s OR state = 'pending'",
 )
 MESSAGES: Final = Table(
     "webhooks_webhookmessage",
     days=7,
-    bound=lambda day: f"'{day} 00:00+00'",
+    bound=midnight,
     unique=(("webhooks_message_id", "id"),),
     needed="created_at >= %(since)s OR id IN (SELECT message_id FROM webhooks_webhookdelivery WHERE state = 'pending')",
 )
 WITH_DEFAULT: Final = (ANSWERS, MESSAGES, DELIVERIES)
+
+
+def limit_waiting(cursor: CursorWrapper) -> None:
+    """Let the transaction wait for each lock no longer than `_LOCK_TIMEOUT`."""
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
 
 
 def today() -> date:
@@ -136,7 +147,7 @@ def create(table: Table, day: date) -> None:
         cursor.execute(f"CREATE TABLE {part} (LIKE {table.name} INCLUDING ALL)")
         for prefix, columns in table.unique:
             cursor.execute(f"CREATE UNIQUE INDEX {prefix}_{first:%Y%m%d} ON {part} ({columns})")
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        limit_waiting(cursor)
         cursor.execute(
             f"ALTER TABLE {table.name} ATTACH PARTITION {part} FOR VALUES FROM ({table.bound(first)})"
             f" TO ({table.bound(first + timedelta(days=table.days))})"
@@ -174,7 +185,7 @@ def _has(table: Table, day: date, condition: str) -> bool:
     """Lock the partition until the end of the transaction, and return whether it has a row with the condition."""
     part = table.partition(day)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        limit_waiting(cursor)
         # In the order of a writer.
         cursor.execute(f"LOCK TABLE ONLY {table.name}, ONLY {part} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {condition})")  # noqa: S608 - constants
@@ -189,7 +200,7 @@ def _drop(table: Table, day: date) -> int:
             [table.partition(day)],
         )
         (rows,) = cursor.fetchone()
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        limit_waiting(cursor)
         cursor.execute(f"DROP TABLE IF EXISTS {table.partition(day)}")
     return int(rows)
 
@@ -254,22 +265,26 @@ def _drop_deliveries(day: date) -> bool:
 
     :raises django.db.OperationalError: one is in use for too long
     """
-    end = day + timedelta(days=DELIVERIES.days)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        limit_waiting(cursor)
         # Until the commit no worker claims a delivery, and no request sends one again.
         cursor.execute(f"LOCK TABLE {DELIVERIES.name}, {MESSAGES.name} IN ACCESS EXCLUSIVE MODE")
-        cursor.execute(
-            # Two statements write a test message and its delivery, so the delivery may be of the next week.
-            f"SELECT EXISTS (SELECT FROM {DELIVERIES.name} WHERE state = 'pending'"  # noqa: S608 - constants
-            f" AND created_at < {DELIVERIES.bound(end)}::timestamptz + interval '1 hour')"
-        )
-        if cursor.fetchone() == (True,):
+        if _is_pending_before(day + timedelta(days=DELIVERIES.days)):
             return False
         rows = {table: _drop(table, day) for table in (DELIVERIES, MESSAGES)}
     for table, number in rows.items():
         _count(table, number)
     return True
+
+
+def _is_pending_before(end: date) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # Two statements write a test message and its delivery, so the delivery may be of the next week.
+            f"SELECT EXISTS (SELECT FROM {DELIVERIES.name} WHERE state = 'pending'"  # noqa: S608 - constants
+            f" AND created_at < {midnight(end)}::timestamptz + interval '1 hour')"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def empty_default(table: Table, kept_since: date) -> None:
@@ -283,7 +298,7 @@ def empty_default(table: Table, kept_since: date) -> None:
         if cursor.fetchone() == (False,):
             return
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+        limit_waiting(cursor)
         cursor.execute(f"LOCK TABLE {part} IN ACCESS EXCLUSIVE MODE")
         cursor.execute(f"SELECT EXISTS (SELECT FROM {part} WHERE {table.needed})", {"since": kept_since})  # noqa: S608
         if cursor.fetchone() == (False,):
