@@ -265,6 +265,9 @@ def _drop_deliveries(day: date) -> bool:
 
     :raises django.db.OperationalError: one is in use for too long
     """
+    # First without the locks, which would stop the senders for a moment in each minute while one is pending.
+    if _is_pending_before(day + timedelta(days=DELIVERIES.days)):
+        return False
     with transaction.atomic(), connection.cursor() as cursor:
         limit_waiting(cursor)
         # Until the commit no worker claims a delivery, and no request sends one again.

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config.ops import metrics, partitions
-from tests.concurrency.races import locked
+from tests.concurrency.races import beside, locked
 from transfers import events
 from wallets import operations as wallets
 from wallets import redis_servers
@@ -104,6 +104,27 @@ def test_a_pending_delivery_keeps_its_week_until_it_has_ended(hook: Webhook) -> 
     partitions.tidy()
     assert not any(OLD in each for each in days())
     assert not WebhookDelivery.objects.exists()
+
+
+def test_a_week_is_kept_for_a_delivery_that_is_sent_again_after_the_look_without_locks(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "_LOCK_TIMEOUT", "30s")
+    for table in TABLES:
+        partitions.create_ahead(table)
+    again = sent(hook, OLD)
+    with beside(partitions.tidy_deliveries) as outcomes:
+        WebhookDelivery.objects.update(state="pending")
+    assert outcomes == [None]
+    assert [each[0] for each in days()] == [OLD, OLD]
+    assert [*WebhookDelivery.objects.filter(state="pending")] == [again]
+
+
+def test_a_pending_delivery_keeps_no_request_waiting(hook: Webhook) -> None:
+    sent(hook, OLD, state="pending")
+    # A lock in ACCESS EXCLUSIVE mode would wait for the reader, and be given up.
+    with locked("SELECT count(*) FROM webhooks_webhookmessage", []):
+        assert partitions._drop_deliveries(OLD) is False
 
 
 def test_the_message_of_a_test_at_the_end_of_the_week_stays_for_its_delivery(hook: Webhook) -> None:
