@@ -1,6 +1,9 @@
 """Transfers that were not closed when they were created, by the time of closing, for lists."""
 
 from django.db import migrations, models
+from django.db.models import F, Q
+
+_IS_APART = Q(closed_at__gt=F("created_at")) | Q(closed_at__lt=F("created_at"))
 
 
 class Migration(migrations.Migration):
@@ -13,41 +16,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="transfer",
             index=models.Index(
-                condition=models.Q(
-                    ("closed_at__gt", models.F("created_at")),
-                    ("closed_at__lt", models.F("created_at")),
-                    _connector="OR",
-                ),
-                fields=["source", "closed_at", "number"],
-                name="transfer_closed_by_source",
+                condition=_IS_APART & only,
+                fields=[party, "closed_at", "number"],
+                name=f"transfer_closed_by_{party}",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(
-                    ("closed_at__gt", models.F("created_at")),
-                    ("closed_at__lt", models.F("created_at")),
-                    _connector="OR",
-                ),
-                fields=["destination", "closed_at", "number"],
-                name="transfer_closed_by_destination",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="transfer",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(
-                        ("closed_at__gt", models.F("created_at")),
-                        ("closed_at__lt", models.F("created_at")),
-                        _connector="OR",
-                    ),
-                    models.Q(("originator", models.F("source")), _negated=True),
-                    models.Q(("originator", models.F("destination")), _negated=True),
-                ),
-                fields=["originator", "closed_at", "number"],
-                name="transfer_closed_by_originator",
-            ),
-        ),
+        )
+        for party, only in (
+            ("source", Q()),
+            ("destination", Q()),
+            ("originator", ~Q(originator=F("source")) & ~Q(originator=F("destination"))),
+        )
     ]
