@@ -18,6 +18,7 @@ from celery import Celery
 from celery.signals import (
     beat_init,
     before_task_publish,
+    celeryd_init,
     heartbeat_sent,
     setup_logging,
     task_postrun,
@@ -47,6 +48,21 @@ app.autodiscover_tasks()
 def keep_django_logging(**_: object) -> None:
     """Keep the logging of Django's settings: Celery configures its own unless this signal has a receiver."""
     logs.log_uncaught_exceptions()
+
+
+@celeryd_init.connect
+def refuse_embedded_beat(options: dict[str, Any] | None = None, **_: object) -> None:
+    """
+    Exit if the worker is asked to run beat inside (`-B`).
+
+    Celery closes the descriptors of the worker's connections in the forked beat, but not their objects. When the broker
+    fails over, these objects close descriptors of the same numbers again, which belong to beat's connection to
+    PostgreSQL by then: beat waits without end, and no task is scheduled.
+    """
+    if options and options.get("beat"):
+        sys.exit(
+            "Coppice cannot start. Run beat as a process, `celery -A config.celery beat`, in place of the option -B."
+        )
 
 
 # Before the receiver below, which asks the broker: receivers are called in this order.

@@ -1,6 +1,7 @@
-"""The product's own Celery worker, with beat inside, over the test database: to be killed."""
+"""The product's own Celery worker, with its own beat, over the test database: to be killed."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class Worker:
-    """A worker process and its pool of children, in a process group of their own."""
+    """A worker process, its pool of children and beat, in one process group."""
 
     def __init__(self, network: LocalNetwork, directory: Path) -> None:
         environment = os.environ | {
@@ -29,10 +30,11 @@ class Worker:
         }
         directory.mkdir()
         self.log = directory / "worker.log"
-        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-B", "-c", "2", "-l", "info"]
+        celery = f"{shlex.quote(sys.executable)} -m celery -A config"
+        worker = f"{celery} worker -c 2 -l info --without-gossip --without-mingle"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--without-gossip", "--without-mingle", "--schedule", str(directory / "beat")],
+                ["sh", "-c", f"{celery} beat -l info --pidfile= & exec {worker}"],
                 env=environment,
                 stdout=log,
                 stderr=log,

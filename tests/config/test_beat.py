@@ -232,3 +232,12 @@ def test_a_signal_whose_exception_is_lost_ends_beat_at_its_next_tick() -> None:
     with pytest.raises(SystemExit) as ended:
         scheduler.tick()
     assert ended.value.code is None
+
+
+def test_a_worker_with_beat_inside_is_refused() -> None:
+    command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-B", "-c", "1"]
+    worker = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60, check=False)
+    assert worker.returncode == 1, worker.stderr
+    assert worker.stderr.splitlines() == [
+        "Coppice cannot start. Run beat as a process, `celery -A config.celery beat`, in place of the option -B."
+    ]
