@@ -145,14 +145,11 @@ def database(url: str, pooled: Pooled) -> dict[str, Any]:
 
 def replica(url: str, pooled: Pooled) -> dict[str, Any]:
     """Return Django's settings of the connection URL of a replica. Requests are answered without it too."""
-    found = database(url, pooled)
-    found["OPTIONS"] = {
-        # Also detects, while it answers, a replica that vanished without closing its connections.
-        "tcp_user_timeout": str(_REPLICA_SECONDS * 1000),
-        "keepalives_idle": str(_REPLICA_SECONDS),
-        **found["OPTIONS"],
-        "connect_timeout": str(_REPLICA_SECONDS),
-    }
+    found, given = database(url, pooled), parameters(url)
+    # Also detects, while it answers, a replica that vanished without closing its connections.
+    lost = {"tcp_user_timeout": str(_REPLICA_SECONDS * 1000), "keepalives_idle": str(_REPLICA_SECONDS)}
+    found["OPTIONS"] |= {name: value for name, value in lost.items() if name not in given}
+    found["OPTIONS"]["connect_timeout"] = str(_REPLICA_SECONDS)
     return found
 
 

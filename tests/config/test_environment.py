@@ -244,3 +244,122 @@ def test_what_cannot_be_meant_is_refused_at_the_start(monkeypatch: pytest.Monkey
         Environment()
 
     assert name.removeprefix("COPPICE_").lower() in str(refused.value)
+
+
+_KEY = base64.b64encode(b"k" * 32).decode()
+_SHORT = base64.b64encode(b"k" * 31).decode()
+_HOSTS = ["localhost:1", *["10.0.0.1:65535"] * 23, "[::1]:50000"]
+_MAIL = {"COPPICE_EMAIL_URL": "smtp+starttls://u:hush@mail.example.org:587", "COPPICE_EMAIL_FROM": "a@example.org"}
+_OIDC = {
+    "COPPICE_OIDC_ISSUER": "https://id.example.org/realms/name", "COPPICE_OIDC_CLIENT_ID": "coppice",
+    "COPPICE_OIDC_CLIENT_SECRET": "hush", "COPPICE_OIDC_GROUPS": "admins=administrator",
+}  # fmt: skip
+_BUCKET = {"COPPICE_MEDIA_URL": "https://images.example.org"}
+
+
+def _signs(length: int) -> str:
+    return f"whsec_{base64.b64encode(b'k' * length).decode()}"
+
+
+# Variable, other variables that are set, values that are accepted, and values that are refused: both sides of a limit.
+LIMITS: list[tuple[str, dict[str, str], list[str], list[str]]] = [
+    ("COPPICE_SECRET_KEY", {}, ["k" * 32], ["k" * 31]),
+    ("COPPICE_VAULT_KEY", {}, [_KEY], [_SHORT, base64.b64encode(b"k" * 33).decode(), "", "no base64!"]),
+    ("COPPICE_VAULT_OLD_KEYS", {}, ["", f"{_KEY},{_KEY}"], [f"{_KEY},{_SHORT}"]),
+    ("COPPICE_SEAL_KEY", {}, ["", _KEY], [_SHORT]),
+    ("COPPICE_SEAL_OLD_KEYS", {}, ["", f"{_KEY},{_KEY}"], [f"{_KEY},{_SHORT}"]),
+    ("COPPICE_METRICS_TOKEN", {}, ["", "t" * 20], ["t" * 19]),
+    ("COPPICE_RAIDA_HOSTS", {}, ["", ",".join(_HOSTS)], [
+        ",".join(_HOSTS[1:]), ",".join([*_HOSTS, "h:1"]),
+        *(",".join([*_HOSTS[1:], wrong]) for wrong in ("h:0", "h:65536", "h", ":1", "h:port")),
+    ]),
+    ("COPPICE_REPLICA_URL", {}, ["", "postgresql://h/n"], ["mysql://h/n", "postgresql://h/"]),
+    ("COPPICE_PUBLIC_URL", {}, ["", "https://example.org:65535"], ["https://example.org:65536", "https://e.org:0"]),
+    ("COPPICE_MEDIA_URL", {}, ["", "https://images.example.org/a"], ["images.example.org"]),
+    ("COPPICE_MEDIA_S3_BUCKET", _BUCKET, ["", "images"], []),
+    ("COPPICE_MEDIA_S3_BUCKET", {}, [""], ["images"]),
+    ("COPPICE_HSTS_PRELOAD", {"COPPICE_HSTS_INCLUDE_SUBDOMAINS": "true"}, ["true", "false"], []),
+    ("COPPICE_HSTS_PRELOAD", {}, ["false"], ["true"]),
+    ("COPPICE_WEBHOOK_ALLOWED_NETWORKS", {}, ["", "10.0.0.0/8,fd00::/8"], ["10.0.0.1/8"]),
+    ("COPPICE_LOG_LEVEL", {}, ["debug", "CRITICAL"], ["LOUD"]),
+    ("COPPICE_EMAIL_URL", {"COPPICE_EMAIL_FROM": "a@example.org"}, ["", "smtps://h"], ["https://h", "smtp://", "h:25"]),
+    ("COPPICE_EMAIL_FROM", _MAIL, ["coppice@example.org"], ["", "coppice"]),
+    ("COPPICE_EMAIL_FROM", {}, ["", "coppice@example.org"], ["coppice"]),
+    ("COPPICE_ALERT_MAIL", _MAIL, ["", "a@example.org, b@example.org"], ["a@example.org,b"]),
+    ("COPPICE_ALERT_MAIL", {}, [""], ["a@example.org"]),
+    ("COPPICE_ALERT_URL", {}, ["", "https://h/a", f"https://{'h' * 2040}"], [
+        "ftp://h", "https://a b", f"https://{'h' * 2041}",
+    ]),
+    ("COPPICE_ALERT_SECRET", {}, ["", _signs(24)], [
+        _signs(23), base64.b64encode(b"k" * 24).decode(), "whsec_no base64!",
+    ]),
+    ("COPPICE_OIDC_ISSUER", _OIDC, ["https://h", "http://localhost:8080", "http://127.0.0.1", "http://[::1]/a"], [
+        "http://id.example.org", "http://10.0.0.1", "https://h/a?b", "id.example.org",
+    ]),
+    *((name, _OIDC, [value], [""]) for name, value in _OIDC.items() if name != "COPPICE_OIDC_ISSUER"),
+    *((name, {}, ["", value], []) for name, value in _OIDC.items() if name != "COPPICE_OIDC_ISSUER"),
+    ("COPPICE_OIDC_GROUPS", _OIDC, ["a=b=viewer, staff = operator,"], ["admins", "=viewer", "admins=", "admins=owner"]),
+    ("COPPICE_OIDC_SCOPES", {}, ["openid", "profile openid"], ["", "profile", "openidx"]),
+    ("COPPICE_SECOND_FACTOR", {}, ["", "viewer,administrator"], ["owner"]),
+]  # fmt: skip
+# Checked by the tests above.
+_ABOVE = {
+    "allowed_hosts", "trusted_proxies", "cors_origins", "database_url", "database_direct_url", "database_pooled",
+    "media",
+}  # fmt: skip
+
+
+def test_each_checked_variable_is_accepted_up_to_its_limit_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = []
+    for name, others, accepted, refused in LIMITS:
+        for value, is_accepted in (*((each, True) for each in accepted), *((each, False) for each in refused)):
+            with monkeypatch.context() as patch:
+                for variable, given in (others | {name: value}).items():
+                    patch.setenv(variable, given)
+                said = ""
+                try:
+                    Environment()
+                except ValidationError as error:
+                    said = explain(error)
+                named = re.findall(r"^  (COPPICE_\w+): ", said, re.MULTILINE)
+                if named != ([] if is_accepted else [name]) or "hush" in said or _SHORT in said:
+                    wrong.append((name, value, said))
+    assert wrong == []
+
+    decorators = Environment.__pydantic_decorators__.field_validators.values()
+    assert {field for each in decorators for field in each.info.fields} - _ABOVE == {
+        name.removeprefix("COPPICE_").lower() for name, *_ in LIMITS
+    }
+
+
+@pytest.mark.parametrize(
+    ("secure", "url", "expected"),
+    [("false", "", False), ("false", "https://example.org", True), ("true", "http://example.org", False)],
+)
+def test_the_public_url_says_whether_https_is_required_and_without_one_the_setting(
+    monkeypatch: pytest.MonkeyPatch, secure: str, url: str, expected: bool
+) -> None:
+    monkeypatch.setenv("COPPICE_SECURE", secure)
+    monkeypatch.setenv("COPPICE_PUBLIC_URL", url)
+
+    assert Environment().wants_https is expected
+
+
+def test_what_a_url_says_about_its_connection_holds_in_place_of_the_defaults() -> None:
+    """A replica is given up earlier than the primary, and is always connected to within two seconds."""
+    own = {"tcp_user_timeout": "77000", "keepalives_idle": "77", "connect_timeout": "7"}
+    url = "postgresql://h/n?" + "&".join(f"{name}={value}" for name, value in own.items())
+
+    primary, replica = (make(url, sessions.Pooled.NO)["OPTIONS"] for make in (sessions.database, sessions.replica))
+    usual, plain = (
+        make("postgresql://h/n", sessions.Pooled.NO)["OPTIONS"] for make in (sessions.database, sessions.replica)
+    )
+
+    assert {name: primary[name] for name in own} == own
+    assert {name: usual[name] for name in own} == {
+        "tcp_user_timeout": "10000", "keepalives_idle": "5", "connect_timeout": "5",
+    }  # fmt: skip
+    assert {name: replica[name] for name in own} == own | {"connect_timeout": "2"}
+    assert {name: plain[name] for name in own} == {
+        "tcp_user_timeout": "2000", "keepalives_idle": "2", "connect_timeout": "2",
+    }  # fmt: skip
