@@ -156,6 +156,13 @@ def test_a_worker_that_answers_no_ring_is_not_well(
         health.check_worker()
 
 
+def test_one_worker_that_is_alive_is_enough(settings: Any, worker: None) -> None:
+    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.hset(redis_status.WORKERS_KEY, "celery@replaced", health.time.time() - health.WORKER_SILENT_SECONDS - 60)
+
+    health.check_worker()
+
+
 def test_a_worker_of_long_ago_is_forgotten(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     redis_status.record_worker(settings.REDIS_URL, "celery@gone")
     now = redis_status.time.time()

@@ -1,17 +1,22 @@
 """What `/metrics` reports equals the stored rows in every process, and is refused without the token."""
 
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import get_resolver
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.ops import audits, metrics, redis_status, request_metrics
 from lockers.models import LockerTask, ServerHealth, ServerReading
 from lockers.states import TaskKind
 from tests.api.caller import Caller
+from tests.support.hidden_tables import hidden, insert
 from tests.transfers.conftest import alice, api_key, bob, sapling
 from transfers import action_tokens, operations
 from wallets.models import Wallet
@@ -159,16 +164,131 @@ def test_the_figures_equal_the_books(alice: Caller, bob: Caller, sapling: Wallet
     assert found["coppice_transfers_oldest_seconds", "pending"] > 0
 
 
+def _ago(hours: float) -> datetime:
+    return timezone.now() - timedelta(hours=hours)
+
+
+def _rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows on both sides of each condition of a metric, by table. Times are whole hours from now."""
+    task = {"kind": "put", "state": "running", "created_at": _ago(1), "deadline": _ago(-9), "is_parked": False}
+    delivery = {"state": "pending", "due_at": _ago(4)}
+    notice = {"state": "pending", "attempt": 1, "error": "timeout"}
+    return {
+        "transfers_transfer": [
+            {"state": state, "created_at": _ago(hours)}
+            for state, hours in (("pending", 5), ("pending", 2), ("requested", 3), ("completed", 9), ("cancelled", 9))
+        ],
+        "transfers_tokentally": [{"tokens": 5}, {"tokens": 7}],
+        "transfers_tallydelta": [{"tokens": 3}, {"tokens": -1}],
+        "wallets_wallet": [{"id": uuid4()} for _ in range(3)],
+        "transfers_actiontoken": [
+            {"state": state} for state in ("active", "active", "redeemed", "cancelled", "expired")
+        ],
+        "lockers_lockertask": [
+            task | {"id": uuid4()} | more
+            for more in (
+                {"created_at": _ago(4)}, {"lease_until": _ago(-1)}, {"lease_until": _ago(1), "deadline": _ago(2)},
+                {"is_parked": True}, {"is_parked": True, "lease_until": _ago(1)},
+                {"kind": "take", "lease_until": _ago(-1), "deadline": _ago(2), "seen_at": _ago(1)},
+                {"state": "completed", "created_at": _ago(9), "deadline": _ago(2)},
+            )
+        ],
+        "lockers_receiptline": [],
+        "lockers_coin": [{"state": state} for state in ("bank", "bank", "limbo")],
+        "lockers_serverreading": [
+            {"raida": 1, "outcome": "answered", "latency_ms": 250, "answered_at": _ago(2)},
+            {"raida": 2, "outcome": "timeout", "latency_ms": 500, "answered_at": _ago(3)},
+            {"raida": 3, "outcome": "answered", "latency_ms": 750, "answered_at": _ago(4)},
+            {"raida": 4, "outcome": "timeout"},
+        ],
+        "lockers_serverhealth": [{"raida": 2, "rest_until": _ago(-1)}, {"raida": 3, "rest_until": _ago(1)}],
+        "webhooks_webhookdelivery": [
+            delivery | more
+            for more in (
+                {}, {"due_at": _ago(2), "lease_until": _ago(1)}, {"due_at": _ago(9), "lease_until": _ago(-1)},
+                {"due_at": _ago(-1)}, {"due_at": _ago(12), "state": "delivered"},
+            )
+        ],
+        "webhooks_webhook": [
+            {"state": "enabled", "failing_since": _ago(1)}, {"state": "enabled"},
+            {"state": "disabled", "failing_since": _ago(1)},
+        ],
+        "desk_alert": [
+            {}, {}, {"acknowledged_at": _ago(1)}, {"closed_at": _ago(1)},
+            {"closed_at": _ago(1), "acknowledged_at": _ago(2)},
+        ],
+        "desk_alertnotice": [notice | more for more in ({}, {"attempt": 0}, {"error": ""}, {"state": "sent"})],
+        "desk_backup": [{"made_at": _ago(5)}, {"made_at": _ago(9)}],
+        "wallets_auditrun": [
+            {"id": 1, "is_of_all": True, "result": "sound", "started_at": _ago(12), "finished_at": _ago(11)},
+            {"id": 2, "is_of_all": True, "result": "sound", "started_at": _ago(10), "finished_at": _ago(9)},
+            {"id": 3, "is_of_all": False, "result": "failed", "started_at": _ago(5), "finished_at": _ago(3),
+             "findings_count": 2},
+            {"id": 4, "is_of_all": True, "result": "running", "started_at": _ago(1)},
+        ],
+        "transfers_seal": [{"height": height} for height in (7, 1, 2)],
+        "transfers_sealmark": [{"complete_at": _ago(6)}],
+    }  # fmt: skip
+
+
+# By metric without its prefix and the values of its labels; of durations the hours.
+_OF_ROWS = {
+    ("transfers_open", "pending"): 2, ("transfers_open", "requested"): 1, ("transfers_oldest_seconds", "pending"): 5,
+    ("transfers_oldest_seconds", "requested"): 3, ("tokens",): 14, ("wallets",): 3, ("claim_links_active",): 2,
+    ("locker_tasks", "put", "running"): 5, ("locker_tasks", "take", "running"): 1,
+    ("locker_tasks", "put", "completed"): 1, ("locker_tasks_running", "put"): 5, ("locker_tasks_running", "take"): 1,
+    ("locker_tasks_oldest_seconds", "put"): 4, ("locker_tasks_oldest_seconds", "take"): 1,
+    ("locker_tasks_unheld", "put"): 2, ("locker_tasks_unheld", "take"): 0, ("locker_tasks_in_need",): 1,
+    ("coins", "bank"): 2, ("coins", "limbo"): 1,
+    ("raida_up", "1"): 1, ("raida_up", "2"): 0, ("raida_up", "3"): 1, ("raida_up", "4"): 0,
+    ("raida_latency_seconds", "1"): 0.25, ("raida_latency_seconds", "2"): 0.5, ("raida_latency_seconds", "3"): 0.75,
+    ("raida_answered_seconds", "1"): 2, ("raida_answered_seconds", "2"): 3, ("raida_answered_seconds", "3"): 4,
+    ("raida_resting", "1"): 0, ("raida_resting", "2"): 1, ("raida_resting", "3"): 0, ("raida_resting", "4"): 0,
+    ("webhook_deliveries_pending",): 4, ("webhook_deliveries_due",): 2, ("webhook_deliveries_oldest_seconds",): 4,
+    ("webhooks_failing",): 1, ("webhooks_given_up",): 0,
+    ("alerts_open", "no"): 2, ("alerts_open", "yes"): 1, ("alert_notices_unsent",): 1, ("backup_age_seconds",): 5,
+    ("audit_result", "sound"): 0, ("audit_result", "unsound"): 0, ("audit_result", "failed"): 1,
+    ("audit_findings",): 2, ("audit_age_seconds",): 3, ("audit_duration_seconds",): 2, ("full_audit_age_seconds",): 9,
+    ("seal_height",): 7, ("seal_blocks_not_compared",): 0, ("seal_age_seconds",): 6,
+}  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_each_metric_counts_the_rows_that_it_is_about_and_no_other() -> None:
+    with hidden(_rows()):
+        for table, rows in _rows().items():
+            for row in rows:
+                insert(table, row or {"closed_at": None})
+        found = scraped()
+
+    of_rows = {}
+    for (name, *labels), value in found.items():
+        if not name.startswith(("coppice_http", "coppice_scrape", "coppice_partition", "coppice_transfers_total")):
+            hours = name.endswith(("_age_seconds", "_oldest_seconds", "_answered_seconds", "_duration_seconds"))
+            of_rows[name.removeprefix("coppice_"), *labels] = round(value / 3600) if hours else value
+    left_out = {
+        "requests_not_recorded_total",
+        "queue_messages",
+        "queue_unacknowledged",
+        "workers",
+        "beat_answered_seconds",
+    }
+    assert {key: value for key, value in of_rows.items() if key[0] not in left_out} == _OF_ROWS
+    assert {found["coppice_scrape_ok", part] for part in metrics._SOURCES} == {1}
+
+
 @pytest.mark.django_db
 def test_the_broker_is_asked_for_its_queue_and_workers(settings: Any) -> None:
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.rpush(redis_status.QUEUE_KEY, "a", "b")
-    redis_status.record_worker(settings.REDIS_URL, "celery@one")
+        client.rpush(redis_status.QUEUE_KEY, "a")
+        client.rpush(redis_status.TASKS_QUEUE_KEY, "b")
+        # The second is silent for too long.
+        client.hset(redis_status.WORKERS_KEY, mapping={"celery@one": time.time(), "celery@two": time.time() - 11})
 
     found = scraped()
 
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(redis_status.QUEUE_KEY)
+        client.delete(redis_status.QUEUE_KEY, redis_status.TASKS_QUEUE_KEY)
     assert (found["coppice_queue_messages",], found["coppice_workers",]) == (2, 1)
     assert found["coppice_scrape_ok", "broker"] == 1
 

@@ -27,6 +27,7 @@ from wallets import redis_servers
         ("valkeys://host/3", "rediss://host/3"),
         ("redis://host:6379?db=4", "redis://host:6379/4?db=4"),
         ("redis+sentinel://h1,h2:1/trees", "sentinel://h1:26379/0;sentinel://h2:1/0"),
+        ("redis+sentinel://:p%40@h1/trees", "sentinel://:p%40@h1:26379/0"),
         ("valkey+sentinel://u:p%40@h1,[::1]:2/trees/5", "sentinel://u:p%40@h1:26379/5;sentinel://u:p%40@[::1]:2/5"),
     ],
 )

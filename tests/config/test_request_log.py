@@ -271,6 +271,18 @@ def test_processes_that_make_a_partition_at_the_same_time_make_one() -> None:
     assert days() == [day(0)]
 
 
+def test_a_batch_of_two_days_without_partitions_makes_both() -> None:
+    writer = idle_writer()
+    midnight = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC)
+    at = [midnight + timedelta(seconds=seconds) for seconds in (-1, 1)]
+    request_log._write([writer._row(round(each.timestamp() * 1e6) * 1000, LINE) for each in at])
+    writer.stop(patience_seconds=60)
+
+    assert [row.at.date() for row in Request.objects.order_by("id")] == [each.date() for each in at]
+    assert days() == [day(-1), day(0)]
+    assert request_log.lost() == {}
+
+
 def test_a_list_that_is_read_does_not_hold_up_the_dropping_of_days(settings: LazySettings) -> None:
     """The drop gives up after half a second, and a later run drops the day."""
     settings.REQUEST_LOG_DAYS = 1
