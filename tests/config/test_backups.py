@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
+from config.admin.models import Backup
 from config.ops import backups, postgresql_programs
 from config.ops.postgresql_programs import BackupError
 from config.postgresql.sessions import Pooled
@@ -62,6 +64,11 @@ def backup(transactional_db: None, tmp_path: Path, pictures: Path) -> Any:
         wallet=alice, denomination=0, serial_number=1, state=CoinState.INCOMING, origin=TaskKind.IMPORT, pown="p" * 25,
         secrets=b"sealed", task=task, batch=0, outcome="p" * 5 + "d" + "-" * 19,
     )  # fmt: skip
+    # Ended, so not in flight.
+    LockerTask.objects.create(
+        kind=TaskKind.ECHO, wallet=alice, actor=alice, receipt_id="1" * 32, deadline="2999-01-01 00:00Z",
+        state="error", step="done", finished_at=timezone.now(),
+    )  # fmt: skip
     directory = tmp_path / "backup"
     backups.back_up(directory)
     # After the backup: not in it.
@@ -95,6 +102,10 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
     assert manifest["counts"]["wallets_wallet"] == 3
     assert manifest["counts"]["transfers_movement"] == 11
     assert manifest["in_flight"] == 1
+    made = Backup.objects.get()
+    # As of the snapshot, not of the end of the dump.
+    assert (made.made_at.isoformat(), made.bytes) == (manifest["made_at"], (backup / "database.dump").stat().st_size)
+    assert manifest["counts"]["wallets_event"] > 0
     assert {path.name: path.stat().st_mode & 0o777 for path in backup.iterdir()} == {
         "database.dump": 0o600,
         "images": 0o700,
@@ -201,6 +212,18 @@ def test_an_image_that_is_replaced_while_the_backup_is_made_is_in_it(
     assert [path.name for path in (tmp_path / "backup" / "images").iterdir()] == [first]
 
 
+def test_an_image_that_is_replaced_before_the_snapshot_is_not_in_the_backup(db: None, pictures: Path) -> None:
+    alice = wallets.create_wallet(name="alice")
+    picture(alice, b"the first")
+    copies = pictures.parent / "copies"
+    copies.mkdir()
+    backups._copy_images(copies)
+    second = picture(alice, b"the second")
+
+    assert backups._copy_images(copies) == 0
+    assert {path.name: path.read_bytes() for path in copies.iterdir()} == {second: b"the second"}
+
+
 def test_a_backup_of_an_earlier_version_has_no_images(backup: Any) -> None:
     manifest = json.loads((backup / "manifest.json").read_text())
     shutil.rmtree(backup / "images")
@@ -299,6 +322,24 @@ def test_neither_argument_lists_nor_the_manifest_hold_a_secret(backup: Any, sett
 def test_a_missing_program_is_named_with_what_to_install() -> None:
     with pytest.raises(BackupError, match="postgresql-client-999"):
         postgresql_programs.find("pg_dump", at_least=999)
+
+
+def test_the_oldest_program_that_is_new_enough_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A newer one may write what an older PostgreSQL cannot read."""
+    monkeypatch.setattr(postgresql_programs, "postgres_on_the_machine", list)
+    monkeypatch.setattr(postgresql_programs, "wheel_directory", lambda name: None)
+    directories = []
+    for version in ("18.1", "15.9", "17.2", "9.6"):
+        directories.append(tmp_path / version)
+        directories[-1].mkdir()
+        program = directories[-1] / "pg_dump"
+        program.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([*map(str, directories), os.environ["PATH"]]))
+
+    found = {at_least: postgresql_programs.find("pg_dump", at_least=at_least)[1] for at_least in (15, 16, 17, 18)}
+
+    assert found == {15: "15.9", 16: "17.2", 17: "17.2", 18: "18.1"}
 
 
 def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(settings: Any, tmp_path: Path) -> None:
