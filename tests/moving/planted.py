@@ -84,11 +84,15 @@ def plant_wallets(peer: Service) -> dict[str, list[str]]:
 def plant_keys(peer: Service) -> dict[str, list[str]]:
     good, again = peer.add("api_key", key="a" * 32, name="good"), peer.add("api_key", key="a" * 32, name="again")
     refused = peer.add("api_key", key="b" * 32, name="refused", tree_token_api_access=False)
-    unusable = peer.add("api_key", name="nothing")
+    keys = (None, "", "with a blank", "not\tprintable", "schlüssel", "x" * 257)
+    unusable = [peer.add("api_key", name="nothing", **({} if key is None else {"key": key})) for key in keys]
+    assert peer.add("api_key", key="x" * 256, name="the longest")
     short = peer.add("api_key", key="short", batch_create_access=True, tree_token_api_access=True)
     assert short
     return {
-        "key_unusable": [f"key {unusable}: empty, too long, or not of visible ASCII characters -> leave_out"],
+        "key_unusable": [
+            f"key {each}: empty, too long, or not of visible ASCII characters -> leave_out" for each in unusable
+        ],
         "key_repeated": [f"key {again}: key of {good} -> leave_out"],
         "key_refused": [f"key {refused}: tree_token_api_access is false -> revoke"],
     }

@@ -99,6 +99,7 @@ def check_wallets() -> None:
 def check_keys() -> None:
     assert {(key.name, key.revoked_at is None, key.batch_access) for key in ApiKey.objects.all()} == {
         ("good", True, False), ("refused", False, False), ("imported", True, True),
+        ("the longest", True, False),
     }  # fmt: skip
 
 

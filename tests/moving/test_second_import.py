@@ -314,10 +314,17 @@ def test_a_change_that_a_decision_leaves_is_not_taken_over_and_its_neighbour_is(
 def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
     world.complete(world.bundle, 1, 2, at="2023-07-02")
     world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")
+    # Closed without any history.
+    for transfer in (world.asked, world.listed):
+        world.peer.change("transfer", transfer, state="cancelled")
     report = tmp_path / "report.txt"
-    assert world.again(tmp_path, since=moment("2023-06-30")) == [
-        f"transfer {world.bundle}: was pending, is completed; here pending -> apply"
-    ]
+    assert sorted(world.again(tmp_path, since=moment("2023-06-30"))) == sorted(
+        f"transfer {transfer}: was {was}, is {then}; here {was} -> apply"
+        for transfer, was, then in (
+            (world.bundle, "pending", "completed"), (world.asked, "requested", "cancelled"),
+            (world.listed, "pending", "cancelled"),
+        )
+    )  # fmt: skip
     assert "4 transfer, 3 transaction," in report.read_text()
     assert world.counts() == (3, 3)
 
