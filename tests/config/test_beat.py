@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from config.beat import RENEW_SECONDS, Scheduler
+from config.beat import RENEW_SECONDS, Leadership, Scheduler
 from config.celery import app
 from config.dev.embedded import ROOT, redis_url
 from config.dev.private_servers import Valkey
@@ -241,3 +241,34 @@ def test_a_worker_with_beat_inside_is_refused() -> None:
     assert worker.stderr.splitlines() == [
         "Coppice cannot start. Run beat as a process, `celery -A config.celery beat`, in place of the option -B."
     ]
+@pytest.mark.django_db(transaction=True)
+def test_a_change_of_the_leader_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("config.beat.RENEW_SECONDS", 0.0)
+    caplog.set_level("INFO", logger="coppice.beat")
+    first, second = Leadership(), Leadership()
+
+    def renewed(leadership: Leadership) -> tuple[bool, list[str]]:
+        caplog.clear()
+        is_held = leadership.renew()
+        return is_held, [record.getMessage() for record in caplog.records]
+
+    try:
+        assert renewed(first) == (True, ["beat_leads"])
+        assert renewed(second) == (False, ["beat_stands_by"])
+        assert [renewed(first), renewed(second)] == [(True, []), (False, [])]
+        # PostgreSQL ends the session of a leader from which it hears nothing.
+        with psycopg.connect(database_url(), autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        assert renewed(second) == (True, ["beat_leads"])
+        assert renewed(first) == (False, ["beat_lost_the_database", "beat_stands_by"])
+        assert renewed(first) == (False, [])
+        second.release()
+        assert renewed(first) == (True, ["beat_leads"])
+    finally:
+        first.release()
+        second.release()

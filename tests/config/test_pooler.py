@@ -23,7 +23,7 @@ from config.ops import health
 from config.postgresql import sessions
 from lockers.raida.files import write_bin
 from tests.api.caller import PASSWORD
-from tests.api.web_server import web_server
+from tests.api.web_server import database_url, web_server
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import Mint, mint, network, running_network  # noqa: F401 - fixtures
 from tests.pooler import needs_pgbouncer, pgbouncer
@@ -111,6 +111,19 @@ def test_sessions_that_are_ended_are_idle_of_this_database_and_began_before(
         at_work.execute("ROLLBACK")
         assert sessions._end_earlier_sessions(connection) == 0
         assert [is_alive(each) for each in (at_work, elsewhere)] == [False, True]
+
+
+def test_a_session_that_lacks_what_is_stored_already_is_ended(forget_the_settings: None) -> None:
+    """A pooler keeps a session that began before."""
+    wanted = sessions.wanted("postgresql://h/n")
+    with lent(database_url()) as lending:
+        assert sessions.keep(lending, wanted) == 0
+        assert sessions.keep(lending, wanted) is None
+        with lending.cursor() as cursor:
+            cursor.execute("SELECT set_config('jit', 'on', false)")
+        assert sessions.differences(lending, wanted) == {"jit": ("on", "off")}
+        assert sessions.keep(lending, wanted) == 0
+        assert sessions.differences(lending, wanted) == {}
 
 
 @needs_pgbouncer

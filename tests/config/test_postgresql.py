@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import InternalError, ProgrammingError, close_old_connections, connection, transaction
+from django.db import InternalError, OperationalError, ProgrammingError, close_old_connections, connection, transaction
 from psycopg.adapt import PyFormat, Transformer
 
 from config.postgresql import base, sessions
@@ -215,3 +215,27 @@ def test_a_commit_that_did_not_reach_the_standby_is_reported_once() -> None:
     with pytest.raises(psycopg.OperationalError, match="did not reach the synchronous standby"):
         base.refuse_unreplicated(session)
     base.refuse_unreplicated(session)
+
+
+def test_each_statement_and_each_commit_says_that_the_standby_was_not_reached() -> None:
+    ask()
+    state = base.state_of(connection.connection)
+
+    def commit() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            state.is_unreplicated = is_lost
+
+    with connection.cursor() as cursor:
+        for act in (
+            lambda: cursor.execute("SELECT 1"),
+            lambda: cursor.executemany("SELECT %s::int", [(1,), (2,)]),
+            lambda: cursor.executemany("SELECT %s::int", []),
+            commit,
+        ):
+            is_lost = state.is_unreplicated = True
+            with pytest.raises(OperationalError, match="did not reach the synchronous standby"):
+                act()
+            assert not state.is_unreplicated
+            is_lost = False
+            act()
