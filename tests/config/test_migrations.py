@@ -1,15 +1,21 @@
-"""Migrations: each can be reversed, and each object of the database comes from one file."""
+"""Migrations: each can be reversed, keeps the rows, and each object of the database comes from one file."""
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from transfers import audit as transfers_audit
+from transfers import operations as transfers
+from trusts import operations as trusts
+from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
@@ -96,3 +102,74 @@ def test_each_object_comes_from_a_file_and_can_be_dropped() -> None:
     texts = [load(path.parents[2].name, f"schema/{path.stem}") for path in ROOT.glob("*/sql/schema/*.sql")]
     assert sorted(str(operation.sql) for operation in operations) == sorted(texts)
     assert [operation.sql for operation in operations if not operation.reversible] == []
+
+
+def rows_of(statement: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+@pytest.mark.django_db
+def test_the_trusts_of_an_earlier_version_get_what_new_ones_have() -> None:
+    alice, bob = (wallets.create_wallet(name=name, password="a password") for name in ("Alice", "bobby"))
+    trusts.open_managed_wallet(actor=alice, name="Sapling")
+    for request_type in TrustRequestType.values:
+        row = trusts.request_trust(actor=alice, request_type=TrustRequestType(request_type), requestee="bobby")
+        if request_type == "yield":
+            trusts.decline_trust(actor=bob, trust_id=row.id)
+    written = "SELECT * FROM trusts_trust ORDER BY number"
+    before = rows_of(written)
+    rows_of("SET LOCAL session_replication_role = replica")
+    rows_of("UPDATE trusts_trust SET managed_name = NULL, managed_name_key = NULL, managed_has_password = NULL")
+    assert rows_of(written) != before
+
+    rows_of(importlib.import_module("trusts.migrations.0004_managed_wallets")._FILL)
+
+    assert rows_of(written) == before
+    named = rows_of("SELECT managed_name, managed_name_key, managed_has_password FROM trusts_trust")
+    assert {("Sapling", "sapling", False), ("bobby", "bobby", True), ("Alice", "alice", True), (None,) * 3} == set(
+        named
+    )
+
+
+# The newest movement under another id: of partitions, it is in the same one.
+_AGAIN: Final = """
+    INSERT INTO transfers_movement
+    SELECT (jsonb_populate_record(movement, jsonb_build_object('id', id + 1000))).* FROM transfers_movement AS movement
+     ORDER BY id DESC LIMIT 1"""
+
+
+@pytest.mark.django_db
+def test_the_movements_are_the_same_in_one_table_and_in_partitions() -> None:
+    """And the table can be written after each step: its sequence and its triggers are there."""
+    alice = wallets.create_wallet(name="alice")
+    trusts.open_managed_wallet(actor=alice, name="sapling")
+    transfers.issue_tokens(wallet=alice, count=3)
+    transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=2)
+    module = importlib.import_module("transfers.migrations.0012_partitions")
+    written = "SELECT * FROM transfers_movement ORDER BY id"
+    before = rows_of(written)
+    rows_of("SET CONSTRAINTS ALL IMMEDIATE")
+    for number in range(3):
+        end = before[-1][0] + 2
+        if number == 1:
+            rows_of(f"ALTER TABLE transfers_movement ADD CONSTRAINT movement_in_range CHECK (id < {end}) NOT VALID")
+            module._partition(rows_of, end)
+        else:
+            module._unite(rows_of)
+        assert rows_of(written)[: len(before)] == before
+        # The second is beyond the end of the first partition.
+        transfers.issue_tokens(wallet=alice, count=2)
+        rows_of("SET CONSTRAINTS ALL IMMEDIATE")
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            rows_of("DELETE FROM transfers_movement")
+        with pytest.raises(IntegrityError, match="movement_once_per_number"), transaction.atomic():
+            rows_of(_AGAIN)
+        before = rows_of(written)
+        parts = rows_of("SELECT DISTINCT tableoid::regclass::text FROM transfers_movement ORDER BY 1")
+        assert parts == (
+            [("transfers_movement_from_0",), (f"transfers_movement_from_{end}",)] if number == 1
+            else [("transfers_movement",)]
+        )  # fmt: skip
+        assert transfers_audit.audit_findings() == []

@@ -399,6 +399,9 @@ def go_to(name: str | None) -> None:
 def test_the_migration_keeps_all_answers_and_begins_again_where_it_was_interrupted(alice: Caller, bob: Caller) -> None:
     made = send(alice, "first")
     set_defaults("statement_timestamp()")
+    # An expired answer to the same key, which the version before cannot store beside the other.
+    sql(f"INSERT INTO {TABLE} (wallet_id, key, fingerprint, status, body, created_at, week) VALUES (%s, 'first', '',"
+        " 200, '', %s, %s)", alice.wallet.pk, MIDNIGHT - 8 * DAY, MONDAY - 14 * DAY)  # fmt: skip
     module = __import__("wallets.migrations.0017_kept_answers", fromlist=["_mark"])
     go_to("0016_acts_and_events")
     try:
@@ -407,6 +410,9 @@ def test_the_migration_keeps_all_answers_and_begins_again_where_it_was_interrupt
             " VALUES (%s, 'old', '', 200, '', now() - interval '6 days')", alice.wallet.pk)  # fmt: skip
         with connection.cursor() as cursor:
             module._mark(cursor)
+            # Another week has begun since.
+            assert not module._exchange(cursor, MONDAY - 7 * DAY)
+        assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass", TABLE) == [(0,)]
         # What the version before writes meanwhile.
         wallets.store_response(wallet_id=alice.wallet.pk, key="meanwhile", fingerprint=b"", status=200, body=b"")
     finally:

@@ -156,6 +156,16 @@ def test_without_a_partition_deliveries_go_to_the_default_one_until_they_have_en
         assert (WebhookDelivery.objects.exists(), WebhookMessage.objects.exists()) == (is_there, is_there), ago
 
 
+def test_messages_of_a_week_without_a_partition_of_deliveries_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default partition of deliveries had rows of that week when beat began again."""
+    sql(f"DROP TABLE {partitions.DELIVERIES.partition(OLD)}")
+    monkeypatch.setattr(partitions, "today", lambda: OLD + WEEK + 30 * DAY)
+
+    partitions.tidy()
+
+    assert OLD not in partitions.days(partitions.MESSAGES)
+
+
 def go_to(name: str) -> None:
     MigrationExecutor(connection).migrate([("webhooks", name)])
 
@@ -163,6 +173,9 @@ def go_to(name: str) -> None:
 def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Webhook) -> None:
     old, pending = sent(hook, OLD), sent(hook, OLD + WEEK, state="pending")
     before = [list(model.objects.order_by("id").values()) for model in (Webhook, WebhookDelivery, WebhookMessage)]
+    # A delivery whose message has left with its week: the version before has a constraint.
+    lost = sent(hook, OLD + WEEK)
+    sql("DELETE FROM webhooks_webhookmessage WHERE id = %s", lost.message_id)
     module = __import__("webhooks.migrations.0003_by_week", fromlist=["_mark"])
     go_to("0002_operators")
     try:
@@ -172,6 +185,9 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
         with connection.cursor() as cursor:
             # As if the migration had been interrupted after its first step.
             module._mark(cursor)
+            # Another week has begun since.
+            assert not module._exchange(cursor, MONDAY - WEEK)
+        assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent::regclass::text LIKE 'webhooks%'") == [(0,)]
         this = sent(hook, MONDAY)
     finally:
         go_to("0003_by_week")
