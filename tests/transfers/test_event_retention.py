@@ -182,6 +182,26 @@ def test_an_old_event_that_is_written_as_its_partition_leaves_stays(
     assert sql("SELECT count(*) FROM wallets_event WHERE created_at < %s", block + 2 * DAY) == [(2,)]
 
 
+def test_the_number_from_which_events_are_kept_moves_beyond_the_last_event_of_a_partition(alice: Caller) -> None:
+    """Also if that event alone is kept: its partition would never be dropped."""
+    event_sequence.publish()
+    outcome_counts.roll_up()
+    while webhooks.fan_out():
+        pass
+    newest = Event.objects.latest("number").number
+    end = partitions.today() + DAY
+    for kept_from, is_known, may_drop, then in (
+        (newest + 1, True, True, newest + 1),
+        (newest + 1, False, False, newest + 1),
+        (newest, True, False, newest + 1),
+        (0, True, False, newest + 1),
+    ):
+        ago = sql("SELECT now() - make_interval(secs => %s)", 121 if is_known else 119)[0][0]
+        EventPosition.objects.update(kept_from=kept_from, kept_from_at=ago)
+        assert event_retention._may_drop(event_retention._DEFAULT, end=end) is may_drop, kept_from
+        assert EventPosition.objects.get().kept_from == then, kept_from
+
+
 @pytest.mark.parametrize("event_days", [0, 30])
 def test_what_an_interrupted_run_left_is_removed(
     event_days: int, settings: LazySettings, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,14 @@ def test_an_api_key_is_shown_once_and_stored_as_a_digest() -> None:
     assert len(key) == 43
 
 
+def test_the_key_of_the_environment_is_taken_over_unless_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, key in (("", None), ("e" * 20, "e" * 20)):
+        monkeypatch.setenv("COPPICE_API_KEY", value)
+        shown = run("create_api_key", "partner").strip()
+        assert (shown == key) if key else len(shown) == 43
+    assert run("create_api_key", "partner", "--key", "o" * 20) == f"{'o' * 20}\n"
+
+
 def test_a_key_that_is_in_use_elsewhere_can_be_taken_over_once() -> None:
     key = "FORTESTFORTESTFORTESTFORTESTFORTEST"
 
