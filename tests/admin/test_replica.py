@@ -1,6 +1,8 @@
 """What a streaming replica answers, with what age, and what never reaches it."""
 
 import re
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -248,8 +250,13 @@ def test_a_transaction_of_the_primary_reads_its_own_rows(followed: Standby, ledg
     replicas.follow(followed)
     with transaction.atomic():
         assert replica.read(lambda found: (found, connection.alias)) == (None, "default")
-    assert replica.read(lambda found: replica.read(lambda inner: connection.alias)) == "replica"
+    with replicas.statements() as executed:
+        assert replica.read(lambda found: replica.read(lambda inner: connection.alias)) == "replica"
     assert connection.alias == "default"
+    # What narrowed the statements of one reader does not narrow those of the next.
+    assert executed == []
+    replica.state()
+    assert executed == []
 
 
 # --- a replica that is away, too far behind, or another server's -----------------------------------
@@ -299,6 +306,31 @@ def test_without_the_replica_the_primary_answers_and_contacts_it_once_a_second(
     followed.start()
     clock += replica.RETRY_SECONDS + 0.01
     assert asked(desk, WALLETS)[0] == "replica"
+
+
+def test_one_thread_at_a_time_tries_a_replica_that_was_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(replica.Unusable) as why:
+            replica.state()
+        refused.append(str(why.value))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://u@127.0.0.1:{server.getsockname()[1]}/n?sslmode=disable&gssencmode=disable"
+        with replicas.configured(url, settings):
+            monkeypatch.setattr(replica._Pause, "until", 1.0)
+            first = threading.Thread(target=ask)
+            first.start()
+            # It waits for an answer.
+            with server.accept()[0]:
+                ask()
+                connected = bool(select.select([server], [], [], 0)[0])
+            first.join(60)
+
+    assert not connected
+
+    assert refused == ["does not answer"] * 2
 
 
 def test_a_statement_that_the_log_cancels_is_repeated_on_the_primary(followed: Standby, ledger: Any) -> None:

@@ -19,6 +19,7 @@ from config.ops import audits
 from config.seals import sealing, verifying
 from lockers import audit as locker_audit
 from lockers.models import Account, LockerTask, ReceiptLine, StatementLine
+from tests.support.hidden_tables import hidden, insert
 from transfers import action_tokens, approvals, counters, list_counts
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
@@ -557,6 +558,27 @@ def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world
         assert check in found, statement
     assert sealing.seal(is_due=True) == 1
     assert audits.findings(is_of_all=False) == audits.findings() == []
+
+
+def test_the_new_rows_of_each_kind_are_those_after_its_own_seal() -> None:
+    keys = {
+        "transfers_transfer": ("number", "transfers"), "transfers_transferterms": ("transfer_id", "transfers"),
+        "transfers_movement": ("id", "movements"), "transfers_issue": ("id", "issues"),
+        "trusts_trustchange": ("id", "trust_changes"), "lockers_statementline": ("id", "statement_lines"),
+    }  # fmt: skip
+    sealed = dict(
+        zip(("transfers", "movements", "issues", "trust_changes", "statement_lines"), range(1, 6), strict=True)
+    )
+    with hidden(keys):
+        for table, (key, _) in keys.items():
+            for number in range(1, 7):
+                insert(table, {key.replace("transfer_id", "transfer_number"): number})
+        found = {
+            model._meta.db_table: sorted(rows.values_list(keys[model._meta.db_table][0], flat=True))
+            for model, rows in audits._new_rows(sealed).items()
+        }
+
+    assert found == {table: list(range(sealed[kind] + 1, 7)) for table, (_, kind) in keys.items()}
 
 
 # One row that breaks a check by one of its conditions alone: check, and the statements that make it so.
