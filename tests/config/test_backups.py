@@ -128,6 +128,7 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
     assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == {name: b"a logo"}
     assert "Nothing was lost or doubled, as of the moment of the backup." in restored.stdout
     assert "1 tasks were under way then" in restored.stdout
+    assert "Migrations: nothing to apply." in restored.stdout
     assert rows(empty_database) == {
         "wallets": ["alice", "bobby", "seedling"],
         "tokens": tokens,
@@ -260,7 +261,11 @@ def test_a_backup_with_another_vault_key_is_refused_and_nothing_is_touched(backu
     assert Wallet.objects.filter(name="charlie").exists()
 
 
-def test_a_database_that_others_use_is_refused(backup: Any) -> None:
+def test_a_database_that_others_use_or_that_is_behind_a_pooler_is_refused(backup: Any, settings: Any) -> None:
+    settings.DATABASE_POOLED, settings.DATABASE_DIRECT = Pooled.YES, None
+    with pytest.raises(BackupError, match="COPPICE_DATABASE_DIRECT_URL"):
+        backups.restore(backup, replace=True)
+    settings.DATABASE_POOLED = Pooled.NO
     with psycopg.connect(database_url()), pytest.raises(BackupError, match="1 others are connected"):
         backups.restore(backup, replace=True)
 
