@@ -4,10 +4,12 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from config.seals import blocks, chain, merkle, sealing, settled, verifying
@@ -252,7 +254,9 @@ def test_without_a_key_the_chain_is_kept_unsigned_until_someone_begins_to_sign(s
     assert {each.check for each in found()} == {verifying.SIGNATURES}
     with pytest.raises(sealing.ChainRefused, match="begin-signing"):
         sealing.seal(is_due=True)
-    sealing.begin_signing()
+    said = StringIO()
+    call_command("verify", begin_signing=True, stdout=said)
+    assert "Signed from now on with the key" in said.getvalue()
     assert found() == []
     assert sealing.seal(is_due=True) == 1
     with pytest.raises(sealing.ChainRefused, match="signed already"):
@@ -264,6 +268,12 @@ def test_without_a_key_the_chain_is_kept_unsigned_until_someone_begins_to_sign(s
         sealing.seal(is_due=True)
     assert Seal.objects.count() == 3
     assert found() == []
+    # A signature that is missing in a chain that is signed is a finding, whatever is begun.
+    settings.SEAL_KEY, settings.SEAL_OLD_KEYS = KEY, []
+    execute("UPDATE transfers_seal SET key_id = '', signature = '' WHERE height = 3")
+    assert {each.check for each in found()} == {verifying.SIGNATURES}
+    with pytest.raises(CommandError, match="history is not as it was sealed"):
+        call_command("verify", begin_signing=True, stdout=StringIO(), stderr=StringIO())
 
 
 def test_an_open_transfer_is_sealed_as_asked_and_its_outcome_when_it_is_decided() -> None:
