@@ -241,6 +241,8 @@ def test_a_worker_with_beat_inside_is_refused() -> None:
     assert worker.stderr.splitlines() == [
         "Coppice cannot start. Run beat as a process, `celery -A config.celery beat`, in place of the option -B."
     ]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_the_leader_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
