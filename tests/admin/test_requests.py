@@ -252,30 +252,35 @@ def many(ledger: SimpleNamespace) -> int:
         return int(cursor.fetchone()[0])
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_no_filter_reads_all_rows(desk: Client, ledger: SimpleNamespace, many: int) -> None:
+    frequent = ({"route": "/transfers"}, {"status": "200"})
+    wrong = []
+    # Here and not by pytest: the rows take longer to write than all these lists to read.
+    for query in (
         {"status": "418"}, {"status": "206"}, {"status": "404"}, {"status": "5xx"}, {"status": "3xx"},
         {"status": "4xx"}, {"status": "refused"}, {"route": "/nowhere"}, {"route": "GET /nowhere"},
         {"error": "transfer_not_found"}, {"error": "wallet_not_found"},
         {"api_key": "nobody"}, {"api_key": "11111111-1111-4111-8111-111111111111"}, {"wallet": "bobby"},
         {"wallet": "bobby", "status": "refused"}, {"wallet": "alice", "status": "refused"},
         {"api_key": "partner", "status": "404"}, {"wallet": "bobby", "route": "/transfers", "since": "00:00"},
-        {"q": "no request"}, {"route": "/transfers"}, {"status": "200"},
-    ],
-    ids=lambda query: "&".join(f"{name}={value[:8]}" for name, value in query.items()),
-)  # fmt: skip
-def test_no_filter_reads_all_rows(desk: Client, ledger: SimpleNamespace, many: int, query: dict[str, str]) -> None:
-    with CaptureQueriesContext(connection) as statements:
-        assert desk.get(LIST, query).status_code == 200
-    pages = [each["sql"] for each in statements if 'FROM "desk_request"' in each["sql"] and " LIMIT " in each["sql"]]
+        {"q": "no request"}, *frequent,
+    ):  # fmt: skip
+        with CaptureQueriesContext(connection) as statements:
+            assert desk.get(LIST, query).status_code == 200, query
+        pages = [
+            each["sql"] for each in statements if 'FROM "desk_request"' in each["sql"] and " LIMIT " in each["sql"]
+        ]
 
-    if query in ({"route": "/transfers"}, {"status": "200"}):
-        # The number of frequent rows is counted up to a limit, which is larger than this table.
-        pages = [sql for sql in pages if "COUNT(" not in sql]
-    for sql in pages:
-        with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql.replace('%', '%%')}", [])
-            plan = cursor.fetchone()[0][0]["Plan"]
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < many / 3, plan
-    assert pages or query.get("api_key") == "nobody" or query.keys() == {"q"}
+        if query in frequent:
+            # The number of frequent rows is counted up to a limit, which is larger than this table.
+            pages = [sql for sql in pages if "COUNT(" not in sql]
+        for sql in pages:
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql.replace('%', '%%')}", [])
+                plan = cursor.fetchone()[0][0]["Plan"]
+            if plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] >= many / 3:
+                wrong.append((query, plan))
+        if not pages and query.get("api_key") != "nobody" and query.keys() != {"q"}:
+            wrong.append((query, "no page was read"))
+
+    assert wrong == []
