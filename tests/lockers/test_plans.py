@@ -77,7 +77,8 @@ def _statements() -> dict[str, str]:
 
 def _is_statement(text: Any) -> bool:
     return isinstance(text, str) and re.match(r"\s*(--|SELECT|UPDATE|INSERT|DELETE|WITH)", text) is not None and (
-        _JOINS_MANY.search(text) is not None
+        # Not `search`, which would try it at each character; it looks ahead to the end of the text.
+        _JOINS_MANY.match(text) is not None
     )  # fmt: skip
 
 
