@@ -69,6 +69,11 @@ class Installation(NamedTuple):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def client(self, profile: str = "default") -> Client:
+        """Return a client with the login of a profile: for what a test needs and is not about, without a process."""
+        kept = json.loads((self.directory / ".config/coppice/profiles.json").read_text())[profile]
+        return Client(kept["url"], **kept["secrets"])
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -190,10 +195,12 @@ CODES: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_gets_a_table_that_fits(alice: Installation, width: int) -> None:
-    sent = json.loads(alice.run("send", "2", "--to", "carol", "--json"))
+    with alice.client() as client:
+        sent = client.send(2, sender="alice", receiver="carol")
 
     status, shown = in_terminal(alice, width, "--profile", "carol", "inbox")
-    alice.run("--profile", "carol", "decline", sent["id"])
+    with alice.client("carol") as client:
+        client.decline(sent["id"])
 
     assert (status, "\x1b[" in shown) == (0, True)
     title, *rows = [line.rstrip() for line in CODES.sub("", shown).splitlines()]
@@ -239,7 +246,8 @@ def test_a_full_disk_does_not_hide_what_was_done(alice: Installation) -> None:
     assert "The output cannot be written: No space left on device. To learn the outcome, repeat" in said
     key = said.split("--idempotency-key ")[1].strip()
     sent = json.loads(alice.run("send", "1", "--to", "carol", "--json", "--idempotency-key", key))
-    alice.run("cancel", sent["id"])
+    with alice.client() as client:
+        client.cancel(sent["id"])
 
 
 @pytest.fixture
@@ -272,8 +280,7 @@ def test_events_are_forwarded_as_webhooks(alice: Installation, receiver: Any) ->
     try:
         assert process.stderr is not None
         secret = re.findall(r"whsec_\S+", process.stderr.readline())[0]
-        profile = json.loads((alice.directory / ".config/coppice/profiles.json").read_text())["default"]
-        with Client(profile["url"], **profile["secrets"]) as client:
+        with alice.client() as client:
             sent = client.send(1, sender="alice", receiver="carol")
             client.cancel(sent["id"])
         messages = []
