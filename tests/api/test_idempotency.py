@@ -1,15 +1,17 @@
 """Idempotency-Key: one effect and one answer, however often a request is sent."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.http import HttpRequest
 
 from config.api import idempotency
 from tests.api.caller import Caller, answer, created, refusal
-from wallets import operations
+from wallets import operations, queries
 from wallets.models import IdempotentAnswer, Wallet
 
 RUNNING = refusal(409, "A request with this Idempotency-Key is still running")
@@ -263,3 +265,26 @@ def test_a_connection_cut_during_commit_and_a_retry_give_one_effect(
     assert created(retried) == (200, "sapling")
     assert ("Idempotency-Replayed" in retried) == (cut == "after the server committed")
     assert Wallet.objects.filter(name="sapling").count() == 1
+
+
+def test_a_refusal_follows_from_an_earlier_request_only_if_that_was_answered_since_the_look_up(alice: Caller) -> None:
+    alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
+    with transaction.atomic():
+        now = queries.credentials(api_key=alice.api_key, bearer=alice.bearer, idempotency_key="k-1")
+    before = replace(now, answer=None)
+    cases = [
+        # The key, what was found for it, whether the refusal is that of a repetition.
+        ("k-1", before, True),
+        ("k-2", before, False),
+        (None, before, False),
+        ("k-1", None, False),
+        ("k-1", replace(before, wallet=None), False),
+        # The refusal is that of the key itself, or was decided before it was looked at.
+        ("k-1", now, False),
+        ("k-1", replace(before, holds_key=False), False),
+    ]
+    assert (now.answer is not None, now.holds_key) == (True, True)
+    for key, found, is_overtaken in cases:
+        request = HttpRequest()
+        request.idempotency_key = key  # type: ignore[attr-defined]
+        assert idempotency.was_overtaken(request, found) == is_overtaken, (key, found)

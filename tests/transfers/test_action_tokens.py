@@ -269,6 +269,20 @@ def test_the_sweep_expires_what_is_due_and_frees_the_tokens(
     assert_sound()
 
 
+def test_a_sweep_leaves_links_that_were_closed_since_it_looked(alice: Caller, bob: Caller) -> None:
+    redeemed, cancelled, active = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1, count=3)
+    action_tokens.redeem(actor=bob.wallet, code=redeemed.code)
+    action_tokens.cancel(actor=alice.wallet, action_token_id=cancelled.id)
+    before = {row["id"]: row for row in links()}
+
+    assert action_tokens.expire(action_token_ids=list(before)) == 1
+
+    after = {row["id"]: row for row in links()}
+    assert after.pop(active.id)["state"] == "expired"
+    assert after == {key: row for key, row in before.items() if key != active.id}
+    assert_sound()
+
+
 def test_an_address_that_must_match(alice: Caller, bob: Caller) -> None:
     link = offered(alice, 1, recipient_email="Ann@Example.org", email_must_match=True)
     before = books(), links()

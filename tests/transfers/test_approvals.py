@@ -303,6 +303,9 @@ def test_receivers_are_known_from_what_completed_and_by_approvals(
     answer(again(alice).post(f"/transfers/{new['id']}/approve", {}))
 
     assert answer(alice.post("/transfers", bundle("alice", "sapling", 1)))[1]["state"] == "completed"
+    # A change of the other condition forgets none of them.
+    assert demand(alice, above=1, new_receivers=True)[0] == 200
+    assert set(KnownReceiver.objects.values_list("receiver", flat=True)) == {bob.wallet.pk, sapling.pk}
     assert answer(again(alice).send("PUT", path_of(alice), {}))[0] == 202
     assert answer(alice.send("PUT", path_of(alice), {}))[0] == 200
     assert not KnownReceiver.objects.exists()

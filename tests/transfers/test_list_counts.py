@@ -180,8 +180,10 @@ def test_what_is_kept_is_read_until_control_changes(alice: Caller, bob: Caller, 
     assert list_counts.roll_up()
     trusts.accept_trust(actor=alice.wallet, trust_id=trust.id)
     assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (2, 4)
+    # Of wallets that are counted for the first time together, one has transfers.
+    trusts.open_managed_wallet(actor=alice.wallet, name="shoot")
     assert list_counts.roll_up()
-    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (2, 4)
+    assert (transfers_total(alice.wallet), wallets_total(alice.wallet)) == (2, 5)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -281,6 +281,20 @@ def test_transfers_since_the_checkpoint_may_all_be_older_than_those_before_it(
 
 
 @pytest.mark.django_db
+def test_the_transfer_at_the_checkpoint_belongs_to_those_before_it(
+    alice: Caller, carol: Caller, sapling: Wallet
+) -> None:
+    """It is the last row that the page and its margin read, and far older than one before it."""
+    times = [DAY + timedelta(seconds=number) for number in range(19)]
+    times[10] = DAY + timedelta(seconds=105)
+    plant(alice, carol, [*times, DAY - timedelta(seconds=1000)])
+    assert list_counts.roll_up()
+    plant(alice, carol, [DAY + timedelta(seconds=100 + number) for number in range(11)])
+    order = {"sort_by": "created_at", "is_descending": True}
+    assert walked(alice, 7, **order)[0] == expected({alice.wallet.pk, sapling.pk}, **order)
+
+
+@pytest.mark.django_db
 def test_one_transfer_of_the_next_span_may_be_older_than_the_page(
     alice: Caller, carol: Caller, sapling: Wallet
 ) -> None:

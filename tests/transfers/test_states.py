@@ -52,6 +52,20 @@ def test_what_awaits_an_approval_is_not_accepted(event: Any) -> None:
             next_state(TransferState.PENDING, event, awaits_approval=True)
 
 
+def outcome(*pair: Any, awaits_approval: bool) -> Any:
+    try:
+        return next_state(*pair, awaits_approval=awaits_approval)
+    except errors.DomainError as error:
+        return type(error)
+
+
+def test_none_but_a_pending_transfer_awaits_an_approval() -> None:
+    """One whose time has passed counts as failed, and still has no approval."""
+    for pair in itertools.product(TransferState, TransferEvent):
+        if pair[0] is not TransferState.PENDING:
+            assert outcome(*pair, awaits_approval=True) == outcome(*pair, awaits_approval=False), pair
+
+
 def test_what_is_closed_stays_closed() -> None:
     assert {state for state, _ in TRANSITIONS} == set(OPEN)
 
