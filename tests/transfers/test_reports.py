@@ -144,9 +144,12 @@ def test_each_report_by_wallet_manager_and_month_is_the_model(
     alice: Caller, bob: Caller, carol: Caller, sapling: Wallet, seed: int
 ) -> None:
     """With several days for a wallet, periods that begin and end on them, and a wallet without days."""
-    mutual = {"actor": bob.wallet, "requestee": "alice"}
-    trust = trusts.request_trust(request_type=TrustRequestType.MANAGE, **mutual)  # type: ignore[arg-type]
-    trusts.accept_trust(actor=alice.wallet, trust_id=trust.id)
+    # By two trusts.
+    manage = trusts.request_trust(actor=bob.wallet, request_type=TrustRequestType.MANAGE, requestee="alice")
+    trusts.decline_trust(actor=alice.wallet, trust_id=manage.id)
+    given = trusts.request_trust(actor=alice.wallet, request_type=TrustRequestType.YIELD, requestee="bobby")
+    trusts.accept_trust(actor=bob.wallet, trust_id=given.id)
+    trusts.accept_trust(actor=alice.wallet, trust_id=manage.id)
     trust = trusts.request_trust(actor=carol.wallet, request_type=TrustRequestType.SEND, requestee="bobby")
     trusts.accept_trust(actor=bob.wallet, trust_id=trust.id)
     chosen, dates = Random(seed), [date(2025, 1, 31), date(2025, 2, 1), date(2025, 2, 2), date(2025, 4, 30)]

@@ -76,3 +76,25 @@ def test_the_last_100_changes_of_a_trust_are_shown_in_order(alice: Wallet, bob: 
     assert [each.pk for each in found] == every[-100:]
     assert [each.event for each in found[-3:]] == ["decline", "accept", "decline"]
     assert [each.event for each in reports.changes_of(trust_id=other)] == [""]
+
+
+def test_a_wallet_manages_by_trusts_in_force_each_other_wallet_once_by_name(alice: Wallet, bob: Wallet) -> None:
+    asked_only, dismissed, sent_to = (wallets.create_wallet(name=name) for name in ("carol", "daisy", "erica"))
+    asked(alice, "manage", asked_only)
+    for kind, other in (("manage", dismissed), ("send", sent_to)):
+        operations.accept_trust(actor=other, trust_id=asked(alice, kind, other))
+    operations.delete_trust(actor=alice, trust_id=Trust.objects.get(target=dismissed).pk)
+    # By two trusts.
+    manage = asked(alice, "manage", bob)
+    operations.decline_trust(actor=bob, trust_id=manage)
+    operations.accept_trust(actor=alice, trust_id=asked(bob, "yield", alice))
+    operations.accept_trust(actor=bob, trust_id=manage)
+    operations.open_managed_wallet(actor=alice, name="acorn")
+
+    assert [each.name for each in reports.managed_by(wallet_id=alice.pk, limit=9)] == ["acorn", "bobby"]
+    assert [each.name for each in reports.managed_by(wallet_id=alice.pk, limit=1)] == ["acorn"]
+    managers = {
+        wallet.name: [each.name for each in reports.managers_of(wallet_id=wallet.pk)]
+        for wallet in (alice, bob, asked_only, dismissed, sent_to)
+    }
+    assert managers == {"alice": [], "bobby": ["alice"], "carol": [], "daisy": [], "erica": []}

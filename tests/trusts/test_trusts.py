@@ -262,6 +262,19 @@ def test_a_change_has_its_time_and_is_written_down_once(alice: Caller, bob: Call
     assert list(changes) == [("", "requested", "alice"), ("accept", "trusted", "bobby")]
 
 
+def test_a_repeated_acceptance_gets_the_same_answer_whatever_it_would_be_refused_for_now(
+    alice: Caller, bob: Caller
+) -> None:
+    _, body = ask(alice, "manage", "bobby")
+    first = say(bob, "accept", body["id"])
+    Wallet.objects.filter(pk=bob.wallet.pk).update(approval_above=1)
+    before = rows()
+
+    assert first[0] == 200
+    assert say(bob, "accept", body["id"]) == first
+    assert rows() == before
+
+
 def test_wallets_to_which_a_third_one_may_send_are_no_siblings(alice: Caller, bob: Caller, carol: Caller) -> None:
     """Only wallets with one manager need no trust between each other."""
     for caller, name in ((alice, "alice"), (bob, "bobby")):
