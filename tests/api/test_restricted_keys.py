@@ -446,7 +446,8 @@ def test_what_a_key_of_proposals_makes_never_completes_by_itself(rich: Caller, b
     assert key.delete(f"/transfers/{one}").status_code == 200
     # Who is logged in completes it; the same transfer without the key completes at once.
     assert rich.post(f"/transfers/{made[2].json()['id']}/accept", {}).json()["state"] == "completed"
-    assert send(rich, "bobby").status_code == 201
+    # A key of transfers has its wallet's right to send without asking, although it does not reach the receiver.
+    assert [send(caller, "bobby").status_code for caller in (rich, with_key(rich, WRITE))] == [201, 201]
 
 
 def test_a_transfer_above_the_limit_of_one_moves_nothing(rich: Caller, bob: Caller) -> None:
@@ -459,6 +460,9 @@ def test_a_transfer_above_the_limit_of_one_moves_nothing(rich: Caller, bob: Call
     assert send(key, "bobby", 3, idempotency_key="one").status_code == 202
     # Asking for tokens moves none.
     assert send(key, "alice", 9, sender="bobby").status_code == 202
+    batch = form("wallet_name,token_transfer_amount_overwrite\nalice,9\n", sender_wallet="bobby")
+    multipart = "multipart/form-data; boundary=BOUNDARY"
+    assert key.post("/wallets/batch-transfer", batch, content_type=multipart).status_code == 200
 
 
 def test_the_limit_of_a_day_counts_all_that_moves_or_reserves_tokens(rich: Caller, bob: Caller) -> None:

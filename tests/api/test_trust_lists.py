@@ -46,6 +46,10 @@ def wallets(alice: Caller, bob: Caller) -> dict[str, Wallet]:
             request_type=kind, state=state, withdrawn=state == "cancelled_by_originator",
             created_at=chosen.choice(moments), updated_at=chosen.choice(moments),
         )  # fmt: skip
+    # Each is asked for something.
+    for wallet in found.values():
+        trust = Trust.objects.filter(target=wallet, request_type__in=["send", "receive"]).earliest("number")
+        Trust.objects.filter(pk=trust.pk).update(state="requested", withdrawn=False)
     return found
 
 

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from transfers.list_models import ListMark, ListSpan, ListTally
 from transfers.models import ControlChange, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
-from trusts.controlled_wallets import WalletOrder, WalletSelection
+from trusts.controlled_wallets import WalletOrder, WalletScope, WalletSelection
 from trusts.states import TrustRequestType
 from wallets.models import Wallet
 
@@ -167,6 +167,21 @@ def test_what_is_kept_is_read_until_control_changes(alice: Caller, bob: Caller, 
     assert transfers_total(alice.wallet) == 80
     assert transfers_total(alice.wallet, wallet="alice") == 70
     assert wallets_total(alice.wallet) == 91
+    # The wallets of a narrowed list are counted.
+    day = datetime.now(UTC)
+    narrowed: list[tuple[dict[str, Any], dict[str, Any], int]] = [
+        ({"has_name": True}, {"name": "sap"}, 2),
+        ({"has_start": True}, {"start": day + timedelta(days=2)}, 0),
+        ({"has_end": True}, {"end": day - timedelta(days=2)}, 0),
+        ({"scope": WalletScope.CHILD}, {}, 1),
+        ({"scope": WalletScope.MANAGED}, {}, 0),
+    ]
+    for selected, values, total in narrowed:
+        selection = NEWEST_FIRST._replace(**selected)
+        page = counters.wallets_page(
+            actor_id=alice.wallet.pk, limit=1, selection=selection, values=values, has_total=True
+        )
+        assert page.total == total, selected
     assert any("kept are 70, 80 and 90" in finding.detail for finding in audits.findings())
 
     # A new wallet has no transfers: those are not counted anew.

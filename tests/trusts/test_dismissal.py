@@ -163,14 +163,6 @@ def test_a_manager_of_both_sides_ends_a_trust_by_the_call_it_makes(alice: Caller
         assert say(mona, event, trust["id"])[1]["state"] == state
 
 
-def test_the_actor_of_a_trust_deletes_it_also_if_it_manages_the_target(alice: Caller, sapling: Wallet) -> None:
-    """Otherwise `decline` would leave a consent that the target can take up again."""
-    for kind, event in itertools.product(["send", "receive", "yield"], ["decline", "delete"]):
-        _, trust = ask(alice, kind, "sapling")
-        assert say(alice, event, trust["id"])[1]["state"] == "cancelled_by_originator"
-        assert Trust.objects.get(pk=trust["id"]).withdrawn
-
-
 # What the wallet is told
 
 
