@@ -117,11 +117,13 @@ def test_rows_are_requested_from_a_sender_that_the_caller_does_not_control(
     csv = f"wallet_name,token_transfer_amount_overwrite\nnobody,1\nbobby,2\n{bob.wallet.pk},1\n"
     refused = answer(upload(bob, TRANSFER, csv, sender_wallet="alice"))
     assert (refused[0], [row["line"] for row in refused[1]["rows"]]) == (422, [2, 4])
+    tokens = books()["tokens"]
 
     answered = upload(bob, TRANSFER, "wallet_name,token_transfer_amount_overwrite\nbobby,5\n", sender_wallet="alice")
 
     assert answer(answered) == DONE
     assert list(Transfer.objects.values_list("state", "token_count", "reserved_count")) == [("requested", 5, 0)]
+    assert books()["tokens"] == tokens
     assert_sound()
 
 

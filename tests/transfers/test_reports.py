@@ -72,6 +72,12 @@ def test_open_transfers_are_summed_up_by_state_and_age(
     assert found.has_transfers
 
 
+def test_a_ledger_is_sound_if_both_counts_of_issued_and_of_reserved_tokens_agree() -> None:
+    nothing = reports.Waiting(0, 0, None, (0, 0, 0, 0, 0))
+    for counts, is_sound in (((5, 5, 2, 2), True), ((6, 5, 2, 2), False), ((5, 5, 2, 3), False), ((5, 4, 2, 1), False)):
+        assert reports.LedgerSummary(*counts, nothing, nothing, True).is_sound is is_sound, counts
+
+
 @pytest.mark.django_db
 def test_an_empty_ledger_is_sound_and_has_no_oldest_transfer() -> None:
     nothing = reports.Waiting(0, 0, None, (0, 0, 0, 0, 0))

@@ -515,6 +515,12 @@ def test_the_rows_of_a_batch_have_references(alice: Caller, bob: Caller, carol: 
         timedelta(hours=1)
     }
     assert listed_with(alice, "&reference=order+7") == ["order 7"]
+    # A batch without a reference expires too.
+    file = "wallet_name,token_transfer_amount_overwrite\nbobby,1\ncarol,1\n"
+    assert answer(upload(alice, TRANSFER, file, sender_wallet="alice"))[0] == 200
+    assert [each.expires_at - each.created_at for each in Transfer.objects.order_by("number")[2:]] == (
+        [timedelta(hours=1)] * 2
+    )
     assert_sound()
     before = everything()
     long = f"wallet_name,reference,token_transfer_amount_overwrite\nbobby,{'x' * 256},1\n"
