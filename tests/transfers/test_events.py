@@ -253,6 +253,16 @@ def test_since_leaves_out_what_was_before(busy: Any, monkeypatch: pytest.MonkeyP
     assert read(busy, "limit=1000&since=0001-01-01") == everything
 
 
+def test_the_events_of_a_range_are_those_of_the_pages(busy: Any, bob: Caller, sapling: Wallet) -> None:
+    alice, receiver = busy.wallet.pk, bob.wallet.pk
+    for wallet_ids in ([alice], [receiver], [sapling.pk], [alice, receiver], [alice, receiver, sapling.pk]):
+        every = feed.events_of(wallet_ids, limit=1000)
+        numbers = [each.number for each in every]
+        for after, upto in ((0, feed.settled_number()), (numbers[0], numbers[-1]), (numbers[1], numbers[-1] - 1)):
+            found = feed.events_between(wallet_ids=wallet_ids, after=after, upto=upto)
+            assert found == [each for each in every if after < each.number <= upto]
+
+
 def test_events_are_shown_to_who_controls_the_wallet(busy: Any, bob: Caller, carol: Caller) -> None:
     assert {who for who, _ in told(busy)} == {"alice", "sapling"}
     assert {who for who, _ in told(busy, "limit=99&wallet=sapling")} == {"sapling"}
