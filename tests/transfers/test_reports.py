@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.api.caller import Caller
 from tests.transfers.books import held_by
-from transfers import approvals, counters, operations, reports, token_reports
+from transfers import action_tokens, approvals, counters, operations, reports, token_reports
 from transfers.models import DayTally, Transfer, WalletDay
 from transfers.states import TransferState
 from transfers.token_reports import Month, Period, WalletTotal
@@ -70,6 +70,15 @@ def test_open_transfers_are_summed_up_by_state_and_age(
     assert found.pending == reports.Waiting(2, 3, oldest_pending, by_age[0])
     assert found.requested == reports.Waiting(3, 3, oldest_requested, by_age[1])
     assert found.has_transfers
+
+
+def test_claim_links_reserve_tokens_as_long_as_they_are_active(alice: Caller) -> None:
+    _, closed = (action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=size)[0] for size in (1, 2))
+    action_tokens.cancel(actor=alice.wallet, action_token_id=closed.id)
+
+    found = reports.ledger_summary()
+
+    assert (found.reserved_tokens, found.reserved_by_transfers, found.is_sound) == (1, 1, True)
 
 
 def test_a_ledger_is_sound_if_both_counts_of_issued_and_of_reserved_tokens_agree() -> None:
@@ -200,6 +209,17 @@ def test_each_report_by_wallet_manager_and_month_is_the_model(
                     sum(day.lines for day in within),
                 ))  # fmt: skip
         assert token_reports.months(period) == expected_months
+
+
+def test_the_report_by_month_goes_on_until_now_without_movements(alice: Caller) -> None:
+    WalletDay.objects.all().delete()
+    WalletDay.objects.create(wallet=alice.wallet, day=date(2025, 1, 31), received=0, sent=0, issued=5, lines=1)
+    now = datetime.now(UTC).date().replace(day=1)
+
+    found = token_reports.months(Period(date(2025, 1, 1), now + timedelta(days=400)))
+
+    assert [(each.month, each.held) for each in (found[0], found[-1])] == [(date(2025, 1, 1), 5), (now, 5)]
+    assert len(found) == 12 * (now.year - 2025) + now.month
 
 
 def test_a_day_that_is_counted_in_two_turns_has_the_transfers_of_both(send: Any) -> None:
