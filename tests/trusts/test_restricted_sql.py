@@ -28,9 +28,7 @@ OWN = {
         "trusts", "parts/controlled_in_order", key="name", managed="", own="true", direction="", order="id"
     ),
     "count": load("trusts", "parts/controlled_count", managed="", own="true"),
-    "decision": "WITH parties AS (SELECT %(actor)s::uuid AS actor_id, %(source)s::uuid AS source_id), "
-    + load("transfers", "parts/decision", completed="completed")
-    + "SELECT FROM decision",
+    "decision": load("transfers", "decide_batch", decision=load("transfers", "parts/decision", completed="completed")),
 }
 
 
@@ -61,7 +59,7 @@ def test_a_key_limits_what_its_owner_controls_and_no_other_wallet() -> None:
     assert reached(MAKER) == [True, True, True]
 
 
-@pytest.mark.parametrize("name", [each for each in OWN if each != "decision"])
+@pytest.mark.parametrize("name", OWN)
 def test_where_the_actor_counts_as_controlled_the_key_must_reach_it(name: str) -> None:
     [text] = sent(OWN[name])
 
