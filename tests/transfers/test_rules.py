@@ -70,6 +70,8 @@ REFUSED = [
     ("UPDATE transfers_transfer SET state = 'completed' WHERE id = %(cancelled)s", LIES),
     ("UPDATE transfers_transfer SET closed_at = now() WHERE id = %(completed)s", CLOSED),
     ("UPDATE transfers_transfer SET state = 'requested', reserved_count = 0 WHERE id = %(pending)s", CLOSED),
+    # Only what awaits an approval becomes pending.
+    ("UPDATE transfers_transfer SET state = 'pending', reserved_count = 1 WHERE id = %(requested)s", CLOSED),
     ("UPDATE transfers_transfer SET token_count = 2 WHERE id = %(pending)s", LIES),
     ("UPDATE transfers_transfer SET parameters = '{}' WHERE id = %(requested)s", CLOSED),
     ("UPDATE transfers_transfer SET destination_id = %(alice)s WHERE id = %(requested)s", LIES),

@@ -8,9 +8,10 @@ from django.db import connection
 from django.utils import timezone
 
 from tests.api.caller import Caller
-from tests.transfers.books import assert_sound
-from transfers import action_tokens, counters, operations
-from transfers.models import Issue, TallyDelta, TallyMark, TokenTally
+from tests.transfers.books import assert_sound, let_expire, let_link_expire
+from transfers import action_tokens, counters, operations, partitions, tasks
+from transfers.list_models import ListMark
+from transfers.models import ActionToken, Issue, TallyDelta, TallyMark, TokenTally, Transfer
 from wallets.models import Token, Wallet
 from wallets.queries import OptimisticPage, TokenCount
 
@@ -215,4 +216,26 @@ def test_recount_notes_the_issues_that_are_missing_and_no_other(alice: Caller, s
 
     issued = Issue.objects.order_by("pk").values_list("wallet__name", "tokens")
     assert list(issued) == [("alice", 5), ("sapling", 3), ("alice", -2), ("alice", 2)]
+    assert_sound()
+
+
+def test_each_periodic_task_does_all_that_it_is_for(
+    alice: Caller, bob: Caller, sapling: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    pending = operations.send_bundle(actor=alice.wallet, sender="alice", receiver="bobby", size=1)
+    [link] = action_tokens.offer_bundles(actor=alice.wallet, sender=None, size=1)
+    let_expire(pending.id)
+    let_link_expire(link.id)
+
+    tasks.roll_up()
+    tasks.expire()
+
+    assert min(TallyMark.objects.get().number, ListMark.objects.get().number) >= moved.number
+    assert Transfer.objects.get(pk=pending.id).state == "failed"
+    assert ActionToken.objects.get().state == "expired"
+    extended: list[bool] = []
+    monkeypatch.setattr(partitions, "extend", lambda: extended.append(True))
+    tasks.extend_partitions()
+    assert extended == [True]
     assert_sound()
