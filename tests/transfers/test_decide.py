@@ -341,6 +341,24 @@ def test_row_15_the_tokens_of_a_completed_transfer_are_those_that_it_moved(
     ]  # fmt: skip
 
 
+def test_what_another_does_with_a_token_is_not_shown_to_who_sent_it(alice: Caller, bob: Caller, carol: Caller) -> None:
+    sent = operations.send_tokens(
+        actor=alice.wallet, sender="alice", receiver="bobby", token_ids=held_by(alice.wallet)[:1]
+    )
+    operations.accept(actor=bob.wallet, transfer_id=sent.id)
+
+    def shown(caller: Caller) -> Any:
+        [row] = answer(caller.get(f"/transfers/{sent.id}/tokens?limit=9"))[1]["tokens"]
+        return row
+
+    before = shown(alice)
+    offered = operations.send_bundle(actor=bob.wallet, sender="bobby", receiver="carol", size=1)
+    assert shown(bob)["transfer_pending_id"] == str(offered.id)
+    assert shown(alice) == before
+    operations.accept(actor=carol.wallet, transfer_id=offered.id)
+    assert shown(alice) == shown(bob) == before
+
+
 @pytest.mark.parametrize("event", ["decline", "delete"])
 def test_a_cancelled_transfer_has_no_tokens(alice: Caller, bob: Caller, pending: Any, event: str) -> None:
     decide({"decline": bob, "delete": alice}[event], pending, event)
