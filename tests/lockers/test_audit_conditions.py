@@ -257,10 +257,37 @@ CASES: dict[str, list[tuple[bool, list[Row]]]] = {
     ],
 }  # fmt: skip
 
+# The same of rules about lines after the one with the id 4, which is sealed.
+NEW_CASES: dict[str, list[tuple[bool, list[Row]]]] = {
+    "statement line follows the one before": [
+        (False, [booked(2, 2, id=5)]),
+        (True, [booked(2, 3, id=5)]),
+        (False, [booked(2, 3, id=4)]),
+        (True, [booked(2, 2, id=5, number=2)]),
+        (False, [booked(2, 2, id=1), booked(3, 5, id=5, number=2)]),
+        (True, [booked(2, 2, id=1), booked(3, 3, id=5, number=2)]),
+        (True, [booked(2, 2, id=1), booked(3, 5, id=5, number=3)]),
+        (True, [booked(2, 2, id=1), booked(3, 5, id=5)]),
+        (True, [booked(2, 2, id=1), booked(3, 5, id=5, number=2, wallet_id=B)]),
+        (False, [booked(2, 2, id=1), booked(1, 3, id=2, number=2), booked(3, 6, id=5, number=3)]),
+        (True, [booked(2, 2, id=1), booked(1, 3, id=2, number=2), booked(3, 5, id=5, number=3)]),
+    ],
+    "statement adds up to the balance": [
+        (False, [account(5, 1), booked(5, 5)]),
+        (True, [account(6, 1), booked(5, 5)]),
+        (False, [account(3, 2), booked(5, 5), booked(-2, 3, number=2)]),
+        (True, [account(5, 2), booked(5, 5), booked(-2, 3, number=2)]),
+        (False, [account(5, 1), booked(5, 5), booked(4, 4, wallet_id=B)]),
+    ],
+}
+
 
 def test_every_rule_has_cases_of_both_kinds() -> None:
     assert CASES.keys() | {"open task is within its deadline"} == audit._CHECKS.keys()
-    assert all({is_broken for is_broken, _ in cases} == {True, False} for cases in CASES.values())
+    assert NEW_CASES.keys() == audit._OF_NEW.keys()
+    assert all(
+        {is_broken for is_broken, _ in cases} == {True, False} for cases in [*CASES.values(), *NEW_CASES.values()]
+    )
 
 
 @pytest.mark.django_db
@@ -269,16 +296,17 @@ def test_each_condition_of_a_rule_alone() -> None:
         Account, Coin, Export, Locker, LockerTask, Payment, PaymentRequest, ReceiptLine, StatementLine)]  # fmt: skip
     wrong = []
     with hidden(tables), connection.cursor() as cursor:
-        for rule, cases in CASES.items():
-            for is_broken, rows in cases:
-                for model, row in rows:
-                    insert(model._meta.db_table, {name: as_sent(value) for name, value in row.items()})
-                cursor.execute(audit._CHECKS[rule])
-                found = [subject for (subject,) in cursor.fetchall()]
-                if bool(found) != is_broken or not all(found):
-                    wrong.append((rule, is_broken, rows))
-                for table in tables:
-                    cursor.execute(f"DELETE FROM {table}")
+        checked = [(audit._CHECKS[rule], rule, each) for rule, cases in CASES.items() for each in cases]
+        checked += [(audit._OF_NEW[rule], rule, each) for rule, cases in NEW_CASES.items() for each in cases]
+        for statement, rule, (is_broken, rows) in checked:
+            for model, row in rows:
+                insert(model._meta.db_table, {name: as_sent(value) for name, value in row.items()})
+            cursor.execute(statement, {"after": 4})
+            found = [subject for (subject,) in cursor.fetchall()]
+            if bool(found) != is_broken or not all(found):
+                wrong.append((rule, is_broken, rows))
+            for table in tables:
+                cursor.execute(f"DELETE FROM {table}")
     assert wrong == []
 
 

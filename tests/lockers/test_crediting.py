@@ -90,6 +90,33 @@ def test_what_a_task_brought_is_credited(case: Any, alice: Wallet, monkeypatch: 
     assert found == ([(f"payment_request.{event}", total, units - had)] if event else [])
 
 
+def test_a_payment_is_credited_when_its_task_has_ended(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = a_request(alice)
+    payment = a_payment(request, expected=7 * COIN)
+    LockerTask.objects.filter(pk=payment.task_id).update(state="running", step="sending", finished_at=None)
+    monkeypatch.setattr(payment_ledger, "_brought", lambda _: (3 * COIN, 0))
+    events = Event.objects.count()
+
+    payment_ledger.settle(task_ids=[payment.task_id])
+
+    for row in (request, payment):
+        row.refresh_from_db()
+    assert (request.state, request.paid) == ("open", 0)
+    assert (payment.state, payment.units, payment.expected) == ("pending", 0, 7 * COIN)
+    assert Event.objects.count() == events
+
+
+def test_a_payment_begun_under_an_id_is_found_for_its_own_request_alone(alice: Wallet) -> None:
+    """Or who pays a second request under the id of an earlier payment is shown that one, and pays nothing."""
+    request, other = a_request(alice), a_request(alice)
+    payment = a_payment(request, expected=COIN)
+
+    assert payment_ledger.begun(request, payment.pk) == payment
+    assert payment_ledger.begun(request, uuid4()) is None
+    with pytest.raises(errors.PaymentNotFound):
+        payment_ledger.begun(other, payment.pk)
+
+
 def test_requests_are_locked_in_the_order_of_their_ids_and_expire_when_their_time_has_passed(alice: Wallet) -> None:
     soon, past = timezone.now() + timedelta(hours=1), datetime(2020, 1, 1, tzinfo=UTC)
     rows = {}

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -258,7 +258,7 @@ def test_promoted_claims_lengthen_a_deadline_and_never_shorten_one(alice: Wallet
         assert competing_claims.promote_waiting(held=claimed(task)) is True
 
         after = LockerTask.objects.get(pk=task.pk)
-        assert (after.deadline > before.deadline) is grows
+        assert after.deadline > before.deadline if grows else after.deadline == before.deadline
         assert (after.is_long, after.is_parked, after.plan) == (False, False, {"left": 3})
         assert after.lease_until is not None
 
@@ -311,7 +311,8 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
 def test_the_task_that_goes_on_waiting_goes_on_paying(pays: bool, alice: Wallet) -> None:
     task, other = a_task(alice, TaskKind.TAKE), a_task(alice, TaskKind.TAKE)
     request = PaymentRequest.objects.create(wallet=alice, actor=alice, amount=9 * ONE, mode=PaymentMode.PARTIAL)
-    plan = {"payment_request": str(request.pk)} if pays else {}
+    # Without a login, so that its payer's limits are its own.
+    plan = {"payment_request": str(request.pk), "anonymous": True} if pays else {}
     LockerTask.objects.filter(pk=task.pk).update(code=vault.seal_task_code("A-CODE", task_id=task.pk), plan=plan)
     for each in (task, other) if pays else (other,):
         Payment.objects.create(request=request, task=each, expected=4 * ONE)
@@ -323,6 +324,7 @@ def test_the_task_that_goes_on_waiting_goes_on_paying(pays: bool, alice: Wallet)
 
     expected = {other.pk: 4 * ONE} | ({task.pk: 4 * ONE, successor: ONE} if pays else {})
     assert dict(Payment.objects.values_list("task_id", "expected")) == expected
+    assert LockerTask.objects.get(pk=successor).plan.items() >= plan.items()
     assert {*Payment.objects.values_list("request_id", "state", "units", "is_late")} == {
         (request.pk, "pending", 0, False)
     }
@@ -384,12 +386,16 @@ def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wa
     a_coin(alice, CoinState.LOCKED)
 
     for before in LockerState:
-        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(state=before)
+        due = datetime(2099, 1, 1, tzinfo=UTC)
+        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(state=before, take_back_at=due)
         untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
 
         finalize._settle_lockers({locker.pk})
 
-        assert Locker.objects.get(pk=locker.pk).state == after
+        # Nothing of a locker that holds nothing is taken back.
+        is_due = before == after or after not in ("emptied", "failed")
+        row = Locker.objects.get(pk=locker.pk)
+        assert (row.state, row.take_back_at) == (after, due if is_due else None)
         assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
 
 
@@ -850,6 +856,31 @@ def test_a_server_without_a_coin_of_a_locker_is_noted_only_if_the_coin_has_not_c
     mended = Locker.objects.exclude(mend_at=None).values_list("pk", "mends")
     assert list(mended) == [(Coin.objects.get(pk=heard.pk).locker_id, 0)]
     assert set(Locker.objects.filter(mend_at=None).values_list("mends", flat=True)) == {3}
+
+
+def test_a_refusal_is_recorded_of_a_coin_that_is_as_it_was_read(alice: Wallet) -> None:
+    mine, other = a_task(alice, TaskKind.FIX), a_task(alice, TaskKind.PUT)
+    reserved = {"batch": 0, "outcome": "-" * 25}
+    changes: list[tuple[dict[str, Any], bool]] = [
+        ({}, True),
+        ({"task": mine, **reserved}, True),
+        ({"task": other, **reserved}, False),
+        ({"pown": at("p24 f1")}, False),
+        ({"changed_at": Now() + timedelta(seconds=1)}, False),
+        ({"state": CoinState.SENT}, False),
+    ]
+    stock(alice, *[0] * len(changes))
+    rows = list(Coin.objects.order_by("pk"))
+    for row, (change, _) in zip(rows, changes, strict=True):
+        Coin.objects.filter(pk=row.pk).update(**change)
+    before = list(Coin.objects.order_by("pk").values())
+
+    health_check.record(rows, [{0: Reply.FAIL, **dict.fromkeys(range(1, 25), Reply.PASS)}] * 6, task_id=mine.pk)
+
+    after = list(Coin.objects.order_by("pk").values())
+    noted = [(was["pown"], now["pown"], now["state"]) for was, now in zip(before, after, strict=True) if was != now]
+    assert [was != now for was, now in zip(before, after, strict=True)] == [is_noted for _, is_noted in changes]
+    assert noted == [(at("p25"), at("f1 p24"), "fracked")] * 2
 
 
 def test_a_late_answer_moves_its_own_coin_and_only_if_that_has_not_moved(alice: Wallet) -> None:

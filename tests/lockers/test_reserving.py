@@ -298,6 +298,20 @@ def test_coins_with_two_numbers_have_batches_behind_the_others(monkeypatch: pyte
         assert vault.open_numbers(row.proposed or b"", coin_id=row.pk) == by_number[row.serial_number].pans
 
 
+def test_claims_of_coins_with_two_numbers_wait_apart_from_the_others(alice: Wallet, bob: Wallet) -> None:
+    """Or a promoted one gets the second number of its file, which the giver knows, in place of a fresh one."""
+    coins = [a_coin(bob, CoinState.LIMBO), a_coin(bob, CoinState.LIMBO)]
+    plain, proposed = (CoinRecord(coin, vault.fresh_numbers()) for coin in coins)
+    proposed = dataclasses.replace(proposed, pans=vault.fresh_numbers())
+    found = coin_import.read([("c.bin", write_bin([plain])), ("d.bin", write_bin([proposed]))])
+
+    saved = coin_import.save(found, task_id=a_task(alice, TaskKind.IMPORT).pk, wallet_id=alice.pk)
+
+    assert (saved.waiting, saved.saved) == (set(coins), {})
+    waiting = Coin.objects.filter(state=CoinState.WAITING).values_list("serial_number", "batch")
+    assert dict(waiting) == {coins[0].serial_number: -1, coins[1].serial_number: -2}
+
+
 @pytest.mark.parametrize(
     ("sizes", "is_small"),
     [([1024 * 1024], True), ([1024 * 1024 + 1], False), ([512 * 1024, 512 * 1024], True), ([512 * 1024] * 3, False)],

@@ -153,6 +153,23 @@ def test_the_time_of_the_next_find_is_not_before_now(alice: Wallet) -> None:
         assert again.format(said) in retry_plan.advice(task, now=now)
 
 
+def test_a_find_of_some_coins_of_a_task_is_under_way_for_the_task(alice: Wallet) -> None:
+    """The other coins are in limbo too: the operator waits, whichever of them comes first."""
+    for asked in (2000, 2001):
+        task = a_task(alice, "put", "limbo", "limbo", numbers=2000)
+        find = LockerTask.objects.create(
+            kind="find", wallet=alice, actor=alice, deadline=timezone.now(), receipt_id=secrets.token_hex(16)
+        )
+        in_doubt = Coin.objects.filter(serial_number__in=(2000, 2001))
+        in_doubt.update(task=None, batch=None, outcome="")
+        in_doubt.filter(serial_number=asked).update(task=find, batch=0, outcome="n" * 25)
+
+        left = retry_plan.of(task)
+
+        assert (left.unknown_coins, left.asked_by) == (2, find.pk)
+        assert left.why_not.endswith(f"task {find.pk} is asking the servers now")
+
+
 def test_only_a_completed_export_has_coins_in_a_file(alice: Wallet) -> None:
     for kind in TaskKind:
         for state in TaskState:
