@@ -56,6 +56,7 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.encryption import with_coin, with_locker_key
 from lockers.states import CoinState, FileType, LockerState, PaymentMode, Step, TaskKind, TaskState
+from lockers.task_results import Rest, Tally
 from lockers.transport import NO_GRACE
 from lockers.worker import (
     broadcast,
@@ -342,6 +343,22 @@ def test_of_coins_that_another_took_those_that_came_back_meanwhile_stay(alice: W
     assert dict(Coin.objects.values_list("pk", "state")) == before | {rows[0].pk: "sent"}
 
 
+@pytest.mark.parametrize(("in_limbo", "unknown"), [(0, 3), (1, 2), (3, 0), (4, 0)])
+def test_what_is_left_in_an_expired_locker_is_not_known_but_for_what_is_in_limbo(
+    in_limbo: int, unknown: int, alice: Wallet
+) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    task.locker = Locker.objects.create(wallet=alice, amount=1, code=b"")
+    locked = [a_coin(alice, CoinState.LOCKED).serial_number for _ in range(4)]
+    Coin.objects.filter(serial_number__in=locked[:3]).update(locker=task.locker)
+    Coin.objects.filter(serial_number=a_coin(alice, CoinState.SENT).serial_number).update(locker=task.locker)
+    tally = Tally.empty()
+    tally.add(CoinState.LIMBO, {0: in_limbo})
+    tally.add(CoinState.BANK, {0: 7})
+
+    assert finalize._rest(task, tally, 5) == Rest(taken=5, unknown=unknown * ONE)
+
+
 @pytest.mark.parametrize("kind", [TaskKind.TAKE, TaskKind.IMPORT])
 @pytest.mark.parametrize("waits_on", [True, False])
 def test_a_task_that_ends_leaves_no_claim_behind(kind: TaskKind, waits_on: bool, alice: Wallet) -> None:
@@ -387,7 +404,9 @@ def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wa
 
     for before in LockerState:
         due = datetime(2099, 1, 1, tzinfo=UTC)
-        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(state=before, take_back_at=due)
+        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(
+            state=before, expires_at=due, take_back_at=due
+        )
         untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
 
         finalize._settle_lockers({locker.pk})

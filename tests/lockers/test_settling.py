@@ -409,17 +409,24 @@ def test_of_a_break_that_did_not_happen_its_own_ten_are_deleted(breaking: Claim,
 
 @pytest.mark.parametrize(
     ("marks", "state", "ten", "stays"),
-    [("p13 n12", "bank", "void", False), ("p12 n13", "limbo", "change", True), ("p12 f13", "limbo", "change", False)],
+    [
+        ("p13 n12", "bank", "void", False),
+        ("p13 f12", "fracked", "void", False),
+        ("p12 n13", "limbo", "change", True),
+        ("p12 f13", "limbo", "change", False),
+    ],
 )
 def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
     marks: str, state: str, ten: str, stays: bool, breaking: Claim
 ) -> None:
+    """The row has the number of each server, and the fresh ones while a server may still take its own."""
     assert propose(breaking, dict.fromkeys(range(10), 25))
     (big,) = Coin.objects.filter(task_id=breaking.task_id, denomination=1)
+    old, fresh = vault.open_numbers(big.secrets, coin_id=big.pk), vault.fresh_numbers()
     Coin.objects.filter(pk=big.pk).update(
         state=CoinState.LIMBO,
         releasing=True,
-        proposed=vault.seal_numbers(vault.fresh_numbers(), coin_id=big.pk),
+        proposed=vault.seal_numbers(fresh, coin_id=big.pk),
     )
     Coin.objects.filter(task_id=breaking.task_id).update(outcome=at(marks))
     task = LockerTask.objects.get(pk=breaking.task_id)
@@ -428,6 +435,10 @@ def test_ten_are_void_once_13_servers_have_fresh_numbers_of_the_one(
 
     big.refresh_from_db()
     assert (big.state, big.releasing) == (state, stays)
+    held = vault.open_numbers(big.secrets, coin_id=big.pk)
+    assert held == (old if state == "limbo" else (*fresh[:13], *old[13:]))
+    proposed = None if big.proposed is None else vault.open_numbers(big.proposed, coin_id=big.pk)
+    assert proposed == (fresh if "n" in marks else None)
     assert set(Coin.objects.filter(denomination=0).values_list("state", flat=True)) == {ten}
 
 

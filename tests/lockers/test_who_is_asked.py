@@ -26,6 +26,7 @@ from lockers.worker import break_coin, find, fix, peek, put, repair, request_enc
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
+from tests.localnet.requests import serials_reply
 from tests.lockers.marks import at
 from tests.lockers.scripted import Servers, from_each
 from tests.lockers.stock import stock
@@ -437,6 +438,25 @@ def test_a_break_is_given_up_once_no_request_can_arrive_at_13_servers(
     checked = [(Command.DETECT, servers_from(0, 24))]
     assert servers.asked_whom == [(Command.DETECT, servers_from(0, 12)), *(checked if is_quiet else [])]
     assert marks_of_the_one(run) == at("r13 f12" if is_quiet else "o13 f12")
+
+
+def test_the_ten_get_numbers_that_servers_name_for_the_next_lower_denomination(
+    alice: Wallet, servers: Servers
+) -> None:
+    """A coin of 10 whose servers name numbers of other denominations is not broken; nothing is sent."""
+    stock(alice, 1)
+    for named, is_broken in ((1, False), (-1, False), (0, True)):
+        Coin.objects.update(task=None, batch=None, outcome="", family=None)
+        run = at_work(break_coins.start(actor=alice, name="alice", denomination=1).task)
+        servers.calls.clear()
+        servers.says = {Command.GET_AVAILABLE_SNS: [from_each(range(25), *serials_reply(named, range(10)))]}
+
+        reason = break_coin.break_coin(run, coin_breaks.FIRST_BREAK)
+
+        assert (reason == "") is is_broken
+        assert (Command.BREAK in servers.asked) is is_broken
+        ten = Coin.objects.filter(state=CoinState.CHANGE).values_list("denomination", "serial_number")
+        assert sorted(ten) == [(0, number) for number in range(10)] * is_broken
 
 
 def test_a_coin_is_joined_where_a_server_has_the_ten(alice: Wallet, servers: Servers) -> None:
