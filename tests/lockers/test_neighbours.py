@@ -48,7 +48,7 @@ from lockers.operations import export as export_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import health as check_coins
-from lockers.operations import import_files, lookups, new_task, show_task
+from lockers.operations import import_files, lookups, new_task, show_task, take_back
 from lockers.operations import put as put_coins
 from lockers.operations.reserve import COINS_FOR_BREAKS
 from lockers.raida import codes
@@ -404,9 +404,7 @@ def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wa
 
     for before in LockerState:
         due = datetime(2099, 1, 1, tzinfo=UTC)
-        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(
-            state=before, expires_at=due, take_back_at=due
-        )
+        Locker.objects.filter(pk__in=[locker.pk, neighbour.pk]).update(state=before, expires_at=due, take_back_at=due)
         untouched = Locker.objects.filter(pk=neighbour.pk).values().get()
 
         finalize._settle_lockers({locker.pk})
@@ -416,6 +414,21 @@ def test_a_locker_is_what_its_coins_say(states: list[str], after: str, alice: Wa
         row = Locker.objects.get(pk=locker.pk)
         assert (row.state, row.take_back_at) == (after, due if is_due else None)
         assert Locker.objects.filter(pk=neighbour.pk).values().get() == untouched
+
+
+def test_takes_of_other_lockers_do_not_keep_an_expired_one_from_being_taken_back(alice: Wallet, bob: Wallet) -> None:
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        locker = Locker(wallet=alice, amount=1, state=LockerState.FILLED, expires_at=past, take_back_at=past)
+        locker.code = vault.seal_locker_code("A-CODE", locker_id=locker.pk)
+        locker.save(force_insert=True)
+    for wallet in (alice, bob):
+        a_task(wallet, TaskKind.TAKE)
+
+    (begun,) = take_back.start_due(limit=1)
+
+    assert LockerTask.objects.get(pk=begun).locker is not None
+    assert take_back.start_due(limit=1) == []
 
 
 @pytest.mark.parametrize("state", LockerState)

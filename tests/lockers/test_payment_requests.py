@@ -13,7 +13,7 @@ from lockers import account_ledger, audit, errors, fair_queue, payment_ledger, t
 from lockers.errors import TaskSuperseded
 from lockers.models import Account, Coin, Locker, LockerTask, Payment, PaymentRequest, StatementLine
 from lockers.operations import payment_requests as operations
-from lockers.operations import transfer
+from lockers.operations import take, transfer
 from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import CoinState, PaymentMode
 from lockers.worker import broadcast, finalize, incoming, peek, runner, task_store
@@ -352,8 +352,12 @@ def test_coins_in_limbo_are_credited_when_a_find_has_settled_them(
     assert (payment.state, payment.units, payment.expected) == ("pending", 0, 5 * UNITS_PER_COIN)
     assert (states(alice), now(request)) == ({"limbo": 5}, ("open", 0))
     stock(bob, *[0] * 5)
+    begun = LockerTask.objects.count()
     with pytest.raises(errors.PaymentInProgress):
         operations.pay(actor=bob, request_id=request.pk)
+    with pytest.raises(errors.PaymentInProgress):
+        pay_with("abc-another-locker", request)
+    assert (LockerTask.objects.count(), Payment.objects.count()) == (begun, 1)
     assert_sound()
 
     network.clear()
@@ -540,6 +544,36 @@ def test_codes_without_a_login_are_bounded_and_never_count_against_the_payee(
     with pytest.raises(errors.TooManyWrongCodes):
         pay_with("abc-no-such", request, address=address)
     wrong_code_limits.refuse_guesser(wallet_id=alice.pk, address="")
+
+
+def test_a_code_counts_for_the_wallet_that_sends_it_and_for_the_payee_without_a_login(
+    alice: Wallet, bob: Wallet
+) -> None:
+    request = ask(alice)
+    for sender, actor in ((bob, bob), (None, alice)):
+        payment = pay_with(f"abc-{actor.name}", request, sender)
+
+        assert (payment.payer, payment.task.actor_id, payment.task.wallet_id) == (sender, actor.pk, alice.pk)
+        assert ("anonymous" in payment.task.plan) == (sender is None)
+
+
+def test_codes_are_bounded_by_open_payments_to_the_same_payee(
+    alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "OPEN_CODES_PER_PAYEE", 1)
+    take.start(actor=alice, name="alice", code="abc-own-take")
+    pay_with("abc-of-another", ask(bob))
+    ended = pay_with("abc-ended", ask(alice))
+    LockerTask.objects.filter(pk=ended.task_id).update(
+        state="error", step="done", message="Ended.", finished_at=timezone.now()
+    )
+
+    pay_with("abc-first", ask(alice))
+
+    begun = LockerTask.objects.count()
+    with pytest.raises(errors.TooManyPayments):
+        pay_with("abc-second", ask(alice))
+    assert LockerTask.objects.count() == begun
 
 
 def test_codes_without_a_login_leave_the_payee_room_for_its_own_tasks(

@@ -128,6 +128,18 @@ def test_the_coin_that_is_broken_is_not_among_those_that_leave_whole(alice: Wall
     assert (broken.locker_id, whole.batch) == (None, 0)
 
 
+@pytest.mark.parametrize(("at_most", "fits"), [(1 + 9 * 14, True), (9 * 14, False)])
+def test_a_break_leaves_room_for_nine_more_coins_of_each_denomination(at_most: int, fits: bool, alice: Wallet) -> None:
+    rows = stock(alice, 1, 1)
+
+    if fits:
+        locked, to_break = reserve.lock_coins_or_break(alice, 11 * ONE, at_most=at_most)
+        assert {*locked, to_break} == {row.pk for row in rows}
+    else:
+        with pytest.raises(errors.InvalidLockerRequest, match="This amount needs 1 coins; at most 126 go at once"):
+            reserve.lock_coins_or_break(alice, 11 * ONE, at_most=at_most)
+
+
 def test_coins_that_are_recalled_may_be_anothers_by_now_and_are_not_called_counterfeit(alice: Wallet) -> None:
     stock(alice, 0, 0)
     export = export_coins.start(actor=alice, name="alice", units=ONE, file_type=FileType.BIN).task

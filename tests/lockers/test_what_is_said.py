@@ -294,6 +294,17 @@ def test_no_sentence_contradicts_the_counts(
         ({CoinState.BANK: 2}, Rest(), "Taken back: the locker had expired."),
         ({}, Rest(), "The locker had expired: nothing was left to take back."),
         (
+            {CoinState.BANK: 1},
+            Rest(taken=COIN),
+            "The locker had expired: 1 CloudCoin taken back; 1 CloudCoin was taken by another holder of the code.",
+        ),
+        (
+            {CoinState.BANK: 1},
+            Rest(unknown=COIN),
+            "The locker had expired: 1 CloudCoin taken back; fewer than 13 of 25 servers said where 1 CloudCoin is;"
+            " they are asked again automatically.",
+        ),
+        (
             {CoinState.FRACKED: 1},
             Rest(taken=COIN, unknown=2 * COIN),
             "The locker had expired: 1 CloudCoin taken back; 1 CloudCoin was taken by another holder of the code;"

@@ -440,9 +440,7 @@ def test_a_break_is_given_up_once_no_request_can_arrive_at_13_servers(
     assert marks_of_the_one(run) == at("r13 f12" if is_quiet else "o13 f12")
 
 
-def test_the_ten_get_numbers_that_servers_name_for_the_next_lower_denomination(
-    alice: Wallet, servers: Servers
-) -> None:
+def test_the_ten_get_numbers_that_servers_name_for_the_next_lower_denomination(alice: Wallet, servers: Servers) -> None:
     """A coin of 10 whose servers name numbers of other denominations is not broken; nothing is sent."""
     stock(alice, 1)
     for named, is_broken in ((1, False), (-1, False), (0, True)):
