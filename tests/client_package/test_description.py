@@ -42,6 +42,22 @@ LEFT_OUT: Final = {
 NOT_DESCRIBED: Final = {"checkpoints"}
 # Fields that no answer of a call of this package has: they come with query parameters that it does not send.
 OTHER_FIELDS: Final = {"total", "query"}
+# A field or parameter, and the argument of a call that it has, where their names differ.
+RENAMED: Final = {
+    ("action_token", "code"),
+    ("dstname", "receiver"),
+    ("name", "wallet"),
+    ("new_password", "new"),
+    ("old_password", "old"),
+    ("receiver_wallet", "receiver"),
+    ("recipient_email", "email"),
+    ("requestee_wallet", "wallet"),
+    ("requester_wallet", "requester"),
+    ("sender_wallet", "sender"),
+    ("srcname", "sender"),
+    ("trust_relationship_id", "trust_id"),
+    ("wallet", "name"),
+}
 # What is described so is not in the answers of the paths that this package calls: a type may leave it out.
 OF_V2: Final = re.compile(r"[Bb]elow `/wallet/v2`( alone)?\.$")
 
@@ -77,7 +93,7 @@ def sample(name: str, annotation: Any) -> Any:
         return datetime(2026, 1, 1, tzinfo=UTC)
     if name == "metadata":
         return {"shop": "north"}
-    if bool in options:
+    if annotation is bool or bool in options:
         return True
     if name in {"on_progress", "on_trouble"}:
         return None
@@ -94,12 +110,12 @@ def sample(name: str, annotation: Any) -> Any:
     literals = [each for each in options if typing.get_origin(each) is typing.Literal] or [annotation]
     if typing.get_origin(literals[0]) is typing.Literal:
         return typing.get_args(literals[0])[0]
-    return "sample"
+    return f"the-{name}"
 
 
 def described() -> Iterator[Described]:
     patterns = {
-        f"{method.upper()} {path}": re.compile(re.sub(r"\{\w+\}", "sample", path))
+        f"{method.upper()} {path}": re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>the-\\w+)", path))
         for path, methods in DESCRIPTION["paths"].items()
         for method in methods
     }
@@ -207,6 +223,33 @@ def test_a_call_sends_what_is_described(one: Described) -> None:
         assert {name for name, (_, is_required) in names.items() if is_required} <= set(sent.json)
     else:
         assert not content or one.name == "locker_code"
+
+
+def texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each text of a body with the name of its field."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from texts(each, name)
+    elif isinstance(value, str):
+        yield place, value
+
+
+def test_each_text_is_sent_in_the_field_of_its_name() -> None:
+    for one in ALL:
+        sent = one.exchange
+        path = re.sub(r"\{(\w+)\}", r"(?P<\1>the-\\w+)", one.operation.partition(" ")[2])
+        found = re.fullmatch(path, sent.path)
+        assert found is not None
+        told = [*found.groupdict().items(), *texts(sent.query), *texts(sent.json), *texts(sent.form)]
+        arguments = [(place, text.removeprefix("the-")) for place, text in told if text.startswith("the-")]
+        if sent.key is not None:
+            arguments.append(("idempotency_key", sent.key.removeprefix("the-")))
+
+        wrong = {pair for pair in arguments if pair[0] != pair[1]} - RENAMED
+        assert not wrong, one.name
+        hints = typing.get_type_hints(getattr(calls, one.name))
+        given = {each for each, hint in hints.items() if each != "return" and sample(each, hint) == f"the-{each}"}
+        assert {argument for _, argument in arguments} == given, one.name
 
 
 @pytest.mark.parametrize("one", ALL, ids=[one.name for one in ALL])

@@ -4,6 +4,7 @@ Which servers a step of a worker sends which commands to, one after the other, a
 No server is asked: each says what the test has it say, and those that say nothing are silent.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +12,19 @@ import pytest
 from django.db.models import F
 
 from lockers import coin_breaks, transport, vault
-from lockers.models import Attempt, Coin, LockerTask, ServerHealth
+from lockers.models import Attempt, Coin, Locker, LockerTask, ServerHealth
 from lockers.operations import break_coin as break_coins
 from lockers.operations import find as find_coins
 from lockers.operations import fix as fix_coins
 from lockers.operations import put as put_coins
+from lockers.operations import take_back as take_backs
 from lockers.raida.codes import RANDOM_SIZE, generate_code
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark
 from lockers.transport import Answer, Results
-from lockers.worker import break_coin, find, fix, peek, put, repair, request_encryption, task_store
+from lockers.worker import break_coin, find, fix, peek, put, repair, request_encryption, take_back, task_store
 from lockers.worker.broadcast import Request, TaskRun
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
@@ -280,6 +282,34 @@ def test_marks_of_a_batch_are_in_its_rows_before_another_request_leaves(
 
     assert seen[0] == {at("p12 n13")}
     assert set(Attempt.objects.values_list("covering", flat=True)) == {""}
+
+
+def test_a_coin_of_an_expired_locker_is_gone_if_13_servers_hold_neither_of_its_numbers(
+    alice: Wallet, servers: Servers
+) -> None:
+    """One that servers hold with the number from before the put has not left, nor has one of which 12 hold neither."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    stock(alice, 0, 0, 0)
+    task = put_coins.start(actor=alice, name="alice", units=3 * ONE).task
+    Coin.objects.update(state="locked", task=None, batch=None, outcome="")
+    LockerTask.objects.update(state="completed", step="done", progress=100, message="Stored.", finished_at=past)
+    Locker.objects.update(state="filled", expires_at=past, take_back_at=past)
+    (begun,) = take_backs.start_due()
+    run = at_work(LockerTask.objects.select_related("locker").get(pk=begun))
+    neither, old = 0, 1
+    servers.says[Command.FIND] = [
+        {
+            **from_each(range(12), Status.FIND_MIXED, bytes([neither, old, neither])),
+            **from_each([12], Status.FIND_MIXED, bytes([neither, old, old])),
+        }
+    ]
+    assert task.locker is not None
+
+    take_back.conclude(run, task.locker)
+
+    assert list(Coin.objects.order_by("id").values_list("state", flat=True)) == ["sent", "locked", "locked"]
+    result = LockerTask.objects.get(pk=begun).result
+    assert (result["total_taken_by_another"], result["total_not_known"]) == (ONE, 2 * ONE)
 
 
 # Fix.
