@@ -320,6 +320,20 @@ def test_what_a_take_finds_is_of_one_locker(
     assert (seen.coins, seen.keys, seen.code) == (of(coins), keys[used], used)
 
 
+@pytest.mark.parametrize("kind", [TaskKind.TAKE, TaskKind.IMPORT])
+def test_a_task_ends_when_wallets_turn_out_to_hold_all_its_coins(kind: TaskKind, alice: Wallet, bob: Wallet) -> None:
+    held, task = a_coin(bob, CoinState.BANK), a_task(alice, kind)
+    row = Coin.objects.filter(serial_number=a_coin(alice, CoinState.WAITING).serial_number)
+    row.update(task=task, batch=-1, serial_number=held.serial_number)
+
+    assert incoming.can_start(at_work(task)) is False
+
+    ended = LockerTask.objects.get(pk=task.pk)
+    assert (ended.state, ended.result["total_left"]) == ("error", held.value)
+    assert ended.message.endswith("Every coin turned out to be held in this service.")
+    assert not Coin.objects.filter(wallet=alice).exists()
+
+
 def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_coin(alice: Wallet) -> None:
     """Server 13 has taken both coins, server 14 the first one alone: its answer is written coin by coin later."""
     run = importing(alice, 0, 0)

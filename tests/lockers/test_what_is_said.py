@@ -2,12 +2,14 @@
 
 import re
 import secrets
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from config.api.cloudcoin import task_serializers
@@ -28,14 +30,15 @@ from lockers.raida import coins as wire_coins
 from lockers.raida.files import CoinRecord, write_bin
 from lockers.states import CoinState, FileType, TaskKind, TaskState
 from lockers.task_results import Rest, Tally
-from lockers.worker import import_
+from lockers.worker import health_check, import_
+from lockers.worker.health_check import Checked
 from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import half_swapped
 from tests.support.ended_tasks import COIN, a_task
 from tests.support.local_network import LocalNetwork
-from wallets.models import Wallet
+from wallets.models import OperatorAction, Wallet
 from wallets.wording import counted, verb
 
 FIND_FIRST = "2 coins, worth 2 CloudCoin, are in limbo: start a find first"
@@ -140,6 +143,26 @@ def test_each_end_says_and_offers_what_its_rows_say(
     told = task_serializers.task(queries.task_visible_to(actor=alice, task_id=task.pk))
     assert (told["status"], told["message"]) == (state, task.message)
     assert ("settled" in told) == (task.settled_at is not None)
+
+
+def test_a_task_was_retried_if_an_operator_has_retried_that_one(alice: Wallet) -> None:
+    task, other, successor = (a_task(alice, "put", "bank", "bank") for _ in range(3))
+    person = User.objects.create(username="operator")
+    acts = [
+        ("retried_task", "task", other.pk, successor.pk),
+        ("rolled_back_task", "task", task.pk, successor.pk),
+        ("retried_task", "wallet", task.pk, successor.pk),
+        # An open task that was enqueued again is its own.
+        ("retried_task", "task", task.pk, task.pk),
+    ]
+    for verb_, kind, object_id, made in acts:
+        OperatorAction.objects.create(
+            staff=person, verb=verb_, object_kind=kind, object_id=str(object_id), after={"task": str(made)},
+            confirmation=secrets.token_hex(8),
+        )  # fmt: skip
+
+    assert retry_plan.of(task).why_not == ""
+    assert retry_plan.of(other).why_not == f"it was retried already, as task {successor.pk}; retry that task instead"
 
 
 def test_the_time_of_the_next_find_is_not_before_now(alice: Wallet) -> None:
@@ -332,6 +355,41 @@ def test_the_taking_back_of_a_locker_never_fails(coins: dict[CoinState, int], re
     assert (state, said) == (TaskState.COMPLETED, message)
     assert (result.get("total_taken_by_another", 0), result.get("total_not_known", 0)) == (rest.taken, rest.unknown)
     assert Rest.of_result(result) == rest
+
+
+SILENT = "; {} of 25 servers gave no answer."
+CHECKED: list[tuple[dict[str, Any], dict[int, int], int, str, str]] = [
+    ({}, {}, 0, "completed", "The wallet has no free coin to check."),
+    ({"coins": 2}, {25: 2}, 0, "completed", "Every coin is accepted by all servers."),
+    ({"coins": 2}, {25: 2}, 1, "completed", "No server refuses a coin that it accepted before" + SILENT.format(1)),
+    ({"coins": 2}, {25: 1, 24: 1}, 0, "completed", "No server refuses a coin that it accepted before."),
+    ({"coins": 2, "refused": 1}, {24: 2}, 0, "completed",
+     "1 of 2 coins is accepted by fewer servers than before; a fix repairs what it can."),
+    ({"coins": 2, "unanswered": 1}, {25: 2}, 0, "completed", "Every coin is accepted by all servers."),
+    ({"coins": 2, "unanswered": 2}, {25: 2}, 13, "error",
+     "Fewer than 13 servers answered, so the check is incomplete; try again later."),
+    ({"coins": 2, "doubtful": 1}, {25: 2}, 0, "completed",
+     "1 of 2 coins may be accepted by fewer than 13 servers; these refusals were not recorded."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("counts", "passes", "silent", "state", "message"), CHECKED)
+def test_a_check_says_what_it_has_found(
+    counts: dict[str, int], passes: dict[int, int], silent: int, state: str, message: str
+) -> None:
+    words = [Counter("n" if raida < silent else "p") for raida in range(25)]
+
+    assert health_check.summary(Checked(**counts, passes=Counter(passes), words=words)) == (message, state)
+
+
+def test_only_a_put_that_has_ended_says_what_is_known_of_its_locker() -> None:
+    expiry: Any = SimpleNamespace(message="Taken back.")
+    for kind in TaskKind:
+        for state in TaskState:
+            task: Any = SimpleNamespace(kind=kind, state=state, message="Stored.")
+            says = kind is TaskKind.PUT and state is not TaskState.RUNNING
+            assert queries.message_of(task, expiry) == ("Stored. Taken back." if says else "Stored.")
+            assert queries.message_of(task, None) == "Stored."
 
 
 def test_counts_and_verbs_agree() -> None:
