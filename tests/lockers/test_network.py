@@ -322,6 +322,19 @@ def test_what_a_server_cannot_decrypt_is_repeated_in_clear_unless_it_is_the_key_
 # --- what may have arrived -----------------------------------------------------------------
 
 
+def test_what_fits_goes_in_a_datagram_unless_the_answer_is_too_large_for_one() -> None:
+    """Of a peek most answers fit. Without its payload a request has 50 bytes, and one of 1,400 may be fragmented."""
+    by_tcp = {Command.DOWNLOAD, Command.VALIDATE_TICKET, Command.GET_ALL_SNS}
+    for command in Command:
+        for size, is_short in ((16, True), (1349, True), (1350, False)):
+            call = Call(command=command, payloads={3: bytes(size)})
+            request = server_request.ServerRequest(Server(3, "127.0.0.1", 1), call, client.within(PATIENT))
+            # The answer to this one is four times as long as the request.
+            is_answered_at_length = command is Command.CREATE_COINS and size > 16
+            expected = is_short and command not in by_tcp and not is_answered_at_length
+            assert request._fits_a_datagram() is expected, (command, size)
+
+
 def test_a_refused_connection_has_sent_nothing_and_a_refused_datagram_has(network: LocalNetwork) -> None:
     network.fault(3, "down")
 
