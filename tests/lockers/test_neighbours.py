@@ -25,6 +25,7 @@ from lockers import (
     export_queries,
     fair_queue,
     queries,
+    reports,
     task_recovery,
     tasks,
     vault,
@@ -958,6 +959,40 @@ def test_a_coin_that_was_not_broken_has_no_family(alice: Wallet) -> None:
 
 
 # What an operator may undo.
+
+
+@pytest.mark.parametrize("expires", [False, True])
+def test_a_put_that_is_begun_again_expires_when_the_first_one_would_have(expires: bool, alice: Wallet) -> None:
+    stock(alice, 0)
+    at_time = timezone.now() + timedelta(hours=1) if expires else None
+    task = put_coins.start(actor=alice, name="alice", units=ONE, tag="rent", expires_at=at_time).task
+    finalize.conclude(held=claimed(task))
+
+    again = task_recovery.retry(LockerTask.objects.get(pk=task.pk))
+
+    assert (again.kind, again.amount, again.tag) == ("put", ONE, "rent")
+    assert again.locker is not None
+    assert again.locker_id != task.locker_id
+    assert (again.locker.expires_at, again.locker.take_back_at) == (at_time, at_time)
+
+
+def test_the_checks_of_a_wallet_are_those_of_its_coins_at_rest(alice: Wallet, bob: Wallet) -> None:
+    early, late = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
+    changes: list[dict[str, Any]] = [
+        {"pown": at("p19 f6")},
+        {"pown": at("p20 f5"), "checked_at": early},
+        {"checked_at": late},
+        {"pown": at("p13 f12"), "task": a_task(alice, TaskKind.FIX), "batch": 0, "outcome": "-" * 25},
+        {"pown": at("p13 f12"), "state": CoinState.LIMBO, "proposed": F("secrets")},
+        {"pown": at("p13 f12"), "wallet": bob},
+    ]
+    for row, change in zip(stock(alice, *[0] * len(changes)), changes, strict=True):
+        Coin.objects.filter(pk=row.pk).update(**change)
+
+    assert reports.checks_of(wallet_id=alice.pk) == reports.Checks(thin=1, unchecked=1, oldest=early)
+    assert reports.checks_of(wallet_id=bob.pk) == reports.Checks(thin=1, unchecked=1, oldest=None)
+    Coin.objects.filter(wallet=bob).update(wallet=alice)
+    assert reports.checks_of(wallet_id=bob.pk) is None
 
 
 def test_a_file_is_recalled_until_it_has_arrived(alice: Wallet) -> None:

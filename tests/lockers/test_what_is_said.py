@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -191,6 +191,28 @@ def test_a_find_of_some_coins_of_a_task_is_under_way_for_the_task(alice: Wallet)
 
         assert (left.unknown_coins, left.asked_by) == (2, find.pk)
         assert left.why_not.endswith(f"task {find.pk} is asking the servers now")
+
+
+def test_the_next_find_begins_after_the_pause_of_the_last_one_that_has_ended(alice: Wallet, bob: Wallet) -> None:
+    """The pause is 10 seconds, and half of the time from the coin to the end of the find."""
+    task = a_task(alice, "put", "limbo")
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    Coin.objects.update(created_at=began, changed_at=began)
+    assert retry_plan.of(task).next_find_at == began + timedelta(seconds=10)
+
+    for wallet, kind, minutes, expected in (
+        (alice, "find", 10, 15),
+        (alice, "find", 4, 15),
+        (alice, "fix", 20, 15),
+        (bob, "find", 20, 15),
+        (alice, "find", 200, 260),
+    ):
+        ended = a_task(wallet, kind)
+        LockerTask.objects.filter(pk=ended.pk).update(finished_at=began + timedelta(minutes=minutes))
+
+        assert retry_plan.of(task).next_find_at == began + timedelta(
+            minutes=expected, seconds=10 if expected < 60 else 0
+        )
 
 
 def test_only_a_completed_export_has_coins_in_a_file(alice: Wallet) -> None:
