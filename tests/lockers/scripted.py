@@ -18,6 +18,8 @@ class Servers:
         # For each command what is said to one call after the other; the last one is repeated.
         self.says: dict[Command, list[Said]] = {}
         self.calls: list[transport.Call] = []
+        # How long each call waits for more answers after 13 servers have decided.
+        self.graces: list[transport.GraceWindow | None] = []
         # What happens while the servers are asked.
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -32,6 +34,7 @@ class Servers:
 
     def ask(self, servers: Any, call: transport.Call, **how: Any) -> transport.Results:
         self.calls.append(call)
+        self.graces.append(how.get("grace"))
         self.meanwhile()
         left = self.says.get(call.command, [{}])
         said = left.pop(0) if len(left) > 1 else left[0]

@@ -23,9 +23,9 @@ from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, Mark
-from lockers.transport import Answer, Results
+from lockers.transport import NO_GRACE, Answer, Results
 from lockers.worker import break_coin, find, fix, peek, put, repair, request_encryption, take_back, task_store
-from lockers.worker.broadcast import Request, TaskRun
+from lockers.worker.broadcast import GRACE_MOVE, GRACE_PUT, Request, TaskRun
 from lockers.worker.late_answers import LostAnswers
 from lockers.worker.messages import CoinWork, Reply
 from tests.localnet.requests import serials_reply
@@ -175,6 +175,7 @@ def test_of_a_batch_that_servers_refused_each_gets_the_coins_that_it_accepts(ali
     put._put_where_refused(run, 0, coins)
 
     assert servers.asked_whom == [(Command.DETECT, servers_from(12, 16)), (Command.PUT, [12, 16])]
+    assert servers.graces == [NO_GRACE, GRACE_PUT]
     numbers = [coin.coin.serial_number.to_bytes(4, "big") for coin in coins]
     payloads = servers.calls[1].payloads
     assert [[number in payloads[raida] for number in numbers] for raida in (12, 16)] == [[False, True], [True, False]]
@@ -207,6 +208,7 @@ def test_a_coin_is_put_where_a_server_holds_one_of_its_two_numbers(alice: Wallet
     put._put_where_unsure(run, 0, coins)
 
     assert servers.asked_whom == [(Command.FIND, servers_from(12, 24)), (Command.PUT, [12, 13])]
+    assert servers.graces == [GRACE_MOVE, GRACE_PUT]
     assert marks_of(run) == [at("p13 n1 -11")]
     row.refresh_from_db()
     assert row.pown == at("p12 n1 p1 n10 p1")
@@ -230,6 +232,7 @@ def test_silent_servers_are_asked_about_coins_that_fewer_than_13_have_stored(ali
     put._ask_until_decided(run, [0])
 
     assert servers.asked_whom == [(Command.FIND, [12, 13])]
+    assert servers.graces == [GRACE_MOVE]
     assert marks_of(run) == [at("p13 n12"), at("p13 e1 f11")]
 
 
