@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -126,6 +127,24 @@ def test_kinds_that_move_no_coins_have_none() -> None:
     assert set(task_events.TYPE_OF) == {
         TaskKind.PUT, TaskKind.TAKE, TaskKind.IMPORT, TaskKind.EXPORT, TaskKind.TRANSFER,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", task_events.TYPE_OF)
+def test_an_event_names_the_locker_of_a_put_and_the_receiver_of_a_transfer(kind: TaskKind, alice: Caller) -> None:
+    """A take that takes an expired locker's coins back has a locker too."""
+    task_id, locker_id, later = uuid4(), uuid4(), uuid4()
+    result = {"total": 10**8, "total_stored": 2 * 10**8, "total_failed": 0, "total_left": 3 * 10**8, "to": "bobby"}
+
+    task_events.record_settled(
+        task_id=task_id, kind=kind, wallet_id=wallet_of(alice).pk, locker_id=locker_id, state="error", result=result,
+        settled_by=later,
+    )  # fmt: skip
+
+    expected: dict[str, Any] = {"taskId": str(task_id), "taskState": "error", "settledBy": str(later)}
+    expected |= {"amount": 2 if kind is TaskKind.PUT else 1, "amountLeft": 3}
+    expected |= {"lockerId": str(locker_id)} if kind is TaskKind.PUT else {}
+    expected |= {"walletReceiver": "bobby"} if kind is TaskKind.TRANSFER else {}
+    assert told(alice) == [(task_events.TYPE_OF[kind], expected)]
 
 
 def _superseded(held: task_store.Claim, _: pytest.MonkeyPatch) -> None:

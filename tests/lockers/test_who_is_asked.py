@@ -345,19 +345,6 @@ def test_a_fix_goes_to_servers_that_have_just_answered_and_silent_ones_are_asked
     assert marks_of(run) == [at("-13 p1 f1 p1 n1 -8") if is_fixed else Mark.UNASKED * 25]
 
 
-def test_a_fix_loads_the_coins_of_its_task_batch_by_batch(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fix, "FIX_COINS", 2)
-    stock(alice, 0, 0, 0, state=CoinState.FRACKED)
-    run = at_work(fix_coins.start(actor=alice, name="alice").task)
-    stock(alice, 0, state=CoinState.FRACKED)
-    other = fix_coins.start(actor=alice, name="alice").task
-
-    loaded = [[coin.piece.coin_id for coin in fix._load(run.held, batch)] for batch in (0, 1, 2)]
-
-    assert [len(each) for each in loaded] == [2, 1, 0]
-    assert {*loaded[0], *loaded[1]} == set(Coin.objects.exclude(task=other).values_list("pk", flat=True))
-
-
 # Break.
 
 # What a server says of the one and the ten: it holds the one, or the ten.
