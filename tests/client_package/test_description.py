@@ -252,6 +252,16 @@ def test_each_text_is_sent_in_the_field_of_its_name() -> None:
         assert {argument for _, argument in arguments} == given, one.name
 
 
+def test_all_coins_are_exported_only_without_an_amount() -> None:
+    for amount, sent in (
+        (None, {"all": True}),
+        (0, {"amount": 0}),
+        (Decimal(0), {"amount": "0"}),
+        ("", {"amount": ""}),
+    ):
+        assert calls.export_coins(amount).exchange.json == {"name": calls.OWN, "type": "bin"} | sent
+
+
 @pytest.mark.parametrize("one", ALL, ids=[one.name for one in ALL])
 def test_an_answer_has_the_fields_of_its_type(one: Described) -> None:
     success = next(each for status, each in one.description["responses"].items() if status.startswith("2"))

@@ -1205,6 +1205,21 @@ def test_a_task_that_breaks_a_coin_first_has_time_for_it(
     assert began + time <= LockerTask.objects.get(pk=task.pk).deadline <= timezone.now() + time
 
 
+def test_the_code_of_a_put_is_shown_once_it_is_completed(alice: Wallet) -> None:
+    """Before that, the coins are not stored; a take that takes the locker's coins back never shows it."""
+    locker = Locker(wallet=alice, amount=1, state=LockerState.FILLED)
+    locker.code = vault.seal_locker_code("A-CODE", locker_id=locker.pk)
+    shown = {
+        (kind, state)
+        for kind in TaskKind
+        for state in TaskState
+        if queries._code_to_show(LockerTask(kind=kind, state=state, locker=locker)) == "A-CODE"
+    }
+
+    assert shown == {(TaskKind.PUT, TaskState.COMPLETED)}
+    assert queries._code_to_show(LockerTask(kind=TaskKind.PUT, state=TaskState.COMPLETED)) is None
+
+
 def test_a_code_counts_as_shown_from_the_first_response_on(alice: Wallet) -> None:
     stock(alice, 0, 0)
     first, second = (put_coins.start(actor=alice, name="alice", units=ONE).task for _ in range(2))
