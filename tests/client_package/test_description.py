@@ -1,5 +1,6 @@
 """The client package against docs/openapi.json: every endpoint, every parameter, every field."""
 
+import ast
 import inspect
 import json
 import re
@@ -250,6 +251,27 @@ def test_each_text_is_sent_in_the_field_of_its_name() -> None:
         hints = typing.get_type_hints(getattr(calls, one.name))
         given = {each for each, hint in hints.items() if each != "return" and sample(each, hint) == f"the-{each}"}
         assert {argument for _, argument in arguments} == given, one.name
+
+
+def test_each_command_that_changes_something_tells_its_key_when_it_is_interrupted() -> None:
+    """`Session.changes` remembers it: repeated with another one, the command would do everything a second time."""
+    seen = 0
+    for path in sorted((ROOT / "clients/python/src/coppice_client/cli").glob("*_commands.py")):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            keys = [
+                ast.unparse(each.value)
+                for each in ast.walk(function)
+                if isinstance(each, ast.keyword) and each.arg == "idempotency_key"
+            ]
+            made = {ast.unparse(each) for each in ast.walk(function) if isinstance(each, ast.Assign)}
+            remembered = {"session.changes(idempotency_key)"}
+            if "key = session.changes(idempotency_key)" in made:
+                remembered.add("key")
+            assert set(keys) <= remembered, f"{path.name} {function.name}"
+            seen += len(keys)
+    assert seen > 10
 
 
 def test_all_coins_are_exported_only_without_an_amount() -> None:

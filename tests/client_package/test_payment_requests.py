@@ -10,7 +10,9 @@ from coppice_client.cli import payment_commands
 from coppice_client.cli.app import coppice
 from coppice_client.cli.session import Session
 
-from lockers.models import Payment, PaymentRequest
+from lockers.models import LockerTask, Payment, PaymentRequest
+from lockers.states import TaskState
+from lockers.worker import finalize, task_store
 from tests.api.caller import Caller
 from tests.client_package.conftest import Network, lost_answer
 from tests.lockers.stock import stock
@@ -98,7 +100,8 @@ def test_a_code_is_read_from_stdin_and_never_from_the_command_line(
     refused = run(bob, "pay", made["id"], "7KQ4-M2XW-9TRD-HB6P")
     assert refused.exit_code == 2
     assert "7KQ4" not in refused.output
-    assert run(bob, "pay", made["id"], "--locker", "--amount", "1", typed="x\n").exit_code == 2
+    for option in ("--amount", "--wallet"):
+        assert run(bob, "pay", made["id"], "--locker", option, "1", typed="x\n").exit_code == 2
     assert run(bob, "pay", "7").exit_code == 2
     assert not Payment.objects.exists()
 
@@ -108,3 +111,22 @@ def test_a_code_is_read_from_stdin_and_never_from_the_command_line(
     assert "has not ended yet: Waiting for a worker" in pending.stderr
     assert Payment.objects.get().payer == bob.wallet
     assert PaymentRequest.objects.get().state == "open"
+
+
+def test_a_payment_that_fails_while_it_is_waited_for_is_no_success(
+    run: Any, alice: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fields(run(alice, "create", "5", "-d", "Two seedlings"))
+
+    def end(_: float) -> None:
+        """What a worker does that finds no locker."""
+        held = task_store.claim(task_id=LockerTask.objects.get(state="running").pk)
+        assert held is not None
+        finalize.finish(held=held, state=TaskState.ERROR, message="No locker with this code.", result={})
+
+    monkeypatch.setattr(payment_commands.time, "sleep", end)
+    failed = run(bob, "pay", made["id"], "--locker", typed="7KQ4-M2XW-9TRD-HB6P\n")
+
+    assert failed.exit_code == 1
+    told = dict(line.split("\t", 1) for line in failed.stdout.splitlines())
+    assert (told["state"], told["paid"], told["message"]) == ("failed", "0", "No locker with this code.")
