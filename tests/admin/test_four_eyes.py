@@ -1,24 +1,26 @@
 """Acts that a second operator approves: who may, when, on what, and that nothing happens before."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
 from config.admin import four_eyes, roles
 from config.admin.actions import registry
+from config.admin.kinds import PERSON
 from config.admin.models import Proposal
 from transfers import counters
 from wallets import errors
 from wallets.models import ApiKey, OperatorAction, Token, Wallet
 from wallets.operator_log import Operator
+from wallets.states import OperatorVerb
 
 # The acts that one operator does alone, whatever the settings say.
 ALONE = {
@@ -219,6 +221,10 @@ def be_deactivated(team: SimpleNamespace, made: Proposal) -> None:
     team.mia.user.save()
 
 
+def be_no_staff(team: SimpleNamespace, made: Proposal) -> None:
+    User.objects.filter(pk=team.mia.user.pk).update(is_staff=False)
+
+
 def be_refused(team: SimpleNamespace, made: Proposal) -> None:
     assert team.otto.refuse(made).status_code == 302
 
@@ -232,7 +238,8 @@ def lose_the_key(team: SimpleNamespace, made: Proposal) -> None:
 
 
 @pytest.mark.parametrize(
-    "happening", [lapse, lose_the_role, lose_and_regain, be_deactivated, be_refused, be_withdrawn, lose_the_key]
+    "happening",
+    [lapse, lose_the_role, lose_and_regain, be_deactivated, be_no_staff, be_refused, be_withdrawn, lose_the_key],
 )
 def test_a_proposal_that_is_no_longer_good_is_not_approved(
     team: SimpleNamespace, happening: Callable[[SimpleNamespace, Proposal], None]
@@ -247,7 +254,8 @@ def test_a_proposal_that_is_no_longer_good_is_not_approved(
     assert response.status_code == 409
     assert response.context["ticket"] == ""
     assert held(team.alice) == before
-    expected = {lose_the_role: "void", lose_and_regain: "void", be_deactivated: "void", lapse: "expired"}
+    voided: list[Any] = [lose_the_role, lose_and_regain, be_deactivated, be_no_staff]
+    expected = dict.fromkeys(voided, "void") | {lapse: "expired"}
     assert response.context["state"] == expected.get(happening, "open" if happening is lose_the_key else "refused")
 
 
@@ -283,6 +291,70 @@ def test_an_account_that_the_proposer_made_lately_is_no_second_person(team: Simp
     team.mia.confirm("set-person-password", {}, team.otto.user.pk)
     team.otto.client.force_login(User.objects.get(pk=team.otto.user.pk))
     assert team.otto.opened(made).context["ticket"] == ""
+
+
+def logged(by: User, verb: str, whom: User, at: datetime) -> None:
+    things = [f"{PERSON}:{whom.pk}"]
+    OperatorAction.objects.create(
+        staff=by, verb=verb, object_kind=PERSON, object_id=str(whom.pk), things=things, created_at=at,
+        confirmation=uuid4().hex,
+    )  # fmt: skip
+
+
+def test_which_acts_make_a_person_no_second_and_which_take_a_right(team: SimpleNamespace) -> None:
+    """Each verb of the log, by whom, on whom, and when: on both sides of each condition."""
+    made = proposed(team)
+    made.refresh_from_db()
+    mia, otto, third = team.mia.user, team.otto.user, Person("third").user
+    action = registry.by_name("issue-tokens")
+    proposed_at, moment = made.created_at, timedelta(microseconds=1)
+    a_day_before = proposed_at - timedelta(days=1)
+
+    def is_second(by: User, verb: str, whom: User, at: datetime) -> bool:
+        with transaction.atomic():
+            logged(by, verb, whom, at)
+            found = four_eyes.why_not(made, otto) == ""
+            transaction.set_rollback(True)
+        return found
+
+    def has_right(by: User, verb: str, whom: User, at: datetime) -> bool:
+        with transaction.atomic():
+            logged(by, verb, whom, at)
+            found = four_eyes._has_right(made, action, mia, team.alice)
+            transaction.set_rollback(True)
+        return found
+
+    assert {verb.value for verb in OperatorVerb if not is_second(mia, verb.value, otto, proposed_at)} == {
+        "created_person", "changed_role", "changed_mail", "activated_person", "set_person_password",
+        "reset_second_factor",
+    }  # fmt: skip
+    assert {verb.value for verb in OperatorVerb if not has_right(otto, verb.value, mia, proposed_at)} == {
+        "changed_role", "deactivated_person",
+    }  # fmt: skip
+    others = [(third, otto, proposed_at), (mia, third, proposed_at), (mia, otto, a_day_before - moment)]
+    assert [is_second(by, "changed_role", whom, at) for by, whom, at in others] == [True] * 3
+    assert not is_second(mia, "changed_role", otto, a_day_before)
+    assert has_right(otto, "changed_role", third, proposed_at)
+    assert has_right(otto, "changed_role", mia, proposed_at - moment)
+
+
+def test_a_refusal_itself_checks_the_right_and_the_state(team: SimpleNamespace) -> None:
+    action = registry.by_name("issue-tokens")
+    made = proposed(team)
+
+    def refuse(user: User) -> Proposal:
+        operator = Operator(user, confirmation=uuid4().hex, reason="as asked")
+        return four_eyes.refuse(proposal_id=made.pk, action=action, operator=operator, row=team.alice)
+
+    with pytest.raises(errors.NotPossible, match="Your role does not allow"):
+        refuse(Person("vera", role=roles.VIEWER).user)
+    assert Proposal.objects.get(pk=made.pk).state == "open"
+    # Who made it may withdraw it, also without the right.
+    team.mia.user.groups.clear()
+    assert refuse(User.objects.get(pk=team.mia.user.pk)).state == "refused"
+    with pytest.raises(errors.NotPossible, match="the proposal is Refused"):
+        refuse(team.otto.user)
+    assert log_of(made) == [("mia", "proposed"), ("mia", "refused_proposal")]
 
 
 @pytest.mark.parametrize(

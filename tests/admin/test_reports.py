@@ -19,6 +19,7 @@ from lockers.models import Coin, LockerTask, ReceiptLine
 from lockers.states import DOUBTFUL, CoinState, TaskKind
 from tests.admin.conftest import a_link_of
 from transfers import balances, counters, token_reports
+from transfers import operations as transfers
 from transfers.models import WalletDay
 from transfers.token_reports import Period, WalletTotal
 from trusts import operations as trusts
@@ -240,6 +241,17 @@ def test_the_statement_of_a_wallet_adds_up_on_pages_and_in_the_file(
         ["issued", "", "20", "20"], ["sent", "sapling", "-3", "17"], ["sent", "bobby", "-4", "13"],
     ]  # fmt: skip
     assert url in shown(desk, "wallets_wallet_change", "", ledger.alice.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_moves_while_a_file_is_sent_is_not_in_it(ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_LINES_OF_CSV", 2)
+    today = timezone.now().date()
+    lines = reports._all_lines(ledger.alice, reports.Asked(today - timedelta(days=1), today + timedelta(days=1), ""))
+    begun = [next(lines)]
+    transfers.issue_tokens(wallet=ledger.alice, count=5)
+
+    assert [line.balance for line in (*begun, *lines)] == [20, 17, 13]
 
 
 def test_the_balance_of_another_day_is_that_of_its_end(desk: Client, ledger: SimpleNamespace) -> None:

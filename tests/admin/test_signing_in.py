@@ -11,8 +11,9 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 
@@ -68,6 +69,19 @@ def test_guesses_are_bounded_whether_or_not_there_is_such_an_account(person: Any
     # What is said differs in the name that was typed, and in nothing else.
     assert {text_of(answer) for answer in answers[:-1]} == {text_of(answers[0])}
     assert Session.objects.count() == 0
+
+
+def test_a_session_that_gets_a_new_key_is_locked(person: Any) -> None:
+    """Otherwise what ends it meanwhile would end the old key alone."""
+    person()
+    client = Client()
+    sign_in(client, "otto")
+    at_work, before = client.session, Session.objects.get().digest
+    with CaptureQueriesContext(connection) as asked:
+        at_work.cycle_key()
+
+    assert any("FOR UPDATE" in each["sql"] and before.hex() in each["sql"] for each in asked)
+    assert Session.objects.get().digest != before
 
 
 def test_guesses_at_many_accounts_are_bounded_by_the_address(person: Any, monkeypatch: pytest.MonkeyPatch) -> None:

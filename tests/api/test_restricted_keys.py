@@ -463,6 +463,12 @@ def test_a_transfer_above_the_limit_of_one_moves_nothing(rich: Caller, bob: Call
     batch = form("wallet_name,token_transfer_amount_overwrite\nalice,9\n", sender_wallet="bobby")
     multipart = "multipart/form-data; boundary=BOUNDARY"
     assert key.post("/wallets/batch-transfer", batch, content_type=multipart).status_code == 200
+    # Each transfer of a batch counts for itself.
+    wallets.create_wallet(name="carol")
+    for number, status in ((4, 403), (3, 200)):
+        lines = f"wallet_name,token_transfer_amount_overwrite\nbobby,3\ncarol,{number}\n"
+        batch = form(lines, sender_wallet="alice")
+        assert key.post("/wallets/batch-transfer", batch, content_type=multipart).status_code == status
 
 
 def test_the_limit_of_a_day_counts_all_that_moves_or_reserves_tokens(rich: Caller, bob: Caller) -> None:

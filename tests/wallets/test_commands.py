@@ -1,19 +1,21 @@
 """`manage.py create_wallet`, `create_api_key` and `purge_expired`, and the task that beat rings for daily."""
 
 import io
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from config import celery_settings, tasks
 from config.celery import app
 from tests.concurrency.races import locked
 from wallets import api_key_rotation, errors, operations, queries
-from wallets.models import ApiKey, BearerToken, Wallet
+from wallets.models import ApiKey, BearerToken, RestrictedKey, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +155,66 @@ def test_what_is_kept_for_a_limited_time_is_deleted_daily_and_nothing_else(monke
 
     assert [bytes(token.digest) for token in BearerToken.objects.all()] == [queries.digest(kept)]
     assert run("purge_expired") == "0 bearer tokens deleted.\n"
+
+
+def test_what_ended_within_the_kept_days_stays(settings: Any) -> None:
+    """Each credential with each end before and after the limit: expired, ended by someone, both, and neither."""
+    wallet = operations.create_wallet(name="alice")
+    now = timezone.now()
+    long_ago, lately, later = (now + timedelta(days=days) for days in (-7.01, -6.99, 1))
+    settings.ENDED_TOKEN_DAYS = 7
+    number = 0
+    for expires_at in (long_ago, lately, later):
+        for ended_at in (None, long_ago, lately):
+            number += 1
+            BearerToken.objects.create(
+                wallet=wallet, prefix=str(number), digest=bytes([number]), expires_at=expires_at, revoked_at=ended_at
+            )
+            RestrictedKey.objects.create(
+                wallet=wallet, prefix=str(number), digest=bytes([number]), expires_at=expires_at, ended_at=ended_at,
+                name=str(number), scopes=["tokens:read"], wallet_ids=[wallet.pk],
+            )  # fmt: skip
+    RestrictedKey.objects.create(
+        wallet=wallet, prefix="0", digest=b"0", name="0", scopes=["tokens:read"], wallet_ids=[wallet.pk]
+    )
+
+    assert operations.purge_expired() == 5
+
+    left = ["4", "6", "7", "9"]
+    assert sorted(BearerToken.objects.values_list("prefix", flat=True)) == left
+    assert sorted(RestrictedKey.objects.values_list("prefix", flat=True)) == ["0", *left]
+
+
+def test_an_api_key_that_ends_keeps_an_earlier_end() -> None:
+    """Each key, valid or not, is ended at once and in an hour: its own row alone changes, and no end moves later."""
+    now = timezone.now()
+    ends: dict[str, dict[str, Any]] = {
+        "valid": {}, "sooner": {"expires_at": now + timedelta(minutes=1)}, "later": {"expires_at": now + timedelta(1)},
+        "expired": {"expires_at": now - timedelta(1)}, "revoked": {"revoked_at": now - timedelta(1)},
+        "revoked later": {"revoked_at": now - timedelta(1), "expires_at": now + timedelta(1)},
+    }  # fmt: skip
+    for name, columns in ends.items():
+        made, _ = operations.create_api_key(name=name)
+        ApiKey.objects.filter(pk=made.pk).update(**columns)
+    before = {row["name"]: row for row in ApiKey.objects.values()}
+
+    def changed(act: Callable[[UUID], None]) -> dict[str, set[str]]:
+        """The columns that change, by key; of each key alone."""
+        found = {}
+        for name, row in before.items():
+            with transaction.atomic():
+                act(row["id"])
+                after = {each["name"]: each for each in ApiKey.objects.values()}
+                transaction.set_rollback(True)
+            assert after | {name: row} == before
+            if columns := {column for column, value in row.items() if after[name][column] != value}:
+                found[name] = columns
+        return found
+
+    in_an_hour = changed(lambda pk: operations.end_api_key(api_key_id=pk, after=timedelta(hours=1)))
+    assert in_an_hour == {key: {"expires_at"} for key in ("valid", "later")}
+    at_once = changed(lambda pk: operations.revoke_api_key(api_key_id=pk))
+    assert at_once == {key: {"revoked_at"} for key in ("valid", "sooner", "later", "expired")}
 
 
 def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge() -> None:
