@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.utils import timezone
 
 from config.admin import people, roles
@@ -17,6 +18,8 @@ from config.admin.models import RecoveryCode, SecondFactor, Session
 from tests.admin.running import run
 from tests.transfers.frames import World
 from tests.trusts.powers import undone
+from wallets import errors
+from wallets.operator_log import Operator
 
 pytestmark = pytest.mark.django_db
 
@@ -106,3 +109,26 @@ def test_every_act_on_a_person_is_tried() -> None:
     of_people = {type(each).__name__ for each in registry.ALL if type(each).__module__ == actions.__name__}
 
     assert of_people | {"change_own_password", "remove_second_factor"} == set(ACTS)
+
+
+@pytest.mark.parametrize("lost", ["is_active", "is_staff"])
+def test_each_act_on_a_person_rests_on_an_account_that_is_active_now(lost: str) -> None:
+    """Its own sessions a person ends without any right, so that no later check refuses it."""
+    build()
+    otto, olga = (User.objects.get(username=name) for name in ("otto", "olga"))
+    stale = Operator(User.objects.get(username="olga"), confirmation=uuid4().hex)
+    User.objects.filter(pk=olga.pk).update(**{lost: False})
+    found = [each for each in registry.ALL if isinstance(each, actions._OnPeople)]
+    assert len(found) == len(ACTS) - 2
+
+    for action in found:
+        row = {None: None, User: otto, Session: Session.objects.filter(user=otto).first()}[action.model]
+        with pytest.raises(errors.NotPossible, match="no longer active"), transaction.atomic():
+            action.lock(stale, row, {})
+    User.objects.filter(pk=olga.pk).update(**{lost: True})
+    for action in found:
+        row = {None: None, User: otto, Session: Session.objects.filter(user=otto).first()}[action.model]
+        with transaction.atomic():
+            operator, _ = action.lock(stale, row, {})
+        # With the rights of now, and not those that were read before.
+        assert operator.staff is not stale.staff

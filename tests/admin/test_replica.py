@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.http import Http404, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -185,6 +185,22 @@ def test_a_reader_sees_the_own_writes_and_how_old_the_others_are(
     # The primary answers a browser whose cookie was changed.
     desk.cookies[replica_pages.COOKIE] = "0/0' OR"
     assert asked(desk, WALLETS)[0] == "primary"
+
+
+def test_a_reader_whose_write_has_no_known_position_reads_from_the_primary(
+    rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke after the write, or the primary accepts none; other requests set no cookie."""
+
+    def unknown() -> str:
+        raise OperationalError
+
+    monkeypatch.setattr(replica, "is_configured", lambda: True)
+    monkeypatch.setattr(replica, "position", unknown)
+    answer = replica_pages.note_writes(lambda request: HttpResponse())
+    cookies = [answer(ask(WALLETS)).cookies for ask in (rf.post, rf.delete, rf.get, rf.head, rf.options)]
+    assert [each[replica_pages.COOKIE].value for each in cookies if each] == ["FFFFFFFF/FFFFFFFF"] * 2
+    assert not answer(rf.post("/wallets")).cookies
 
 
 def test_what_the_replica_does_not_have_yet_is_asked_of_the_primary(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -295,6 +295,17 @@ def test_each_role_reads_reports_and_an_account_without_a_role_reads_none(db: No
             client.get(reverse("admin:report_wallet", args=[ledger.alice.pk])).status_code
         }
         assert statuses == ({403} if role is None else {200})
+
+
+def test_who_sees_one_kind_of_value_sees_the_reports_of_it_alone(db: None, ledger: SimpleNamespace) -> None:
+    for model in ("wallet", "coin"):
+        user = User.objects.create_user(f"sees-{model}", password="a long password", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename=f"view_{model}"))
+        client = Client()
+        client.force_login(user)
+        for kind in reports.KINDS:
+            status = client.get(reverse(f"admin:report_{kind}")).status_code
+            assert status == (200 if (kind == "coins") == (model == "coin") else 403), (model, kind)
 
 
 def test_a_report_pages_through_all_wallets(
