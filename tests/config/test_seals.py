@@ -227,6 +227,14 @@ def test_a_damaged_chain_is_not_continued_without_a_key_either(settings: Any) ->
     with pytest.raises(sealing.ChainRefused, match="its hash is not that of its content"):
         sealing.seal(is_due=True)
     assert Seal.objects.count() == 1
+    # Nor is it believed if the hash fits: without a signature, the rows decide.
+    for change in ("leaves = leaves - 1", "leaves = leaves + 1", "root = sha256(root)"):
+        with undone():
+            execute("UPDATE transfers_seal SET leaves = leaves - 1")
+            assert found() == []
+            execute(f"UPDATE transfers_seal SET {change}")
+            execute("UPDATE transfers_seal SET hash = %s", blocks.header(Seal.objects.get()).hash())
+            assert {each.check for each in found()} == {verifying.ROWS}, change
 
 
 def test_old_public_keys_stay_verifiable_after_a_rotation(settings: Any) -> None:

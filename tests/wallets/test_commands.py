@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from config import celery_settings, tasks
 from config.celery import app
 from tests.concurrency.races import locked
 from wallets import api_key_rotation, errors, operations, queries
-from wallets.models import ApiKey, BearerToken, RestrictedKey, Wallet
+from wallets.models import ApiKey, BearerToken, Event, RestrictedKey, Wallet
+from wallets.states import EventType
 
 pytestmark = pytest.mark.django_db
 
@@ -215,6 +217,40 @@ def test_an_api_key_that_ends_keeps_an_earlier_end() -> None:
     assert in_an_hour == {key: {"expires_at"} for key in ("valid", "later")}
     at_once = changed(lambda pk: operations.revoke_api_key(api_key_id=pk))
     assert at_once == {key: {"revoked_at"} for key in ("valid", "sooner", "later", "expired")}
+
+
+def test_the_valid_restricted_keys_of_one_wallet_end_and_no_others() -> None:
+    alice, bob = (operations.create_wallet(name=name, password="test1234") for name in ("alice", "bob"))
+    now = timezone.now()
+    past, later = now - timedelta(1), now + timedelta(1)
+    rows: dict[str, tuple[Wallet, dict[str, Any]]] = {
+        "valid": (alice, {}), "for a time": (alice, {"expires_at": later}), "expired": (alice, {"expires_at": past}),
+        "ended": (alice, {"ended_at": past}), "ended later": (alice, {"ended_at": past, "expires_at": later}),
+        "of bob": (bob, {}), "of bob for a time": (bob, {"expires_at": later}),
+    }  # fmt: skip
+    for number, (name, (wallet, columns)) in enumerate(rows.items()):
+        RestrictedKey.objects.create(
+            wallet=wallet, name=name, prefix=str(number), digest=bytes([number]), scopes=["tokens:read"],
+            wallet_ids=[wallet.pk], **columns,
+        )  # fmt: skip
+    before = {row["name"]: row for row in RestrictedKey.objects.values()}
+
+    def ended(act: Callable[[], object]) -> set[str]:
+        with transaction.atomic():
+            act()
+            after = {row["name"]: row for row in RestrictedKey.objects.values()}
+            found = {name for name, row in before.items() if after[name] != row}
+            assert all(after[name] == row | {"ended_at": after[name]["ended_at"]} for name, row in before.items())
+            events = Event.objects.filter(type=EventType.KEY_ENDED).values_list("wallet_id", "payload__keyName")
+            assert set(events) == {(alice.pk, name) for name in found}
+            transaction.set_rollback(True)
+        return found
+
+    both = {"valid", "for a time"}
+    assert ended(lambda: operations.end_restricted_keys(wallet=alice)) == both
+    for ends_keys, expected in ((True, both), (False, set())):
+        change = partial(operations.set_password, wallet=alice, password="test5678", ends_keys=ends_keys)
+        assert ended(change) == expected
 
 
 def test_beat_rings_for_tasks_that_there_are_and_once_a_day_for_the_purge() -> None:

@@ -182,6 +182,16 @@ def test_text_in_the_form_of_an_id_never_finds_a_name(db: None, text: Any) -> No
     assert queries.reference(text) == WalletReference(id=UUID(ID))
 
 
+def test_an_id_is_no_name_for_a_trusted_caller_either(db: None) -> None:
+    wallet = operations.create_wallet(name="alice")
+
+    assert queries.wallet_by_name("Alice") == wallet
+    for text in (str(wallet.pk), wallet.pk.hex):
+        assert queries.wallet_by_name_or_id(text) == wallet
+        with pytest.raises(errors.MisleadingWalletName, match="has the form of an id"):
+            queries.wallet_by_name(text)
+
+
 @pytest.mark.parametrize("text", [each for each in SPELLINGS if names.parse_uuid(each) is None])
 def test_no_other_spelling_of_an_id_finds_a_name_in_the_form_of_one(db: None, text: Any) -> None:
     named(ID)
