@@ -26,6 +26,7 @@ from tests.admin.running import run
 from tests.lockers.stock import stock
 from tests.transfers import frames
 from tests.transfers.frames import World
+from transfers import operations as transfer_operations
 from transfers.models import ActionToken, Transfer
 from trusts import restricted_keys as making
 from trusts.models import Trust
@@ -187,3 +188,17 @@ def test_coins_to_fix_and_coins_to_check_are_each_a_reason(to_fix: int, unchecke
     why = locker_actions.StartFix().why_not(olga, alice)
     assert why == ("" if to_fix or unchecked else "all servers accept all of its free coins")
     assert shown(locker_actions.CheckCoins, alice) == {"coins_to_check": to_fix + unchecked}
+
+
+def test_an_issue_of_many_tokens_names_each_of_its_statements(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_operations, "ISSUED_AT_ONCE", 2)
+    rita = world.wallet("rita")
+    before = set(Token.objects.values_list("pk", flat=True))
+
+    run(transfer_actions.IssueTokens, rita, count=5)
+
+    times = sorted({token.created_at for token in Token.objects.exclude(pk__in=before)})
+    assert len(times) == 3
+    things = OperatorAction.objects.latest("pk").things
+    assert things[0] == f"wallet:{rita.pk}"
+    assert sorted(things[1:]) == sorted(f"issue:{rita.pk} {each.isoformat()}" for each in times)

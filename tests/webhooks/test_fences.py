@@ -4,6 +4,7 @@ A sender that dies loses nothing, and one that was overtaken changes nothing: th
 A receiver may get a message twice, under one id: that is the most that a killed process can cause.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,7 +29,7 @@ from webhooks.errors import TooManyWebhooks
 from webhooks.models import FanOut, Webhook, WebhookDelivery, WebhookMessage
 from webhooks.sender import deliveries, session
 from webhooks.sender.deliveries import Claim, Result
-from webhooks.sender.http import Answer
+from webhooks.sender.http import Answer, Client
 
 URL = "http://127.0.0.1:9/hook"
 OK = Answer(status=200, response="thanks")
@@ -162,6 +163,19 @@ def test_a_killed_sender_loses_nothing_and_doubles_no_delivery(
     assert len(set(receiver.ids())) == 1
     done = WebhookDelivery.objects.get()
     assert done.state == "delivered"
+
+
+def test_a_session_claims_as_many_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to failing webhooks take no room from the others."""
+    asked: list[dict[str, int]] = []
+    monkeypatch.setattr(deliveries, "claim", lambda **room: asked.append(room) or [])
+    monkeypatch.setattr(operations, "fan_out", lambda: 0)
+    beginning = session._Session(lambda: Client(at_once=1), timedelta(seconds=60))
+    flying: dict[Any, bool] = {"a": True, "b": True, "c": True, "d": False}
+    beginning._flying = flying
+
+    assert asyncio.run(beginning._begin(Client(at_once=1))) is False
+    assert asked == [{"healthy": 99, "failing": 47}]
 
 
 def test_a_second_sender_ends_at_once(alice: Wallet) -> None:
@@ -330,6 +344,18 @@ def test_many_pending_deliveries_are_cancelled_in_slices(alice: Wallet, monkeypa
     WebhookDelivery.objects.update(state="pending")
     operations.change(actor=alice, webhook_id=webhook.pk, state=operations.WebhookState.ENABLED)
     assert cancelled.count() == 5
+
+
+def test_a_disabled_webhook_stays_as_it_was_disabled(alice: Wallet) -> None:
+    operations.create(actor=alice, url=URL)
+    operations.disable(Webhook.objects.get(), by=operations.DisabledBy.GONE)
+    before, told = rows(), Event.objects.filter(type=EventType.WEBHOOK_DISABLED).count()
+
+    for by in operations.DisabledBy:
+        operations.disable(Webhook.objects.get(), by=by)
+
+    assert (rows(), Event.objects.filter(type=EventType.WEBHOOK_DISABLED).count()) == (before, told)
+    assert told == 1
 
 
 def test_the_sender_cancels_what_disabled_webhooks_have_left(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
