@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -99,6 +100,29 @@ def test_a_confirmation_that_is_sent_twice_has_one_effect(desk: Client, ledger: 
     assert again.status_code == 409
     assert [each.why for each in again.context["exceptions"]] == ["it was already done with this confirmation"]
     assert OperatorAction.objects.filter(verb="cancelled_transfer").count() == 1
+
+
+def test_after_a_failure_of_the_database_no_other_row_is_tried(
+    desk: Client, ledger: SimpleNamespace, stuck: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview = chosen(desk, CANCEL, stuck, event="delete")
+    act = type(registry.by_name("cancel-transfer"))
+    run, tried = act.run, []
+
+    def fails_at_the_second(self: Any, *args: Any) -> Any:
+        tried.append(args)
+        if len(tried) == 2:
+            raise OperationalError
+        return run(self, *args)
+
+    monkeypatch.setattr(act, "run", fails_at_the_second)
+    report = confirmed(desk, CANCEL, preview, event="delete")
+
+    assert (len(tried), states(stuck)) == (2, ["cancelled", "pending", "pending"])
+    assert [each.why for each in report.context["exceptions"]] == [
+        "the database did not answer; it may be tried again",
+        "not tried: the database did not answer before",
+    ]
 
 
 def test_rights_are_those_at_the_turn_of_each_row(

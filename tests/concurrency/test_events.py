@@ -101,6 +101,35 @@ def test_control_a_reader_that_does_not_wait_for_the_order_misses_the_late_event
     assert reader.types() == ["transfer_requested"]
 
 
+def test_what_is_announced_in_another_database_of_the_server_holds_no_reader_up(stocked: Wallet, bob: Wallet) -> None:
+    reader = Reader(stocked)
+    locks = ((event_sequence._KIND, 0), (event_sequence._KIND + 1, 0))
+    with connection._nodb_cursor() as elsewhere, announced(locks[1]):
+        elsewhere.execute("SELECT pg_advisory_lock_shared(%s, %s)", locks[0])
+        send(stocked, bob)
+        reader.read()
+        # An announcement in this database does.
+        assert reader.types() == ["transfer_requested"]
+        with announced(locks[0]):
+            send(stocked, bob)
+            reader.read()
+            assert len(reader.types()) == 1
+    reader.read()
+    assert len(reader.types()) == 2
+
+
+@contextmanager
+def announced(lock: tuple[int, int]) -> Iterator[None]:
+    """Hold an advisory lock in another session of this database."""
+
+    def hold() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", lock)
+
+    with committed_late(hold):
+        yield
+
+
 def test_an_effect_that_is_rolled_back_leaves_neither_an_event_nor_a_hole(stocked: Wallet, bob: Wallet) -> None:
     reader = Reader(stocked)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, InternalError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from config import tasks
@@ -123,6 +124,29 @@ def test_an_audit_keeps_the_first_200_findings_and_counts_all(found: int) -> Non
     assert (run.result, run.findings_count, len(run.findings)) == ("unsound", found, min(found, 200))
     assert run.findings[-1] == {"check": "a check", "detail": f"row {min(found, 200) - 1}"}
     assert list(operator_log.audit_findings()) == []
+
+
+def test_an_audit_that_does_not_hold_what_it_counted_is_found() -> None:
+    """Findings were removed or added, or are no list any more."""
+    one = {"check": "a check", "detail": "row 1"}
+    for count, kept in ((1, [one]), (1, []), (1, [one, one]), (201, [one] * 200), (201, [one] * 201), (1, {})):
+        AuditRun.objects.create(result=AuditResult.UNSOUND, findings_count=count, findings=kept, finished_at=Now())
+
+    found = [each.detail.partition(" found ")[2] for each in operator_log.audit_findings()]
+    assert found == [
+        "1, 0 are there", "1, 2 are there", "201, 201 are there", "1, -1 are there",
+    ]  # fmt: skip
+
+
+def test_an_audit_that_was_closed_meanwhile_keeps_its_result() -> None:
+    run = operator_log.begin_audit()
+    operator_log.fail_audit(run_id=run.pk, error="its process ended")
+    before = AuditRun.objects.values().get()
+
+    operator_log.finish_audit(run_id=run.pk, findings=[audit.Finding("a check", "row 1")])
+    operator_log.fail_audit(run_id=run.pk, error="another")
+
+    assert AuditRun.objects.values().get() == before
 
 
 @pytest.mark.parametrize("now", [{"a": 2}, {}, {"a": 1, "b": 2}, {"b": 1}, {"a": None}])

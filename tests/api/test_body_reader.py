@@ -1,0 +1,84 @@
+"""Reading a body that is large, compressed or of unknown length: its limits, its end, and the memory that it takes."""
+
+import asyncio
+import gzip
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from config.web import bodies
+
+TOO_LARGE, MALFORMED = "body_too_large", "malformed_request"
+RANDOM = random.Random(1).randbytes(100)
+ZEROS = bytes(100)
+
+
+async def arriving(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def read(pieces: Sequence[bytes], *, room: bodies.Room, **headers: str) -> tuple[bytes, str]:
+    environ: dict[str, Any] = dict(headers)
+    connection: Any = arriving(pieces)
+    content, _ = asyncio.run(bodies.read(environ, connection, room=room, largest=100, seconds=5))
+    return bytes(content), environ["CONTENT_LENGTH"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "announced", "expected"),
+    [
+        ([ZEROS, b""], "100", ZEROS), ([ZEROS, b"+", b""], "101", TOO_LARGE),
+        ([ZEROS[:60], ZEROS[60:], b""], None, ZEROS), ([ZEROS, b"+", b""], None, TOO_LARGE),
+        # The end is told once; a body that was cut off ends twice, or has another length than was announced.
+        ([b"ab", b""], "2", b"ab"), ([b"ab", b"", b""], None, MALFORMED), ([b"ab"], None, MALFORMED),
+        ([b"ab", b""], "3", MALFORMED), ([b"abcd", b""], "3", MALFORMED),
+    ],
+)  # fmt: skip
+def test_a_body_is_read_to_its_end_and_up_to_the_limit(
+    pieces: Sequence[bytes], announced: str | None, expected: bytes | str
+) -> None:
+    _assert_read(pieces, expected, **({} if announced is None else {"CONTENT_LENGTH": announced}))
+
+
+@pytest.mark.parametrize(
+    ("packed", "expected"),
+    [
+        (gzip.compress(ZEROS), ZEROS), (gzip.compress(ZEROS + b"+"), TOO_LARGE),
+        # Of several members, and of none.
+        (gzip.compress(b"ab") + gzip.compress(b"cd"), b"abcd"), (b"", b""),
+        # Decompressed it is within the limit, and what was sent is not.
+        (gzip.compress(RANDOM), TOO_LARGE),
+        (gzip.compress(ZEROS)[:-1], MALFORMED), (b"no gzip", MALFORMED),
+    ],
+)  # fmt: skip
+def test_a_compressed_body_keeps_the_limit_before_and_after(packed: bytes, expected: bytes | str) -> None:
+    assert len(gzip.compress(RANDOM)) > 100
+    _assert_read([packed[:5], packed[5:], b""] if packed else [b""], expected, HTTP_CONTENT_ENCODING="gzip")
+
+
+def _assert_read(pieces: Sequence[bytes], expected: bytes | str, **headers: str) -> None:
+    room = bodies.Room(1000)
+    if isinstance(expected, bytes):
+        assert read(pieces, room=room, **headers) == (expected, str(len(expected)))
+        assert room._free == 1000 - len(expected)
+    else:
+        with pytest.raises(bodies.Refused) as refusal:
+            read(pieces, room=room, **headers)
+        assert refusal.value.code.name == expected
+        # What is refused takes no memory any more.
+        assert room._free == 1000
+    assert not room._arriving
+
+
+@pytest.mark.parametrize(("free", "is_read"), [(100, True), (99, False)])
+def test_a_body_that_finds_no_memory_is_refused(free: int, is_read: bool) -> None:
+    room = bodies.Room(free)
+    if is_read:
+        assert read([ZEROS, b""], room=room)[0] == ZEROS
+    else:
+        with pytest.raises(bodies.Refused) as refusal:
+            read([ZEROS, b""], room=room)
+        assert (refusal.value.code.name, room._free) == ("service_busy", free)
