@@ -90,3 +90,14 @@ def test_a_statement_acts_for_no_wallet_once_either_credential_has_ended(alice: 
         assert actor(bearer=(of_bob.bearer_token_id, columns)) == alice.wallet.pk, columns
     for name, row_id in (("key", found.api_key_id), ("bearer", found.bearer_token_id)):
         assert actor(**{name: (row_id, {"expires_at": later})}) == alice.wallet.pk
+
+
+@pytest.mark.parametrize("path", ["/tokens?limit=9", "/transfers?limit=9", "/wallets?limit=9"])
+def test_an_empty_page_is_not_believed_of_credentials_that_ended(alice: Caller, path: str) -> None:
+    assert alice.get(path).status_code == 200
+    assert cached_credentials._cache
+    BearerToken.objects.update(revoked_at=timezone.now())
+
+    assert alice.get(path).status_code == 403
+    # What was kept of them is gone.
+    assert not cached_credentials._cache
