@@ -23,6 +23,7 @@ from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Event, Wallet
+from wallets.sql_files import load
 from wallets.states import EventType
 from webhooks import operations
 from webhooks.errors import TooManyWebhooks
@@ -287,6 +288,34 @@ def test_a_webhook_that_is_deleted_during_a_fan_out_leaves_nothing_and_stops_not
     assert outcomes == [None]
     assert list(Webhook.objects.all()) == [kept]
     assert [each.webhook_id for each in WebhookDelivery.objects.all()] == [kept.pk]
+
+
+@pytest.mark.parametrize("happening", ["cancelled", "claimed", "nothing"])
+def test_a_delivery_that_is_cancelled_or_claimed_meanwhile_is_not_claimed(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch, happening: str
+) -> None:
+    """Between the moment of which the statement reads and its locks: there it waits for an advisory lock."""
+    operations.create(actor=alice, url=URL)
+    happen(alice)
+    operations.fan_out()
+    statement = load("webhooks", "claim")
+    waiting = statement.replace("FROM due JOIN", "FROM (SELECT due.*, pg_advisory_xact_lock(7) FROM due) AS due JOIN")
+    assert waiting != statement
+
+    def claim() -> list[Claim]:
+        monkeypatch.setattr(deliveries, "load", lambda app, name: waiting)
+        return deliveries.claim(healthy=10, failing=10)
+
+    with beside(claim) as outcomes, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7)")
+        if happening == "cancelled":
+            operations.disable(Webhook.objects.get(), by=operations.DisabledBy.OPERATOR)
+        elif happening == "claimed":
+            assert len(deliveries.claim(healthy=10, failing=10)) == 1
+
+    assert [len(each) for each in outcomes] == [happening == "nothing"]
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.attempt, delivery.lease_until is None) == ((0, True) if happening == "cancelled" else (1, False))
 
 
 def test_a_fan_out_passes_over_a_webhook_that_is_being_deleted(alice: Wallet) -> None:
