@@ -16,6 +16,7 @@ from tests.support.pagination import next_path
 from transfers import events, outcome_counts
 from transfers.errors import EventsExpired
 from wallets import event_sequence
+from wallets import operations as wallets
 from wallets.models import Event, EventPosition
 from webhooks import operations as webhooks
 from webhooks.models import FanOut
@@ -210,6 +211,20 @@ def test_what_an_interrupted_run_left_is_removed(
     sql("ALTER TABLE wallets_event_default ADD CONSTRAINT events_of_later CHECK (created_at < '2100-01-01') NOT VALID")
     tidy(monkeypatch, EVENTS.first_day(partitions.today()) + 9 * DAY)
     assert sql("SELECT conname FROM pg_constraint WHERE conname = 'events_of_later'") == []
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_the_cursor_of_who_has_read_all_moves_on_with_the_events_of_others_where_events_are_dropped(
+    alice: Caller, settings: LazySettings, days: int
+) -> None:
+    settings.EVENT_DAYS = days
+    _, monitor = feed(alice, "/events?limit=100")
+    assert feed(alice, monitor) == ([], monitor)
+    wallets.create_wallet(name="seedling")
+
+    read, later = feed(alice, monitor)
+
+    assert (read, later == monitor) == ([], not days)
 
 
 def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None:
