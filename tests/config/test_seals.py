@@ -394,6 +394,15 @@ def test_a_writer_that_began_later_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert next(writers, None) is None
 
 
+def test_a_key_that_no_row_has_taken_yet_is_not_final() -> None:
+    for each in SEQUENCES:
+        execute(f"ALTER SEQUENCE {each.sequence} RESTART WITH 7")
+    assert settled.settled(SEQUENCES) == dict.fromkeys(POSITIONS, 6)
+    for each in SEQUENCES:
+        execute(f"SELECT nextval('{each.sequence}')")
+    assert settled.settled(SEQUENCES) == dict.fromkeys(POSITIONS, 7)
+
+
 def test_rows_that_are_not_final_keep_their_position(monkeypatch: pytest.MonkeyPatch) -> None:
     plant_all()
     sealing.seal(is_due=True)

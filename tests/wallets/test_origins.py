@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from config.api import throttles
 from wallets import origins, redis_servers
 from wallets.models import KnownOrigin
 from wallets.states import OriginMeans
@@ -86,3 +87,12 @@ def test_a_counter_of_a_process_has_a_window_that_begins_with_its_first_count(mo
     assert set(counts._counts) == {"a", "c"}
     counts.forget()
     assert not counts._counts
+
+
+@pytest.mark.django_db
+def test_a_login_without_an_api_key_makes_its_address_known_and_no_missing_key() -> None:
+    """Otherwise all who send no key would come from a known origin."""
+    with throttles.login(kind="desk", account="olga", address="192.0.2.1"):
+        pass
+
+    assert [each.means for each in KnownOrigin.objects.filter(account="olga")] == [ADDRESS.value]
