@@ -471,3 +471,14 @@ def test_the_act_itself_checks_proposer_approver_and_subject(
     assert (held(team.alice), Token.objects.filter(wallet=ledger.bob).count()) == (before, of_bob)
     assert Proposal.objects.get(pk=made.pk).state == "open"
     assert not OperatorAction.objects.filter(confirmation=operator.confirmation).exists()
+
+
+@pytest.mark.parametrize(("limit", "most"), [(-1, None), (0, 0), (5, 5)])
+def test_more_tokens_than_the_limit_need_a_second_operator(settings: Any, limit: int, most: int | None) -> None:
+    """By number and by file; a negative limit is none."""
+    settings.FOUR_EYES_ISSUE_ABOVE = limit
+    action = registry.by_name("issue-tokens")
+    for number in (1, 5, 6):
+        listed = " ".join(str(uuid4()) for _ in range(number))
+        for values in ({"count": number, "captures": ""}, {"count": None, "captures": listed}):
+            assert four_eyes.is_covered(action, values) is (most is not None and number > most), (number, values)

@@ -96,3 +96,14 @@ def test_a_login_without_an_api_key_makes_its_address_known_and_no_missing_key()
         pass
 
     assert [each.means for each in KnownOrigin.objects.filter(account="olga")] == [ADDRESS.value]
+
+
+def test_a_shared_counter_has_a_window_that_begins_with_its_first_count(settings: Any) -> None:
+    counts, key = redis_servers.SharedCounts(60), f"coppice:test:{timezone.now().timestamp()}"
+    counts.add(settings.REDIS_URL, [key])
+    redis_servers.client(settings.REDIS_URL).expire(key, 20)
+
+    assert counts.add(settings.REDIS_URL, [key])[0][0] == 2
+    ((number, seconds),) = counts.read(settings.REDIS_URL, [key])
+    assert number == 2
+    assert 0 < seconds <= 20
