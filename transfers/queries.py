@@ -137,8 +137,8 @@ class Announcement(NamedTuple):
 _ANNOUNCEMENTS: Final = (
     f"SELECT transfer.source_id, transfer.destination_id, ({event_payload(state='transfer.state')})::text"  # noqa: S608
     "  FROM transfers_transfer AS transfer"
-    "  JOIN wallets_wallet AS source ON source.id = transfer.source_id"
-    "  JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id"
+    " CROSS JOIN LATERAL (SELECT name FROM wallets_wallet WHERE id = transfer.source_id OFFSET 0) AS source"
+    " CROSS JOIN LATERAL (SELECT name FROM wallets_wallet WHERE id = transfer.destination_id OFFSET 0) AS destination"
     " WHERE transfer.id = ANY (%(ids)s::uuid[]) ORDER BY transfer.number"
 )
 
@@ -273,7 +273,8 @@ _NEEDS_APPROVAL: Final = """
 SELECT coalesce(transfer.token_count > source.approval_above, false)
        OR coalesce(source.approval_of_new_receivers, false)
           AND transfers_is_new_receiver(transfer.source_id, transfer.destination_id)
-  FROM transfers_transfer AS transfer JOIN wallets_wallet AS source ON source.id = transfer.source_id
+  FROM transfers_transfer AS transfer
+ CROSS JOIN LATERAL (SELECT * FROM wallets_wallet WHERE id = transfer.source_id OFFSET 0) AS source
  WHERE transfer.id = %s
 """
 
@@ -314,8 +315,7 @@ def locate_tokens(*, token_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID |
     """Return the holder of each token and the transfer that reserves it; unknown tokens are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT token.id, token.wallet_id, token.transfer_pending_id"
-            "  FROM unnest(%s::uuid[]) AS listed (id) JOIN wallets_token AS token ON token.id = listed.id",
+            "SELECT id, wallet_id, transfer_pending_id FROM wallets_token WHERE id = ANY (%s::uuid[])",
             [list(token_ids)],
         )
         return {token_id: (wallet_id, transfer_id) for token_id, wallet_id, transfer_id in cursor.fetchall()}

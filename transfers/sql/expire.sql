@@ -8,5 +8,5 @@ WITH due AS MATERIALIZED (
 UPDATE transfers_transfer AS transfer
    SET state = 'failed', reserved_count = 0, closed_at = clock_timestamp(), closed_from = transfer.state,
        closed_event = 'expire'
-  FROM due WHERE transfer.id = due.id
+ WHERE transfer.id = ANY (ARRAY(SELECT id FROM due))
 RETURNING transfer.id

@@ -6,8 +6,8 @@ WITH source AS MATERIALIZED (
     SELECT source.*, clock_timestamp() AS at FROM source WHERE (SELECT count(*) FROM selected) = %(size)s::integer
 ), changed AS (
     UPDATE wallets_token AS token SET transfer_pending_id = %(id)s::uuid, updated_at = guard.at
-      FROM guard, selected
-     WHERE token.id = selected.id
+      FROM guard
+     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
  RETURNING token.id
 )
 UPDATE transfers_transfer AS transfer

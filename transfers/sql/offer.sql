@@ -4,14 +4,13 @@ WITH source AS MATERIALIZED (
 ), {selection}, guard AS MATERIALIZED (
     SELECT source_id, clock_timestamp() AS at FROM source WHERE (SELECT count(*) FROM selected) = %(size)s::integer
 ), placed AS MATERIALIZED (
-    SELECT id, (row_number() OVER () - 1) / %(each)s::integer + 1 AS line FROM selected
+    SELECT id, (%(ids)s::uuid[])[(row_number() OVER () - 1) / %(each)s::integer + 1] AS link_id FROM selected
 ), link AS MATERIALIZED (
-    SELECT id, digest, line
-      FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[]) WITH ORDINALITY AS link (id, digest, line)
+    SELECT id, digest FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[]) AS link (id, digest)
 ), changed AS (
-    UPDATE wallets_token AS token SET transfer_pending_id = link.id, updated_at = guard.at
-      FROM guard, placed JOIN link USING (line)
-     WHERE token.id = placed.id
+    UPDATE wallets_token AS token SET transfer_pending_id = placed.link_id, updated_at = guard.at
+      FROM guard CROSS JOIN placed
+     WHERE token.id = ANY (ARRAY[placed.id])
  RETURNING token.transfer_pending_id AS link_id
 )
 INSERT INTO transfers_actiontoken (
@@ -20,6 +19,6 @@ INSERT INTO transfers_actiontoken (
 SELECT link.id, link.digest, %(actor)s::uuid, guard.source_id, counted.tokens, %(email)s::text,
        %(must_match)s::boolean, %(message)s::text, 'active', guard.at,
        coalesce(%(expires_at)s::timestamptz, guard.at + %(lifetime)s::interval)
-  FROM guard, link JOIN (SELECT link_id, count(*) AS tokens FROM changed GROUP BY link_id) AS counted
-                     ON counted.link_id = link.id
+  FROM guard CROSS JOIN (link FULL JOIN (SELECT link_id, count(*) AS tokens FROM changed GROUP BY link_id) AS counted
+                                     ON counted.link_id = link.id)
 RETURNING id, created_at, expires_at, token_count

@@ -10,8 +10,8 @@ WITH source AS MATERIALIZED (
     UPDATE wallets_token AS token
        SET wallet_id = %(destination)s::uuid, moves = token.moves + 1, arrival = nextval('transfers_arrival'),
            transfer_pending_id = NULL, updated_at = guard.at
-      FROM guard, selected
-     WHERE token.id = selected.id
+      FROM guard
+     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
  RETURNING token.id, token.moves, token.arrival
 ), written AS (
     INSERT INTO transfers_transfer (

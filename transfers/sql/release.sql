@@ -4,7 +4,7 @@ WITH held AS MATERIALIZED (
      WHERE token.transfer_pending_id = %(id)s::uuid ORDER BY token.lot, token.id FOR NO KEY UPDATE
 ), released AS (
     UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
-      FROM held WHERE token.id = held.id
+     WHERE token.id = ANY (ARRAY(SELECT id FROM held))
 )
 UPDATE transfers_transfer
    SET state = %(state)s::text, reserved_count = 0, closed_at = clock_timestamp(), closed_from = state,

@@ -25,8 +25,8 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
            arrival = CASE guard.state WHEN 'completed' THEN nextval('transfers_arrival') ELSE token.arrival END,
            transfer_pending_id = CASE guard.state WHEN 'pending' THEN %(id)s::uuid END,
            updated_at = guard.at
-      FROM guard, selected
-     WHERE token.id = selected.id
+      FROM guard
+     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
  RETURNING token.id, token.moves, token.arrival
 ), written AS (
     INSERT INTO transfers_transfer (

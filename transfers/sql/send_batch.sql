@@ -1,6 +1,6 @@
 -- Writes the transfers of a batch, which are decided. One selection locks the tokens of all rows in one order, which
 -- avoids deadlocks; the n-th token is then assigned to the n-th place of the rows. Requested transfers select no
--- tokens.
+-- tokens. Rows are joined by FULL JOIN, which no nested loop can execute: each row has its counterpart, or needs none.
 WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (
@@ -15,10 +15,8 @@ WITH source AS MATERIALIZED (
        AND {announced}
 ), placed AS MATERIALIZED (
     SELECT wanted.id AS transfer_id, wanted.destination_id, wanted.state,
-           row_number() OVER (ORDER BY wanted.line) AS place
+           (SELECT array_agg(id) FROM selected)[row_number() OVER (ORDER BY wanted.line)] AS token_id
       FROM wanted CROSS JOIN generate_series(1, wanted.size) WHERE %(selects)s::boolean
-), numbered AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS place FROM selected
 ), changed AS (
     UPDATE wallets_token AS token
        SET wallet_id = CASE placed.state WHEN 'completed' THEN placed.destination_id ELSE token.wallet_id END,
@@ -26,8 +24,8 @@ WITH source AS MATERIALIZED (
            arrival = CASE placed.state WHEN 'completed' THEN nextval('transfers_arrival') ELSE token.arrival END,
            transfer_pending_id = CASE placed.state WHEN 'pending' THEN placed.transfer_id END,
            updated_at = guard.at
-      FROM guard CROSS JOIN numbered JOIN placed USING (place)
-     WHERE token.id = numbered.id
+      FROM guard CROSS JOIN placed
+     WHERE token.id = ANY (ARRAY[placed.token_id])
  RETURNING token.id, token.moves, token.arrival, placed.transfer_id
 ), counted AS (
     SELECT transfer_id, count(*) FROM changed GROUP BY transfer_id
@@ -43,14 +41,14 @@ WITH source AS MATERIALIZED (
            approval_of, CASE WHEN approval_of IS NOT NULL THEN %(actor)s::uuid END,
            CASE WHEN approval_of IS NOT NULL THEN %(credential)s::uuid END{terms_values}
       FROM (SELECT wanted.*, coalesce(counted.count, 0) AS count, guard.at
-              FROM guard CROSS JOIN wanted LEFT JOIN counted ON counted.transfer_id = wanted.id
+              FROM guard CROSS JOIN (wanted FULL JOIN counted ON counted.transfer_id = wanted.id)
              ORDER BY wanted.line) AS row
  RETURNING id, number, source_id, destination_id, state, created_at
 ), {terms_stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
            written.created_at
-      FROM written JOIN changed ON changed.transfer_id = written.id
-     WHERE written.state = 'completed'
+      FROM written FULL JOIN changed ON changed.transfer_id = written.id
+     WHERE coalesce(written.state = 'completed', false)
 )
 SELECT count(*) FROM written

@@ -7,5 +7,5 @@ WITH due AS MATERIALIZED (
 ), {released}
 UPDATE transfers_actiontoken AS link
    SET state = %(state)s::text, closed_at = clock_timestamp(), closed_by_id = %(actor)s::uuid
-  FROM due WHERE link.id = due.id
+ WHERE link.id = ANY (ARRAY(SELECT id FROM due))
 RETURNING link.id

@@ -5,5 +5,5 @@ held AS MATERIALIZED (
      ORDER BY token.lot, token.id FOR NO KEY UPDATE
 ), released AS (
     UPDATE wallets_token AS token SET transfer_pending_id = NULL, updated_at = clock_timestamp()
-      FROM held WHERE token.id = held.id
+     WHERE token.id = ANY (ARRAY(SELECT id FROM held))
 )

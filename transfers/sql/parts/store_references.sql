@@ -3,5 +3,5 @@ terms AS (
     INSERT INTO transfers_transferterms (
            transfer_number, originator_id, source_id, destination_id, reference, unique_reference, metadata)
     SELECT written.number, %(actor)s::uuid, written.source_id, written.destination_id, wanted.reference, false, NULL
-      FROM written JOIN wanted ON wanted.id = written.id WHERE wanted.reference <> ''
+      FROM written FULL JOIN wanted ON wanted.id = written.id WHERE coalesce(wanted.reference <> '', false)
 )
