@@ -83,7 +83,7 @@ UPDATE {0.table} AS row SET {0.column} = change.fresh
  CROSS JOIN LATERAL (
      SELECT id FROM {0.table} AS held WHERE held.id = change.id AND held.{0.column} = change.known
         FOR NO KEY UPDATE SKIP LOCKED) AS mine
- WHERE row.id = mine.id
+ WHERE row.id = ANY (ARRAY[mine.id])
 """
 
 

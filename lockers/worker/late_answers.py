@@ -259,16 +259,17 @@ def _rows(coin_ids: Iterable[UUID], *, numbers: bool = False) -> list[Coin]:
 
 
 # Coins are written last, and locked ones are skipped, so that no transaction waits for this one, nor this one for
-# another. The servers are asked again for what is not written. LATERAL: each coin is found by its id, whatever the
-# statistics of the table say; two sets of a thousand rows that are joined with each other may be compared pairwise.
+# another. The servers are asked again for what is not written. LATERAL, ANY and IS TRUE: each coin is found by its
+# id, whatever the statistics of the table say; two sets of a thousand rows that are joined with each other may be
+# compared pairwise.
 _STORED: Final = """
 UPDATE lockers_coin SET pown = new.pown
   FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS new(id, pown_before, pown)
  CROSS JOIN LATERAL (
      SELECT id FROM lockers_coin AS coin
-      WHERE coin.id = new.id AND coin.pown = new.pown_before AND coin.state = 'locked'
+      WHERE coin.id = new.id AND (coin.pown = new.pown_before AND coin.state = 'locked') IS TRUE
         FOR NO KEY UPDATE SKIP LOCKED) AS mine
- WHERE lockers_coin.id = mine.id
+ WHERE lockers_coin.id = ANY (ARRAY[mine.id])
 """
 _ARRIVED: Final = """
 UPDATE lockers_coin SET pown = new.pown, state = new.state, secrets = new.secrets, proposed = new.proposed
@@ -279,7 +280,7 @@ UPDATE lockers_coin SET pown = new.pown, state = new.state, secrets = new.secret
       WHERE coin.id = new.id AND coin.pown = new.pown_before AND coin.task_id IS NULL AND coin.changed_at = %s
         AND coin.secrets = new.secrets_before
         FOR NO KEY UPDATE SKIP LOCKED) AS mine
- WHERE lockers_coin.id = mine.id
+ WHERE lockers_coin.id = ANY (ARRAY[mine.id])
 """
 
 
