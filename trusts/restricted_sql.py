@@ -62,6 +62,7 @@ _KNOWN: Final = (
     "SELECT %(actor)s::uuid, %(key)s::varchar, %(fingerprint)s::bytea",
     # Who acted, after the right was decided.
     "nextval('wallets_event_number'), %(actor)s::uuid,",
+    "SELECT %(id)s::uuid, number, %(actor)s::uuid, source_id",
     "CASE WHEN approval_of IS NOT NULL THEN %(actor)s::uuid END",
     "approval_asked_by_id = %(actor)s::uuid, approval_asked_with",
     ", closed_by_id = %(actor)s::uuid",

@@ -31,8 +31,8 @@ from django.db import connection
 _KIND: Final = 20261121
 _BITS: Final = 2**31 - 1
 
-# A condition that is always true and must be evaluated before the first number is taken: put it into a CTE on which
-# taking the number depends.
+# A condition that is always true and must be evaluated before the first number is taken: put it into the WHERE of the
+# query that takes the number, or of a CTE on which that query depends.
 _BELOW_THE_NEXT: Final = f"(((SELECT last_value FROM wallets_event_number) - 1) & {_BITS})::int"  # noqa: S608
 ANNOUNCED: Final = f"pg_try_advisory_xact_lock_shared({_KIND}, {_BELOW_THE_NEXT})"
 NEXT: Final = "nextval('wallets_event_number')"

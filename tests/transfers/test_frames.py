@@ -745,14 +745,14 @@ LOCKS: Final[dict[str, set[str]]] = {
         "advisory_shared, if free",
         "transfers_transfer by id ASC: NO KEY UPDATE",
         "trusts_power: SHARE",
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "wallets_token by lot, id: NO KEY UPDATE",
     },
     AP + "refuse": {
         "advisory_shared, if free",
         "transfers_transfer by id ASC: NO KEY UPDATE",
         "trusts_power: SHARE",
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "wallets_token by lot, id: NO KEY UPDATE",
     },
     AP + "demand": {
@@ -760,7 +760,7 @@ LOCKS: Final[dict[str, set[str]]] = {
         "transfers_approvalchange: UPDATE",
         "wallets_wallet: NO KEY UPDATE",
     },
-    AT + "offer_bundles": {"2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED"},
+    AT + "offer_bundles": {"wallets_token by lot: NO KEY UPDATE SKIP LOCKED"},
     AT + "offer_tokens": {"trusts_power: SHARE", "wallets_token by lot, id: NO KEY UPDATE"},
     AT + "redeem": {
         "advisory_shared, if free",
@@ -835,7 +835,7 @@ LOCKS: Final[dict[str, set[str]]] = {
     },
     TR + "lock": {"trusts_trust: NO KEY UPDATE", "wallets_wallet by id: NO KEY UPDATE"},
     TF + "send_bundle": {
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "advisory_shared, if free",
         "trusts_power: SHARE",
     },
@@ -866,18 +866,18 @@ LOCKS: Final[dict[str, set[str]]] = {
         "wallets_token by lot, id: NO KEY UPDATE",
     },
     TF + "fulfill": {
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "advisory_shared, if free",
         "transfers_transfer by id ASC: NO KEY UPDATE",
         "wallets_token by lot, id: NO KEY UPDATE",
     },
     "transfers.bulk.transfer_batch": {
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "advisory_shared, if free",
         "trusts_power: SHARE",
     },
     "transfers.bulk.create_batch": {
-        "2 wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
+        "wallets_token by lot: NO KEY UPDATE SKIP LOCKED",
         "advisory_shared, if free",
         "trusts_power: SHARE",
     },

@@ -3,11 +3,11 @@
 WITH source AS MATERIALIZED (
     SELECT number, source_id FROM transfers_transfer WHERE id = %(id)s::uuid
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source.*, clock_timestamp() AS at FROM source WHERE (SELECT count(*) FROM selected) = %(size)s::integer
+    SELECT *, clock_timestamp() AS at FROM source CROSS JOIN selected WHERE cardinality(ids) = %(size)s::integer
 ), changed AS (
     UPDATE wallets_token AS token SET transfer_pending_id = %(id)s::uuid, updated_at = guard.at
       FROM guard
-     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
+     WHERE token.id = ANY (guard.ids)
  RETURNING token.id
 )
 UPDATE transfers_transfer AS transfer

@@ -2,9 +2,10 @@
 WITH source AS MATERIALIZED (
     SELECT %(sender)s::uuid AS source_id
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source_id, clock_timestamp() AS at FROM source WHERE (SELECT count(*) FROM selected) = %(size)s::integer
+    SELECT source_id, clock_timestamp() AS at FROM source CROSS JOIN selected WHERE cardinality(ids) = %(size)s::integer
 ), placed AS MATERIALIZED (
-    SELECT id, (%(ids)s::uuid[])[(row_number() OVER () - 1) / %(each)s::integer + 1] AS link_id FROM selected
+    SELECT id, (%(ids)s::uuid[])[(place - 1) / %(each)s::integer + 1] AS link_id
+      FROM unnest((SELECT ids FROM selected)) WITH ORDINALITY AS token (id, place)
 ), link AS MATERIALIZED (
     SELECT id, digest FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[]) AS link (id, digest)
 ), changed AS (

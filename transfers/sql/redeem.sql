@@ -3,15 +3,15 @@
 WITH source AS MATERIALIZED (
     SELECT sender_id AS source_id FROM transfers_actiontoken WHERE id = %(id)s::uuid
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source_id, clock_timestamp() AS at
-      FROM source
-     WHERE (SELECT count(*) FROM selected) = %(size)s::integer AND {announced}
+    SELECT source_id, ids, clock_timestamp() AS at
+      FROM source CROSS JOIN selected
+     WHERE cardinality(ids) = %(size)s::integer AND {announced}
 ), changed AS (
     UPDATE wallets_token AS token
        SET wallet_id = %(destination)s::uuid, moves = token.moves + 1, arrival = nextval('transfers_arrival'),
            transfer_pending_id = NULL, updated_at = guard.at
       FROM guard
-     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
+     WHERE token.id = ANY (guard.ids)
  RETURNING token.id, token.moves, token.arrival
 ), written AS (
     INSERT INTO transfers_transfer (

@@ -1,4 +1,5 @@
 -- Decides on a transfer and writes it: completed with its tokens moved, pending with its tokens reserved, or requested.
+-- `guard` takes its number, after its own condition has announced it.
 -- A party is given by id or by the key of its name. Each combination has its own statement: one that serves all, with
 -- subqueries for what is not given, takes 4 % more instructions.
 WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED (
@@ -12,9 +13,10 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
 ), {decision}, source AS MATERIALIZED (
     SELECT source_id FROM decision WHERE state IN ('completed', 'pending')
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source_id, destination_id, state, approval_of, clock_timestamp() AS at
-      FROM decision
-     WHERE CASE WHEN state IN ('completed', 'pending') THEN (SELECT count(*) FROM selected) = %(size)s::integer
+    SELECT source_id, destination_id, state, approval_of, ids, clock_timestamp() AS at,
+           nextval('wallets_event_number') AS number
+      FROM decision CROSS JOIN selected
+     WHERE CASE WHEN state IN ('completed', 'pending') THEN cardinality(ids) = %(size)s::integer
                 WHEN state = 'requested' THEN ({count}) = %(size)s::integer
                 ELSE false END
        AND {announced}
@@ -26,14 +28,15 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
            transfer_pending_id = CASE guard.state WHEN 'pending' THEN %(id)s::uuid END,
            updated_at = guard.at
       FROM guard
-     WHERE token.id = ANY (ARRAY(SELECT id FROM selected))
- RETURNING token.id, token.moves, token.arrival
+     WHERE token.id = ANY (guard.ids)
+ RETURNING token.id, token.moves, token.arrival, guard.source_id, guard.destination_id, guard.state, guard.at,
+           guard.number
 ), written AS (
     INSERT INTO transfers_transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
            token_count, reserved_count, moved_count, created_at, closed_at, closed_event,
            approval_of, approval_asked_by_id, approval_asked_with{terms_columns})
-    SELECT %(id)s::uuid, nextval('wallets_event_number'), %(actor)s::uuid, source_id, destination_id,
+    SELECT %(id)s::uuid, number, %(actor)s::uuid, source_id, destination_id,
            %(parameters)s::jsonb, state, %(size)s::integer,
            CASE state WHEN 'pending' THEN changed.count ELSE 0 END,
            CASE state WHEN 'completed' THEN changed.count ELSE 0 END,
@@ -45,10 +48,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
            approved_at{terms_columns}
 ), {terms_stored}{stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
-    SELECT changed.arrival, changed.id, changed.moves, written.number, written.source_id, written.destination_id,
-           written.created_at
-      FROM written, changed
-     WHERE written.state = 'completed'
+    SELECT arrival, id, moves, number, source_id, destination_id, at FROM changed WHERE state = 'completed'
 )
 SELECT decision.state, decision.source_id, decision.destination_id, transfer.number,
        CASE WHEN transfer.number IS NOT NULL THEN {json} END{has_terms}

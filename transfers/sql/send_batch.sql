@@ -11,11 +11,12 @@ WITH source AS MATERIALIZED (
 ), guard AS MATERIALIZED (
     SELECT clock_timestamp() AS at
       FROM (SELECT %(source)s::uuid AS source_id) AS decision
-     WHERE CASE WHEN %(selects)s::boolean THEN (SELECT count(*) FROM selected) ELSE ({count}) END = %(size)s::integer
+     WHERE CASE WHEN %(selects)s::boolean THEN (SELECT cardinality(ids) FROM selected) ELSE ({count}) END
+           = %(size)s::integer
        AND {announced}
 ), placed AS MATERIALIZED (
     SELECT wanted.id AS transfer_id, wanted.destination_id, wanted.state,
-           (SELECT array_agg(id) FROM selected)[row_number() OVER (ORDER BY wanted.line)] AS token_id
+           (SELECT ids FROM selected)[row_number() OVER (ORDER BY wanted.line)] AS token_id
       FROM wanted CROSS JOIN generate_series(1, wanted.size) WHERE %(selects)s::boolean
 ), changed AS (
     UPDATE wallets_token AS token
