@@ -27,11 +27,10 @@ _AT_MOST: Final = 10_000
 # Digests of API key and bearer token -> time of expiry (monotonic) and credentials.
 _cache: Final[dict[tuple[bytes, bytes], tuple[float, queries.Credentials]]] = {}
 
-# The ids are in subqueries, so that one plan serves all values.
 _CHECKED: Final = """me AS MATERIALIZED (
     SELECT (SELECT bearer.wallet_id FROM wallets_bearertoken AS bearer, wallets_apikey AS api_key
-             WHERE bearer.id = (SELECT %(bearer)s::uuid) AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
-               AND api_key.id = (SELECT %(api_key)s::uuid) AND api_key.revoked_at IS NULL
+             WHERE bearer.id = %(bearer)s::uuid AND bearer.revoked_at IS NULL AND bearer.expires_at > now()
+               AND api_key.id = %(api_key)s::uuid AND api_key.revoked_at IS NULL
                AND coalesce(api_key.expires_at > now(), true)) AS id)"""
 
 
