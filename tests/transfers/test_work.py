@@ -118,10 +118,7 @@ def test_what_a_statement_reads_does_not_depend_on_statistics(alice: Caller, bob
 
     assert_sound()
     assert [
-        (name, work)
-        for name, each in works.items()
-        for work in each
-        if work.rows > ROWS or work.blocks > BLOCKS
+        (name, work) for name, each in works.items() for work in each if work.rows > ROWS or work.blocks > BLOCKS
     ] == []
     # Each statement of the ledger was among them.
     seen = " ".join(" ".join(work.sql.split()) for each in works.values() for work in each)
