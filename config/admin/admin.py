@@ -81,7 +81,11 @@ class PersonPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         factor = SecondFactor.objects.filter(user_id=OuterRef("pk"))
-        return User.objects.defer("password").annotate(has_factor=Exists(factor)).prefetch_related("groups")
+        return (
+            User.objects.defer("password")
+            .annotate(has_factor=Exists(factor))
+            .prefetch_related("groups", "user_permissions")
+        )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(username__istartswith=term) | Q(email__iexact=term))

@@ -1,5 +1,6 @@
 """Filters of the lists: by state, age, day, wallet and tag."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Final
@@ -211,6 +212,35 @@ class TokensFrom(_Tokens):
 class TokensTo(_Tokens):
     title = "tokens to"
     parameter_name = "tokens_to"
+    comparison = "lte"
+
+
+_COINS: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,8}))?", re.ASCII)
+
+
+class _Coins(Typed):
+    """Rows by their amount in units of 10^-8 coins, given in coins."""
+
+    hint = "coins"
+    comparison: ClassVar[str]
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        found = _COINS.fullmatch(value.replace(",", ""))
+        if found is None:
+            return queryset.none()
+        units = int(found[1] + (found[2] or "").ljust(8, "0"))
+        return queryset.filter(**{f"amount__{self.comparison}": units})
+
+
+class CoinsFrom(_Coins):
+    title = "coins from"
+    parameter_name = "coins_from"
+    comparison = "gte"
+
+
+class CoinsTo(_Coins):
+    title = "coins to"
+    parameter_name = "coins_to"
     comparison = "lte"
 
 

@@ -93,7 +93,7 @@ class LockerTaskPage(base.LedgerPage):
     numbers = ("worth",)
     list_filter = (
         TaskStateFilter, TaskKindFilter, NeedFilter, filters.made("created_at", "begun"), filters.AgeFilter,
-        filters.WalletFilter, filters.TagFilter,
+        filters.WalletFilter, filters.TagFilter, filters.CoinsFrom, filters.CoinsTo,
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")
@@ -250,6 +250,7 @@ class LockerPage(base.LedgerPage):
     numbers = ("worth",)
     list_filter = (
         LockerStateFilter, ThinLockerFilter, ExpiryFilter, filters.WalletFilter, filters.TagFilter,
+        filters.CoinsFrom, filters.CoinsTo,
         filters.made("created_at", "begun"), filters.AgeFilter,
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}

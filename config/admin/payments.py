@@ -48,7 +48,8 @@ class PaymentRequestPage(base.LedgerPage):
     list_display = ("identity", "status", "payee", "worth", "so_far", "words", "made", "until")
     numbers = ("worth", "so_far")
     list_filter = (
-        PaymentRequestStateFilter, filters.WalletFilter, ReferenceFilter, filters.made("created_at"), filters.AgeFilter
+        PaymentRequestStateFilter, filters.WalletFilter, ReferenceFilter, filters.CoinsFrom, filters.CoinsTo,
+        filters.made("created_at"), filters.AgeFilter,
     )  # fmt: skip
     sorts = {"made": ("created_at", "id")}
     ordering = ("-created_at", "-id")

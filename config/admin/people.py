@@ -35,7 +35,8 @@ def role_of(person: User) -> str:
     if person.is_superuser:
         return SUPERUSER
     found = sorted(group.name for group in person.groups.all())
-    if person.user_permissions.exists():
+    # Not `exists`, which asks even for what was prefetched.
+    if person.user_permissions.all():
         found.append("single permissions")
     return ", ".join(found) or NO_ROLE
 

@@ -141,7 +141,9 @@ class DeliveryPage(base.LedgerPage):
         return f"No delivery in the last {counted(settings.DELIVERY_DAYS, 'day')}. Older ones are deleted by week."
 
     csv_columns = (
-        *attributes("id", "webhook_id", "message_id"),
+        *attributes("id", "webhook_id"),
+        ("to", lambda delivery: shown_url(delivery.webhook.url)),
+        *attributes("message_id"),
         ("type", lambda delivery: delivery.message.type),
         *attributes("state", "attempt", "status", "error", "sent_at", "created_at"),
     )

@@ -9,19 +9,24 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import site
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from config.admin import base, csv_export, sessions
+from config.admin.models import Alert, Request
 from config.admin.transfers import TransferPage
+from config.ops import request_log
 from lockers.models import LockerTask
 from tests.support.admin_lists import LISTS
+from transfers import action_tokens
 from transfers import operations as transfers
 from transfers.models import Transfer
 from wallets import operations as wallets
 from wallets.models import Wallet
+from webhooks import operations as webhooks
 
 
 def rows(response: Any) -> Any:
@@ -68,6 +73,28 @@ def test_a_filter_shows_its_transfers_and_the_file_has_the_same(
     assert lines[0][:4] == ["id", "state", "tokens", "source"]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("coins_from=5", [5, 12]),
+        ("coins_from=5.00000001", [12]),
+        ("coins_to=5", [5]),
+        ("coins_to=4.99999999", []),
+        ("coins_from=1&coins_to=1,000.5", [5, 12]),
+        ("coins_from=-1", []),
+        ("coins_from=%D9%A5", []),
+        ("coins_from=1e3", []),
+        (f"coins_from={'9' * 30}", []),
+    ],
+)
+def test_a_list_of_amounts_is_narrowed_by_coins(
+    desk: Client, ledger: SimpleNamespace, query: str, found: list[int]
+) -> None:
+    shown = desk.get(reverse("admin:lockers_paymentrequest_changelist") + f"?{query}").context["cl"].result_list
+
+    assert sorted(row.amount for row in shown) == [units * 10**8 for units in found]
+
+
 def test_an_id_is_no_name_in_a_filter_or_a_search(desk: Client, ledger: SimpleNamespace) -> None:
     """An earlier version stored a wallet that is named like the id of another."""
     impostor = Wallet.objects.create(name=str(ledger.bob.pk), name_key=str(ledger.bob.pk))
@@ -102,6 +129,7 @@ def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(
 
     url = reverse(f"admin:{name}_changelist")
     few = statements(url)
+    people = [User.objects.create_user(name) for name in ("ursula", "vera")]
     for number in range(5):
         wallet = wallets.create_wallet(name=f"wallet-{number}", password="secret")
         transfers.issue_tokens(wallet=wallet, count=2)
@@ -111,6 +139,18 @@ def test_a_list_takes_as_many_statements_for_many_rows_as_for_few(
         LockerTask.objects.create(
             kind="put", wallet=wallet, actor=wallet, receipt_id=f"{number:032x}", deadline=wallet_time()
         )
+        webhook = webhooks.create(actor=wallet, url=f"https://shop.example/{number}").webhook
+        webhooks.send_test(actor=wallet, webhook_id=webhook.pk)
+        action_tokens.offer_bundles(actor=wallet, sender=None, size=1)
+        now = wallet_time()
+        Alert.objects.create(
+            kind="audit", subject=str(number), title="audit", opened_at=now, seen_at=now, noticed_at=now,
+            acknowledged_at=now, acknowledged_by=people[number % 2],
+        )  # fmt: skip
+        Request.objects.create(
+            id=request_log.first_id(now) + number, method="GET", route="/wallets", status=200, milliseconds=4,
+            wallet=wallet, request_id=str(number),
+        )  # fmt: skip
 
     assert statements(url) == few <= 8
 
@@ -163,8 +203,16 @@ IN_OTHER_WORDS = {
     "time (utc)": {"time (UTC)"}, "api key": {"API key"},
     "request type": {"request"},
 }  # fmt: skip
-# A token is reserved by a transfer or it is free.
-IN_OTHER_WORDS_OF = {"wallets_token": {"state": {"reserved by"}}}
+IN_OTHER_WORDS_OF = {
+    # A token is reserved by a transfer or it is free.
+    "wallets_token": {"state": {"reserved by"}},
+    "desk_alert": {
+        "alert": {"title"}, "last value": {"state"}, "began": {"opened at"}, "ended": {"closed at"},
+    },
+    "transfers_actiontoken": {"claim link": {"id"}, "from": {"sender"}},
+    "webhooks_webhook": {"events of": {"wallet"}},
+    "webhooks_webhookdelivery": {"answer": {"status"}, "attempts": {"attempt"}},
+}  # fmt: skip
 
 
 def test_no_column_is_hidden_by_a_field_of_its_name() -> None:

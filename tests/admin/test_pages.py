@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from config.admin import roles
+from tests.admin.conftest import a_link_of
 from tests.support.admin_lists import LISTS
 from transfers import operations as transfers
 from transfers.ledger import Terms
@@ -23,6 +24,7 @@ from wallets.models import Wallet
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_shows_its_rows_and_each_row_has_a_page(desk: Client, ledger: SimpleNamespace, name: Any) -> None:
+    a_link_of(ledger.alice)
     shown = desk.get(reverse(f"admin:{name}_changelist"))
     rows = shown.context["cl"].result_list
 
@@ -54,7 +56,7 @@ def test_an_empty_page_names_no_command(desk: Client) -> None:
     written = {page.request["PATH_INFO"]: re.sub(rb'<a class="what-is".*?</a>', b"", page.content) for page in pages}
     assert [path for path, text in written.items() if re.search(rb"`|manage\.py|(GET|POST) /", text)] == []
     texts = [html.unescape(page.content.decode()) for page in pages]
-    assert sum("The guide for partners" in text for text in texts) == 8
+    assert sum("The guide for partners" in text for text in texts) == 10
     for label in ("Create a wallet", "Create an API key", "Run the audit"):
         assert f">{label}</a>." in "".join(texts)
 

@@ -2,15 +2,14 @@
 
 from typing import Any, Final
 
-from django.contrib.admin import site
 from django.db import connection, models, transaction
 from playwright.sync_api import expect
 
-from config.admin.base import LedgerPage
 from config.admin.links import list_url
 from config.admin.models import Alert, Session
 from lockers.models import LockerTask
 from tests.browser.watched import Watched
+from tests.support.admin_lists import MODELS
 from tests.support.desk_in_chromium import Desk, beyond_the_edge, desk, show, signed_in, tab, watched
 from wallets.models import OperatorAction
 
@@ -39,10 +38,6 @@ _DOCUMENTS: Final = {
 }
 
 
-def _models() -> list[type[models.Model]]:
-    return [model for model, page in site._registry.items() if isinstance(page, LedgerPage)]
-
-
 def _lengthen(desk: Desk) -> None:
     """Give each text of all rows that the desk shows its longest value."""
     with transaction.atomic():
@@ -50,7 +45,7 @@ def _lengthen(desk: Desk) -> None:
             # Triggers refuse changes of rows that never change.
             cursor.execute("SET LOCAL session_replication_role = replica")
         Alert.objects.update(acknowledged_at=models.F("seen_at"), acknowledged_by=desk.ledger.action.staff)
-        for model in (*_models(), Session):
+        for model in (*MODELS, Session):
             label = model._meta.label_lower
             values: dict[str, Any] = {
                 field.name: "W" * (field.max_length or _LONG)
@@ -72,7 +67,7 @@ def test_no_list_and_no_page_of_a_row_is_wider_than_its_window(desk: Desk, watch
             wrong.append(f"{name}: {beyond} pixels beyond the edge")
 
     show(page, "dark", 390)
-    for model in _models():
+    for model in MODELS:
         name = model._meta.label_lower
         page.goto(desk.home.removesuffix("/admin/") + list_url(model))
         look(name)
