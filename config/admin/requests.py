@@ -26,7 +26,7 @@ from config.admin.templatetags import formats
 from config.api.error_codes import CODES
 from config.ops import redis_status, request_log
 from wallets import names
-from wallets.models import ApiKey
+from wallets.models import ApiKey, RestrictedKey
 
 _LIST_SECONDS: Final = 5
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)?[T ]?(?:(?<!\d)(\d\d:\d\d)(?::(\d\d))?)?(?: ?(?:Z|UTC))?", re.ASCII)
@@ -63,6 +63,21 @@ class KeyFilter(filters.Typed):
             found = ApiKey.objects.filter(Q(name__iexact=value) | Q(prefix=value[:6]))
             return queryset.filter(api_key_id__in=list(found.values_list("pk", flat=True)[:50]))
         return queryset.filter(api_key_id=key_id)
+
+
+class RestrictedKeyFilter(filters.Typed):
+    """Rows of one restricted key, by its id or prefix, and by its name those of all keys with this name."""
+
+    title = "restricted key"
+    parameter_name = "restricted_key"
+    hint = "name, prefix or id"
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        key_id = names.parse_uuid(value)
+        if key_id is None:
+            found = RestrictedKey.objects.filter(Q(name__iexact=value) | Q(prefix=value))
+            return queryset.filter(restricted_key_id__in=list(found.values_list("pk", flat=True)[:50]))
+        return queryset.filter(restricted_key_id=key_id)
 
 
 class StatusFilter(filters.Typed):
@@ -157,7 +172,8 @@ class RequestPage(base.LedgerPage):
     list_display = ("when", "what", "answer", "code", "took", "key", "caller", "client")
     numbers = ("took",)
     list_filter = (
-        SinceFilter, UntilFilter, KeyFilter, filters.WalletFilter, RouteFilter, StatusFilter, ErrorFilter,
+        SinceFilter, UntilFilter, KeyFilter, RestrictedKeyFilter, filters.WalletFilter, RouteFilter, StatusFilter,
+        ErrorFilter,
     )  # fmt: skip
     ordering = ("-id",)
     search_help_text = "a request id"

@@ -41,7 +41,9 @@ def rows(ledger: SimpleNamespace, settings: LazySettings) -> dict[str, Request]:
 
     alice, bob = {"wallet": ledger.alice, "api_key": ledger.key}, {"wallet": ledger.bob, "api_key": ledger.key}
     return {
-        "good": row("good", NOON, method="POST", route="/transfers", status=201, **alice),
+        "good": row(
+            "good", NOON, method="POST", route="/transfers", status=201, restricted_key=ledger.restricted_key, **alice
+        ),
         "refused": row(
             "refused", NOON.replace(hour=10, minute=14, second=30), method="GET", route="/wallets/{wallet_id}",
             status=403, error="wallet_not_controlled", **bob,
@@ -71,6 +73,10 @@ def test_filters_narrow_the_list(desk: Client, ledger: SimpleNamespace, rows: di
         ({"api_key": str(ledger.key.pk)}, ["good", "refused"]),
         ({"api_key": ledger.key.prefix}, ["good", "refused"]),
         ({"api_key": "nobody"}, []),
+        ({"restricted_key": "The shop"}, ["good"]),
+        ({"restricted_key": str(ledger.restricted_key.pk)}, ["good"]),
+        ({"restricted_key": ledger.restricted_key.prefix}, ["good"]),
+        ({"restricted_key": "shop"}, []),
         ({"wallet": "alice"}, ["good"]),
         ({"wallet": str(ledger.bob.pk)}, ["refused"]),
         ({"route": "/transfers"}, ["good"]),
@@ -261,6 +267,7 @@ def test_no_filter_reads_all_rows(desk: Client, ledger: SimpleNamespace, many: i
         {"status": "4xx"}, {"status": "refused"}, {"route": "/nowhere"}, {"route": "GET /nowhere"},
         {"error": "transfer_not_found"}, {"error": "wallet_not_found"},
         {"api_key": "nobody"}, {"api_key": "11111111-1111-4111-8111-111111111111"}, {"wallet": "bobby"},
+        {"restricted_key": "11111111-1111-4111-8111-111111111111"}, {"restricted_key": "the shop"},
         {"wallet": "bobby", "status": "refused"}, {"wallet": "alice", "status": "refused"},
         {"api_key": "partner", "status": "404"}, {"wallet": "bobby", "route": "/transfers", "since": "00:00"},
         {"q": "no request"}, *frequent,

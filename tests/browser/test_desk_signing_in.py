@@ -175,8 +175,8 @@ def test_an_administrator_manages_people(desk: Desk, browser: Browser) -> None:
 
     act("Change the role", "Change the role", role="operator:")
     act("Change the mail address", "Change it", Mail="n@example.org")
-    act("Deactivate or activate", "Change it", active="no:")
-    act("Deactivate or activate", "Change it", active="yes:")
+    act("Deactivate", "Change it", active="no:")
+    act("Activate", "Change it", active="yes:")
     follow(page, "people")
     follow(page, "pia")
     picture(page, "person")

@@ -158,10 +158,14 @@ class AdminAction:
     def button(self, user: User, row: Any) -> ActionButton:
         """Return the button that the user sees on the page of the row."""
         if not self.may(user, row):
-            return ActionButton(self.label, None, is_allowed=False)
+            return ActionButton(self.label_for(row), None, is_allowed=False)
         reason = self.why_not(user, row)
         url = None if reason else reverse(f"admin:{self.name}", args=[] if row is None else [row.pk])
-        return ActionButton(self.label, url, reason, self.is_dangerous)
+        return ActionButton(self.label_for(row), url, reason, self.is_dangerous)
+
+    def label_for(self, row: Any) -> str:
+        """Return what the button on the page of the row is called: what the action would do to it now."""
+        return self.label
 
     # --- form and preview -----------------------------------------------------------------
 
@@ -182,7 +186,7 @@ class AdminAction:
         raise NotImplementedError
 
     def heading(self, row: Any) -> str:
-        return self.label if row is None else f"{self.label}: {self.log_label(row, {})}"
+        return self.label if row is None else f"{self.label_for(row)}: {self.log_label(row, {})}"
 
     def intro(self, row: Any) -> str:
         """Return the sentence above the questions."""

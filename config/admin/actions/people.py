@@ -167,6 +167,11 @@ class ActiveForm(ReasonForm):
         label="Active",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.row is not None:
+            self.initial.setdefault("active", "no" if people.is_active(self.row) else "yes")
+
 
 class ChangeActive(PersonAction):
     name = "change-active"
@@ -175,6 +180,9 @@ class ChangeActive(PersonAction):
     verb = OperatorVerb.DEACTIVATED_PERSON
     form_class = ActiveForm
     is_dangerous = True
+
+    def label_for(self, row: User) -> str:
+        return "Deactivate" if people.is_active(row) else "Activate"
 
     def intro(self, row: User) -> str:
         return f"{row.username} is {'active' if people.is_active(row) else 'not active'}."
