@@ -16,7 +16,9 @@ those of a list with dates. The others, which were closed later, have an index b
 
 Nor has an index wallet and id. A page by id is read from the primary key, which has the transfers of all wallets at
 random: of a wallet with a tenth of them, each tenth. As soon as half as many were read as the list has, the caller
-reads the list instead: at most some √(2 × rows of the page × all transfers), for whatever wallet.
+reads the list instead: at most some √(2 × rows of the page × all transfers), for whatever wallet. Pages by source or
+destination are read from the index by that wallet and the number in the same way. There the transfers of one wallet
+stand together, so that for a list with few of the first wallets the limit is reached, and the list read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,18 +50,24 @@ MARGIN: Final = 100
 SINCE_CHECKPOINT: Final = 6_000
 
 _BY_TIME: Final = wallet_queries.OptimisticPage()
-_BY_ID: Final = wallet_queries.OptimisticPage()
+_BY_KEY: Final = wallet_queries.OptimisticPage()
 _BY_CLOSING: Final = wallet_queries.OptimisticPage()
 _OPEN: Final = (TransferState.REQUESTED.value, TransferState.PENDING.value)
 # `IS TRUE` keeps the planner from beginning with `mine`.
 _IS_FOR_THE_READER: Final = "(destination_id IN (SELECT id FROM mine))"
 
 
+# Columns by which an index of all transfers is read, and whether the number follows in it: an id is unique.
+KEYS: Final[Mapping[str, bool]] = {"id": False, "source_id": True, "destination_id": True}
+
+
 class Order(NamedTuple):
-    """By what a list is sorted: id, or time of closing, or groups by state, then time, or neither; then the number."""
+    """
+    By what a list is sorted, before the number: a column of `KEYS`, or time of closing, or groups by state, then time.
+    """
 
     by_time: bool = False
-    by_id: bool = False
+    by_key: str = ""
     by_closing: bool = False
     # "" for none; "state", or "waiting": what the reader can accept, other pending, completed, cancelled, all other.
     groups: str = ""
@@ -70,8 +78,8 @@ class Order(NamedTuple):
         """The columns of a position, which `picked` has, and their types."""
         place = [("place", "integer")] if self.groups else []
         at = [("at", "timestamptz")] if self.by_time or self.by_closing else []
-        id_ = [("id", "uuid")] if self.by_id else []
-        return [*place, *at, *id_, ("number", "bigint")]
+        key = [("key", "uuid")] if self.by_key else []
+        return [*place, *at, *key, ("number", "bigint")]
 
     @property
     def signs(self) -> tuple[str, str, str]:
@@ -322,22 +330,48 @@ def _groups_by_closing(order: Order, within: Range, *, state: str, is_first: boo
     return dict(reversed(groups.items())) if order.is_descending else groups
 
 
-def _group_by_id(order: Order, *, state: str, is_of_actor: bool, is_first: bool) -> str:
-    """Return common table expressions as `_group_sql`, of the one group of a list by id."""
+def _group_by_key(order: Order, within: Range, *, state: str, is_of_actor: bool, is_first: bool) -> str:
+    """Return common table expressions as `_group_sql`, of the one group of a list by a key."""
     after, _, direction = order.signs
-    position = "%(id)s::uuid"
+    key, position = order.by_key, "(%(key)s::uuid, %(number)s::bigint)"
+    columns = [key, "number"] if KEYS[key] else [key]
+    behind = "true"
+    if not is_first:
+        behind = f"({key}, number) {after} {position}"
+        if not KEYS[key]:
+            # What the index serves.
+            behind = f"{key} {after}= %(key)s::uuid AND {behind}"
+    narrowed, share = within.dates, "1"
+    if within is not EVERYWHERE:
+        narrowed += f" AND number > {within.low} AND number < {within.high}"
+        newest = "(SELECT max(number) FROM transfers_transfer)"
+        share = f"greatest(0, least(1, (least({within.high}, {newest}) - {within.low})::float8 / {newest}))"
     return load(
         "transfers",
-        "parts/list_by_id",
-        # The first one is what an index serves.
-        behind="true"
-        if is_first
-        else f"id {after}= {position} AND (id, number) {after} ({position}, %(number)s::bigint)",
-        state=f" AND state = '{state}'" if state else "",
+        "parts/list_by_key",
+        key=key,
+        index=", ".join(f"{column} {direction}" for column in columns),
+        behind=behind,
+        condition=(f" AND state = '{state}'" if state else "") + narrowed,
         direction=direction,
+        share=share,
         tally="visible" if is_of_actor else "own",
         whose="(SELECT id FROM me)" if is_of_actor else "(SELECT id FROM party)",
     )
+
+
+def dates(*, has_since: bool, has_until: bool) -> str:
+    """Return common table expressions; `between` has the numbers between which transfers with these dates are."""
+    between = _between(
+        "between",
+        since="(SELECT %(since)s::timestamptz)" if has_since else "NULL::timestamptz",
+        until="(SELECT %(until)s::timestamptz)" if has_until else "NULL::timestamptz",
+    )
+    return f"{load('transfers', 'parts/list_checkpoint')}, {_recent()}{between}"
+
+
+def _recent() -> str:
+    return load("transfers", "parts/list_recent", most=str(SINCE_CHECKPOINT))
 
 
 class List(NamedTuple):
@@ -373,14 +407,14 @@ def read_page(
     Return a page.
 
     `arguments` are those of `ME`, `offset`, `since`, `until`, `wallet` unless the list is of the actor, and those of
-    `full`: the statement to read a page by time or id if by an index it is not whole. `rows` is the SQL of the transfer
-    whose number the row `placed` has.
+    `full`: the statement to read a page by time or key if by an index it is not whole. `rows` is the SQL of the
+    transfer whose number the row `placed` has.
     """
     by_number = _page(listed, is_first=after is None, rows=rows)
     names = [name for name, _ in listed.order.keys]
     position = dict(zip(names, after, strict=True)) if after is not None else {}
-    if listed.order.by_time or listed.order.by_id or listed.order.by_closing:
-        quick = _BY_ID if listed.order.by_id else _BY_CLOSING if listed.order.by_closing else _BY_TIME
+    if listed.order.by_time or listed.order.by_key or listed.order.by_closing:
+        quick = _BY_KEY if listed.order.by_key else _BY_CLOSING if listed.order.by_closing else _BY_TIME
         return quick.read_page(
             by_number, full, limit=limit, arguments={**arguments, **position}, whose=arguments["actor"]
         )
@@ -394,8 +428,8 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
     within = listed.range
     if order.by_closing:
         each_group = _groups_by_closing(order, within, state=state, is_first=is_first)
-    elif order.by_id:
-        each_group = {"0": _group_by_id(order, state=state, is_of_actor=is_of_actor, is_first=is_first)}
+    elif order.by_key:
+        each_group = {"0": _group_by_key(order, within, state=state, is_of_actor=is_of_actor, is_first=is_first)}
     else:
         groups = _groups(order, state, is_of_actor=is_of_actor, dates=within.dates)
         if order.is_descending:
@@ -404,7 +438,7 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
             str(index): _group_sql(group, index, order, within, is_first=is_first) for index, group in enumerate(groups)
         }
     sure = []
-    if order.by_time or order.by_id:
+    if order.by_time or order.by_key:
         sure = list(each_group)
     elif "closed" in each_group:
         sure = ["at_once"]
@@ -413,22 +447,18 @@ def _page(listed: List, *, is_first: bool, rows: str) -> str:
         before, total = total_of(within, state=state, is_of_actor=is_of_actor)
     _, _, direction = order.signs
     names = [name for name, _ in order.keys]
-    between = ""
+    times = load("transfers", "parts/list_checkpoint") + ", "
     if within is not EVERYWHERE:
-        between = _between(
-            "between",
-            since="(SELECT %(since)s::timestamptz)" if has_since else "NULL::timestamptz",
-            until="(SELECT %(until)s::timestamptz)" if has_until else "NULL::timestamptz",
-        )
-    has_times = order.by_time or order.by_closing or bool(between)
+        times = dates(has_since=has_since, has_until=has_until)
+    elif order.by_time or order.by_closing:
+        times += _recent()
     return load(
         "transfers",
         "parts/list_page",
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
         party="SELECT id FROM mine" if is_of_actor else "SELECT %(wallet)s::uuid AS id FROM me WHERE id IS NOT NULL",
-        recent=load("transfers", "parts/list_recent", most=str(SINCE_CHECKPOINT)) if has_times else "",
-        between=between,
+        times=times,
         kept=before,
         groups=", ".join(each_group.values()),
         all=" UNION ALL ".join(f"SELECT * FROM group_{name}" for name in each_group),  # noqa: S608

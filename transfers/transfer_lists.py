@@ -166,6 +166,8 @@ _HAS_METADATA: Final = (
     " AND transfers_terms_labels(metadata, source_id, destination_id, originator_id) && ARRAY("
     "SELECT unnest(transfers_terms_labels((SELECT %(label)s::jsonb), mine.id)) FROM mine)"
 )
+_IS_SINCE: Final = "transfer.created_at >= (SELECT %(since)s::timestamptz)"
+_IS_BEFORE: Final = "transfer.created_at < (SELECT %(until)s::timestamptz)"
 # A wallet with no more transfers than this is read whole when another wallet's list is narrowed to it.
 _FEW: Final = 5_000
 
@@ -174,6 +176,10 @@ def _sort(sort_by: str | None, *, is_descending: bool, waiting_first: bool) -> _
     if waiting_first and is_descending and sort_by in {None, "created_at"}:
         return _WAITING_FIRST
     return _AS_CREATED if sort_by is None else _Sort((SORT_KEYS[sort_by],), is_descending)
+
+
+# The values of `sort_by` for which `list_pages` has an index, with its column.
+_BY_KEY: Final = {"id": "id", "source_wallet_id": "source_id", "destination_wallet_id": "destination_id"}
 
 
 def _order_by_index(sort: _Sort) -> list_pages.Order | None:
@@ -186,8 +192,9 @@ def _order_by_index(sort: _Sort) -> list_pages.Order | None:
         return list_pages.Order(by_time=True, is_descending=sort.is_descending)
     if sort.keys == (SORT_KEYS["closed_at"],):
         return list_pages.Order(by_closing=True, is_descending=sort.is_descending)
-    if sort.keys == (SORT_KEYS["id"],):
-        return list_pages.Order(by_id=True, is_descending=sort.is_descending)
+    for sort_by, column in _BY_KEY.items():
+        if sort.keys == (SORT_KEYS[sort_by],):
+            return list_pages.Order(by_key=column, is_descending=sort.is_descending)
     if sort.keys == (SORT_KEYS["state"],):
         return list_pages.Order(groups="state", is_descending=sort.is_descending)
     return None
@@ -215,6 +222,9 @@ def _visible_page(
     those of the wallets that the actor controls with such terms.
     """
     extra = _OF_STATE[of_state]
+    has_since, has_until = _IS_SINCE in conditions, _IS_BEFORE in conditions
+    if has_since or has_until:
+        extra += " AND number > (SELECT low FROM between) AND number < (SELECT high FROM between)"
     of_actor, of_wallet, few_of_wallet = (
         load(
             "transfers",
@@ -230,7 +240,7 @@ def _visible_page(
             ("asked", _IS_UNDONE if of_state == "undone" else ""),
         )
     )
-    few = f", few AS MATERIALIZED (SELECT FROM ({few_of_wallet}) AS transfer LIMIT {_FEW + 1})"
+    few = f"few AS MATERIALIZED (SELECT FROM ({few_of_wallet}) AS transfer LIMIT {_FEW + 1}), "
     candidates = of_actor if whose == "actor" else of_wallet
     if whose == "both":
         candidates = load("transfers", "parts/visible_by_both", of_wallet=of_wallet, of_actor=of_actor, few=str(_FEW))
@@ -253,7 +263,8 @@ def _visible_page(
         "parts/visible_page",
         me=wallet_queries.ME,
         controlled=trust_queries.CONTROLLED,
-        asked="" if whose == "actor" else ", asked AS MATERIALIZED (SELECT %(wallet)s::uuid AS id)",
+        dates=list_pages.dates(has_since=has_since, has_until=has_until) if has_since or has_until else "",
+        asked="" if whose == "actor" else "asked AS MATERIALIZED (SELECT %(wallet)s::uuid AS id), ",
         few=few if whose == "both" and not terms else "",
         materialized="MATERIALIZED" if counts else "NOT MATERIALIZED",
         keys=keys or "NULL",
@@ -262,11 +273,12 @@ def _visible_page(
         behind="" if is_first else f"WHERE ({', '.join(names)}) {comparison} ({position})",
         order=", ".join(f"{name} {direction}" for name in names),
         last=", ".join(
-            f"(array_agg({name} ORDER BY place))[(SELECT %(fetch)s::bigint - 1)]{'' if type_ == 'bigint' else '::text'}"
+            f"(array_agg(placed.{name} ORDER BY place))[(SELECT %(fetch)s::bigint - 1)]"
+            f"{'' if type_ == 'bigint' else '::text'}"
             for name, type_ in zip(names, types, strict=True)
         ),
         total="(SELECT count(*) FROM visible)" if counts else "NULL::bigint",
-        rows=rows_of("transfers_transfer", "WHERE transfer.number = ANY (ARRAY(SELECT number FROM picked))", more=more),
+        rows=_placed(more),
     )
 
 
@@ -361,9 +373,9 @@ def transfers_visible_to(
     }
     conditions = []
     if until is not None:
-        conditions.append("transfer.created_at < (SELECT %(until)s::timestamptz)")
+        conditions.append(_IS_BEFORE)
     if since is not None:
-        conditions.append("transfer.created_at >= (SELECT %(since)s::timestamptz)")
+        conditions.append(_IS_SINCE)
     if selection.awaiting_approval:
         conditions.append(AWAITED)
     of_state = {None: "", TransferState.COMPLETED.value: "completed"}.get(state, "undone")
@@ -380,9 +392,9 @@ def transfers_visible_to(
     keys = [*(f"key_{index}" for index in range(len(sort.keys))), "number"]
     arguments |= dict(zip(keys, after, strict=True)) if after is not None else {}
     order = _order_by_index(sort) if is_kept and not is_of_terms_or_others else None
-    # Few of them are among the next ones of the primary key.
-    is_rare = has_dates or state not in {None, TransferState.COMPLETED}
-    if order is None or (order.by_id and is_rare):
+    # Few of them are among the next ones of an index of all transfers.
+    is_rare = state not in {None, TransferState.COMPLETED}
+    if order is None or (order.by_key and is_rare):
         return wallet_queries.read_page(full, limit=limit, arguments=arguments)
     return list_pages.read_page(
         list_pages.List(

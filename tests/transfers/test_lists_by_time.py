@@ -24,6 +24,12 @@ from trusts import operations as trusts
 from wallets.models import Wallet
 from wallets.queries import OptimisticPage
 
+KEYS: Final = {
+    "id": "pk",
+    "source_wallet_id": "source_id",
+    "destination_wallet_id": "destination_id",
+    "originator_wallet_id": "originator_id",
+}
 DAY: Final = datetime(2024, 3, 10, tzinfo=UTC)
 _PLANT: Final = """
 INSERT INTO transfers_transfer (
@@ -42,7 +48,7 @@ def small_margin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(list_pages, "SPAN", 8)
     monkeypatch.setattr(list_counts, "SPAN", 8)
     monkeypatch.setattr(list_pages, "_BY_TIME", OptimisticPage())
-    monkeypatch.setattr(list_pages, "_BY_ID", OptimisticPage())
+    monkeypatch.setattr(list_pages, "_BY_KEY", OptimisticPage())
     monkeypatch.setattr(list_pages, "_BY_CLOSING", OptimisticPage())
     list_pages._page.cache_clear()
     yield
@@ -83,8 +89,8 @@ def expected(
             return TransferState.values.index(row.state)
         return -2 if row.state == "completed" else int(row.destination_id in mine) - 1
 
-    if sort_by == "id":
-        rows.sort(key=lambda row: row.pk.int, reverse=is_descending)
+    if sort_by in KEYS:
+        rows.sort(key=lambda row: (getattr(row, KEYS[sort_by]).int, row.number), reverse=is_descending)
         return [str(row.pk) for row in rows]
 
     def key(row: Transfer) -> tuple[Any, ...]:
@@ -109,7 +115,7 @@ def walked(caller: Caller, limit: int, **selection: Any) -> tuple[list[str], lis
                 counts=True,
             )
         list_pages._BY_TIME._misses.clear()
-        list_pages._BY_ID._misses.clear()
+        list_pages._BY_KEY._misses.clear()
         list_pages._BY_CLOSING._misses.clear()
         by_number.append(len(captured) == 1)
         ids += [row["id"] for row in orjson.loads(f"[{page.json}]")]
@@ -353,28 +359,53 @@ def test_with_too_many_transfers_since_the_checkpoint_the_list_is_read_whole(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("is_descending", [False, True])
-def test_each_page_by_id_is_the_model(alice: Caller, carol: Caller, sapling: Wallet, is_descending: bool) -> None:
-    """Of a reader with most of the transfers by the primary key; of one with few, and without kept counts, whole."""
+@pytest.mark.parametrize("sort_by", KEYS)
+def test_each_page_by_a_key_is_the_model(
+    alice: Caller, carol: Caller, sapling: Wallet, sort_by: str, is_descending: bool
+) -> None:
+    """Of a reader with most of the transfers by an index of all; of one with few, and without kept counts, whole."""
     trusts.open_managed_wallet(actor=carol.wallet, name="seedling")
     plant(alice, carol, [DAY] * 100)
-    order = {"sort_by": "id", "is_descending": is_descending}
+    order = {"sort_by": sort_by, "is_descending": is_descending}
     mine = {alice.wallet.pk, sapling.pk}
     whole = expected(mine, **order)
 
     ids, by_key, total = walked(alice, 7, **order)
-    assert (ids, any(by_key), total) == (whole, False, len(whole))
+    assert (ids, any(by_key), total) == (whole, sort_by == "originator_wallet_id", len(whole))
     assert list_counts.roll_up()
     plant(alice, carol, [DAY] * 60)
     whole = expected(mine, **order)
     ids, by_key, total = walked(alice, 7, **order)
-    assert (ids, all(by_key), total) == (whole, True, len(whole))
-    ids, by_key, _ = walked(alice, len(whole) - 1, **order)
-    assert (ids, by_key[0]) == (whole, False)
+    assert (ids, total) == (whole, len(whole))
+    if sort_by == "id":
+        assert all(by_key)
+        ids, by_key, _ = walked(alice, len(whole) - 1, **order)
+        assert (ids, by_key[0]) == (whole, False)
     for state in ("completed", "pending"):
         of_state = {str(pk) for pk in Transfer.objects.filter(state=state).values_list("pk", flat=True)}
         assert walked(alice, 7, **order, state=state)[0] == [each for each in whole if each in of_state]
-    assert walked(alice, 7, **order, until=DAY)[0] == []
-    assert walked(alice, 7, **order, since=DAY)[0] == whole
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize("sort_by", KEYS)
+def test_each_page_by_a_key_with_dates_is_the_model(
+    alice: Caller, carol: Caller, sapling: Wallet, sort_by: str, is_descending: bool
+) -> None:
+    times = [DAY + timedelta(hours=index // 4) for index in range(160)]
+    plant(alice, carol, times)
+    order = {"sort_by": sort_by, "is_descending": is_descending}
+    mine = {alice.wallet.pk, sapling.pk}
+    early, late = times[30], times[130]
+
+    for is_counted in (False, True):
+        if is_counted:
+            assert list_counts.roll_up()
+            plant(alice, carol, [late, early, times[-1], times[0]] * 5)
+        for dates in ({"since": early}, {"until": late}, {"since": early, "until": late}, {"until": times[0]}):
+            whole = expected(mine, **order, **dates)
+            ids, _, total = walked(alice, 7, **order, **dates)
+            assert (ids, total) == (whole, len(whole)), (is_counted, dates)
 
 
 @pytest.mark.django_db

@@ -2,10 +2,7 @@
 -- it manages. `picked`: the page.
 WITH {me}, mine AS MATERIALIZED ({controlled}), party AS MATERIALIZED ({party}), wanted AS MATERIALIZED (
     SELECT %(offset)s::bigint + %(fetch)s::bigint AS rows
-), checkpoint AS MATERIALIZED (
-    SELECT coalesce(max(number), 0) AS number, (SELECT max(newest_at) FROM transfers_listspan) AS newest_at
-      FROM transfers_listmark
-), {recent}{between}{kept}{groups}, picked AS MATERIALIZED (
+), {times}{kept}{groups}, picked AS MATERIALIZED (
     SELECT * FROM ({all}) AS grouped ORDER BY {order}
      LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
 )

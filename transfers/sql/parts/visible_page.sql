@@ -1,7 +1,8 @@
 -- A page of the transfers that the wallet in `me` may see, in any order. `mine`: that wallet and those that it manages.
 -- `visible`: the transfers, once each, after all filters, with their sort keys. It is read whole for each page, whatever
--- its position: the cost grows with the list, not with the depth. `picked`: the page.
-WITH {me}, mine AS MATERIALIZED ({controlled}){asked}{few}, visible AS {materialized} (
+-- its position: the cost grows with the list, or with that part of it that `dates` leaves, not with the depth. `picked`:
+-- the page.
+WITH {me}, mine AS MATERIALIZED ({controlled}), {dates}{asked}{few}visible AS {materialized} (
     SELECT transfer.number, {keys}
       FROM ({candidates}) AS transfer
      WHERE {condition}
@@ -10,7 +11,7 @@ WITH {me}, mine AS MATERIALIZED ({controlled}){asked}{few}, visible AS {material
      ORDER BY {order}
      LIMIT (SELECT %(fetch)s::bigint) OFFSET (SELECT %(offset)s::bigint)
 )
-SELECT string_agg(json, ',' ORDER BY place) FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
+SELECT string_agg(listed.json, ',' ORDER BY place) FILTER (WHERE place < (SELECT %(fetch)s::bigint)),
        count(*) = (SELECT %(fetch)s::bigint), {last}, true, {total}
   FROM (SELECT picked.*, row_number() OVER (ORDER BY {order}) AS place FROM picked) AS placed
-  JOIN ({rows}) AS listed USING (number)
+ CROSS JOIN LATERAL ({rows}) AS listed
