@@ -288,8 +288,8 @@ def test_of_a_short_time_the_rows_of_that_time_are_read_in_whatever_order(
         page = transfer_lists.transfers_visible_to(actor_id=alice.wallet.pk, limit=20, selection=selection)
 
     assert page.last is not None
-    # At most two spans of numbers have such times. The rows are read for each party, and before that half as many in the
-    # index of the order.
+    # At most two spans of numbers have such times. The rows are read for each party, and before that half as many in
+    # the index of the order.
     with connection.cursor() as cursor:
         # The table is small, and would be read whole.
         cursor.execute("SET LOCAL enable_seqscan = off")
