@@ -8,13 +8,25 @@ from typing import Any
 
 import httpx2
 import pytest
-from coppice_client import AsyncClient, Client, OutcomeUnknown, TaskFailed, TaskTimeout, Unavailable, decimal_of
+from coppice_client import (
+    AsyncClient,
+    Client,
+    EventsExpired,
+    NotFound,
+    OutcomeUnknown,
+    TaskFailed,
+    TaskTimeout,
+    Unavailable,
+    decimal_of,
+)
 from coppice_client.exchange import Call, Exchange, Pause, Retries, Waiting
 
 from tests.api.caller import Caller
 from tests.client_package.conftest import ADDRESS, QUICK, Network, answering, unreachable
 from transfers import operations as transfers
-from wallets.models import Token
+from transfers.models import Transfer
+from wallets import event_sequence
+from wallets.models import EventPosition, Token
 
 pytestmark = pytest.mark.django_db
 
@@ -108,6 +120,26 @@ def test_events_are_followed_from_now_on_by_the_clock_of_the_server(network: Net
         {"limit": "1"},
         {"limit": "100", "since": "2999-11-30T05:00:00.000Z"},
     ]
+
+
+def test_events_that_were_removed_before_they_were_read_end_the_following(network: Network, holder: Caller) -> None:
+    client, troubles = network.client(holder), []
+    sent = [client.send(1, sender="alice", receiver="bob")["id"] for _ in range(3)]
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    found = client.follow_events(since=an_hour_ago, page_size=1, interval=0, on_trouble=troubles.append)
+    next(event for event in found if event["payload"].get("transferId") == sent[0])
+
+    # As `config.ops.event_retention` does, two minutes before it drops them.
+    event_sequence.publish()
+    EventPosition.objects.update(kept_from=Transfer.objects.get(pk=sent[2]).number)
+    with pytest.raises(EventsExpired, match="Begin again") as raised:
+        next(found)
+
+    assert (raised.value.status, raised.value.code, troubles) == (410, "events_expired", [])
+    assert isinstance(raised.value, NotFound)
+    assert next(found, None) is None
+    again = client.follow_events(since=an_hour_ago, page_size=1, interval=0)
+    assert next(again)["payload"]["transferId"] == sent[2]
 
 
 def task(status: str, progress: int) -> dict[str, Any]:

@@ -66,6 +66,15 @@ class NotFound(ApiError):
     """404 or 410: not there (any more), or not visible to the caller."""
 
 
+class EventsExpired(NotFound):
+    """
+    410 `events_expired`: events after the last page that was read are no longer kept, so some were never read.
+
+    Read the present state of wallets and transfers. `events` and `follow_events` begin again with the oldest event
+    that is kept.
+    """
+
+
 class Conflict(ApiError):
     """409: the state of something forbids it."""
 
@@ -132,8 +141,13 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 }
 
 
-def class_of(status: int, *, is_challenge: bool) -> type[ApiError]:
-    """Return the class of an error with this status; `is_challenge`: the answer has `WWW-Authenticate`."""
+_BY_CODE: Final[Mapping[str | None, type[ApiError]]] = {"events_expired": EventsExpired}
+
+
+def class_of(status: int, *, code: str | None, is_challenge: bool) -> type[ApiError]:
+    """Return the class of an error; `code` is its `Error-Code`, `is_challenge`: the answer has `WWW-Authenticate`."""
     if is_challenge:
         return Unauthorized
+    if code in _BY_CODE:
+        return _BY_CODE[code]
     return _BY_STATUS.get(status, ServerError if status >= 500 else BadRequest if status >= 400 else ApiError)

@@ -226,10 +226,11 @@ def refusal(response: httpx2.Response) -> errors.ApiError:
     message = next((str(body[name]) for name in ("message", "detail", "title") if body and body.get(name)), "")
     if response.has_redirect_location:
         message = f"The server is at another address: {response.headers['Location'].partition('?')[0]}"
-    return errors.class_of(status, is_challenge="WWW-Authenticate" in response.headers)(
+    code = response.headers.get("Error-Code")
+    return errors.class_of(status, code=code, is_challenge="WWW-Authenticate" in response.headers)(
         status,
         message or response.reason_phrase or "No message",
-        code=response.headers.get("Error-Code"),
+        code=code,
         request_id=response.headers.get("X-Request-Id"),
         retry_after=_retry_after(response.headers.get("Retry-After")),
         body=body,

@@ -96,5 +96,8 @@ def follow_events(
 
     `interval` is the number of seconds between two questions. While the server cannot be reached, `on_trouble` is
     called with the error, and the server is asked again.
+
+    :raises coppice_client.EventsExpired: while nothing was read, the server removed events that come next, so some are
+        missing. Follow again with a `since` before them: it begins with the oldest event that is kept
     """
     return Following(wallet=wallet, since=since, page_size=page_size, interval=interval, on_trouble=on_trouble)
