@@ -1,6 +1,5 @@
 """The endpoint `/events`."""
 
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -62,5 +61,5 @@ class EventViewSet(ApiViewSet):
             position=lambda row: [row.number, row.party],
             is_feed=True,
             # Keeps the cursor of a client that has read all events from expiring.
-            end=list(end) if settings.EVENT_DAYS else None,
+            end=list(end),
         )
