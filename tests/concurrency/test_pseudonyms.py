@@ -1,12 +1,16 @@
 """Requests in flight while a wallet is pseudonymised: what they write is erased once they have ended."""
 
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from config.admin.models import FormerName
+from config.management.commands import doctor
 from config.ops import pseudonyms
 from tests.concurrency.races import PATIENCE_SECONDS
 from tests.concurrency.writers import uncommitted
@@ -72,6 +76,58 @@ def test_what_requests_in_flight_write_is_erased_when_they_have_ended() -> None:
         later.end()
     assert named(tamara.pk) == (0, "", "")
     assert Wallet.objects.get(pk=tamara.pk).name == pseudonyms.pseudonym(tamara.pk)
+
+
+def checked_pseudonyms() -> str:
+    """Return what `manage.py doctor` says of them, and its advice."""
+    try:
+        return doctor.pseudonyms()
+    except doctor.CheckFailed as error:
+        return f"{error.wrong}. {error.advice}"
+
+
+def run_sql(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def roles(transactional_db: None) -> Iterator[tuple[str, str]]:
+    """The names of two roles without privileges: one that may use the tables, and one that may log in."""
+    here, there = (f"{connection.settings_dict['NAME']}_{name}" for name in ("here", "there"))
+    run_sql(
+        f"CREATE ROLE {here}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {here}",
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {here}",
+        f"CREATE ROLE {there} LOGIN PASSWORD 'there'",
+    )
+    try:
+        yield here, there
+    finally:
+        run_sql("RESET ROLE", f"DROP OWNED BY {here}", f"DROP ROLE {here}, {there}")
+
+
+def test_a_transaction_whose_begin_is_hidden_counts_as_old(roles: tuple[str, str]) -> None:
+    here, there = roles
+    tamara = wallets.create_wallet(name="tamara")
+    pseudonyms.pseudonymise(wallet_id=tamara.pk)
+    FormerName.objects.update(due_at=timezone.now() - timedelta(minutes=14))
+    at = {**connection.get_connection_params(), "user": there, "password": "there"}
+    with psycopg.connect(**{name: at[name] for name in ("host", "port", "dbname", "user", "password") if name in at}) as other:
+        other.execute("SELECT 1")
+        run_sql(f"SET ROLE {here}")
+        assert pseudonyms.finish() == 0
+        assert FormerName.objects.get().name == "tamara"
+        assert "nothing waits" in checked_pseudonyms()
+        FormerName.objects.update(due_at=timezone.now() - timedelta(minutes=16))
+        assert "GRANT pg_read_all_stats TO" in checked_pseudonyms()
+
+        # The transaction began after the time at which the erasure is due.
+        run_sql("RESET ROLE", f"GRANT pg_read_all_stats TO {here}", f"SET ROLE {here}")
+        assert "GRANT" not in checked_pseudonyms()
+        assert pseudonyms.finish() == 1
+    assert not FormerName.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,15 +9,18 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
+from django.utils import timezone
 from rich.console import Console
 from rich.text import Text
 
+from config.admin.models import FormerName
 from config.dev import embedded, private_servers
 from config.dev.embedded import read_running
 from config.dev.processes import StartError
@@ -35,6 +38,8 @@ STATE = embedded.state_directory()
 ECHO_SECONDS = 3.0
 NAMES_AT_MOST = 50
 WEB_SECONDS = 5.0
+# Beat begins the second erasure two minutes after the first.
+ERASED_WITHIN = timedelta(minutes=15)
 UP = "Start the system: make run. Or set {variable} to another server."
 TRY_AGAIN = "Run this command again when it does."
 
@@ -288,6 +293,25 @@ def vault() -> str:
     return "COPPICE_VAULT_KEY alone opens every secret"
 
 
+def pseudonyms() -> str:
+    """Check that the second erasure of pseudonymised wallets takes place: it waits for transactions that it cannot see."""
+    try:
+        late = FormerName.objects.filter(due_at__lt=timezone.now() - ERASED_WITHIN).count()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), current_user")
+            sees_all, role = cursor.fetchone()
+    except DatabaseError as error:
+        raise CheckFailed("unknown, the database does not answer", TRY_AGAIN) from error
+    if not late:
+        return "nothing waits to be erased again"
+    grant = "" if sees_all else f" Transactions of other roles count as old: GRANT pg_read_all_stats TO {role};"
+    raise CheckFailed(
+        f"{late} pseudonymised wallets wait to be erased again for more than {ERASED_WITHIN.seconds // 60} minutes",
+        f"Check that beat and a worker run, and end transactions that are open for long: SELECT pid, xact_start FROM"
+        f" pg_stat_activity ORDER BY 2.{grant}",
+    )
+
+
 def running_system() -> str:
     running = read_running(STATE)
     if running is None:
@@ -328,6 +352,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "operators": operators,
     "wallets' names": wallet_names,
     "vault": vault,
+    "pseudonyms": pseudonyms,
     "broker": broker,
     "worker, beat": worker,
     "RAIDA": raida,
