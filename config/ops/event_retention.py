@@ -34,6 +34,7 @@ EVENTS: Final = partitions.Table(
 )
 # Longer than a request takes.
 _ANNOUNCED: Final = "2 minutes"
+_DAYS_AHEAD: Final = 14
 _LATER: Final = "events_of_later"
 _DEFAULT: Final = f"{EVENTS.name}_default"
 
@@ -62,14 +63,17 @@ def tidy() -> None:
 
 def _create_ahead() -> None:
     """
-    Create the partition of the day after tomorrow or the next one if there is none.
+    Create the next partition if it begins within `_DAYS_AHEAD` and there is none.
 
     Creating it reads the default partition, which may have many rows, under a lock, unless a validated constraint says
     that none of its rows is of that time. Validating the constraint reads the rows without that lock.
+
+    If the process is killed meanwhile the constraint stays, and until the next run or `manage.py prepare` drops it, it
+    would refuse events of that time, and with them transfers. So it is made long before: beat would have to be down
+    for the days that are left. It is not made on the day before.
     """
     today = partitions.today()
-    first = EVENTS.first_day(today + timedelta(days=3))
-    # The constraint refuses events of that time until it is dropped: it is not made on the day before.
+    first = EVENTS.first_day(today + timedelta(days=_DAYS_AHEAD))
     if first <= today + timedelta(days=1) or first in partitions.days(EVENTS):
         return
     bound = f"CHECK (created_at < {EVENTS.bound(first)}::timestamptz)"
