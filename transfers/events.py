@@ -176,9 +176,27 @@ def page_of(
 
     :raises transfers.errors.EventsExpired: events after the position are no longer kept
     """
+    while True:
+        rows, end, kept_from = _read_page(wallet_ids, limit=limit, offset=offset, after=after, since=since)
+        if kept_from is None or kept_from == _kept_from():
+            return rows, end
+        # A standby that catches up may replay in a moment what took the primary two minutes: that a partition is to be
+        # dropped, and the drop. Events that the page did not find may have been in it.
+
+
+def _kept_from() -> int:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT ({event_sequence.SETTLED}), {event_sequence.KEPT_FROM}")
-        settled, kept_from = cursor.fetchone()
+        cursor.execute(f"SELECT {event_sequence.KEPT_FROM}")
+        return int(cursor.fetchone()[0])
+
+
+def _read_page(
+    wallet_ids: Sequence[UUID], *, limit: int, offset: int, after: Sequence[int] | None, since: datetime | None
+) -> tuple[list[EventRow], tuple[int, int], int | None]:
+    """Return a page and its end, and on a standby from which number events were kept before it was read."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT ({event_sequence.SETTLED}), {event_sequence.KEPT_FROM}, pg_is_in_recovery()")
+        settled, kept_from, is_standby = cursor.fetchone()
         if after is not None and after[0] < kept_from - 1:
             raise EventsExpired
         number, party = after or (kept_from - 1, 1)
@@ -197,7 +215,7 @@ def page_of(
             },
         )
         rows = [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
-    return rows, max((settled, 1), (number, party))
+    return rows, max((settled, 1), (number, party)), kept_from if is_standby else None
 
 
 def have_events_after(wallet_ids: Sequence[UUID], *, number: int) -> bool:

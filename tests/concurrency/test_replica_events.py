@@ -17,10 +17,11 @@ from tests.support import replicas
 from tests.support.restricted_keys import with_key
 from tests.support.standby import Standby, streaming_standby
 from transfers import events, operations
+from transfers.errors import EventsExpired
 from trusts import operations as trusts
 from wallets import event_sequence
 from wallets import operations as wallets
-from wallets.models import EventPosition, Wallet
+from wallets.models import Event, EventPosition, Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +81,38 @@ def test_an_event_that_is_committed_late_is_read_in_its_place(
 
     # The control reads the later event, and never the earlier one.
     assert (early, late) == (([], ["transfer_requested"] * 2) if is_published else (["transfer_requested"], []))
+
+
+@pytest.mark.parametrize("is_compared", [True, False], ids=["compared", "control"])
+def test_a_page_that_is_read_while_the_replica_catches_up_says_what_was_removed(
+    followed: Standby, stocked: Wallet, bob: Wallet, is_compared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(stocked)
+    send(stocked, bob, 1)
+    trusts.request_trust(actor=stocked, request_type="send", requestee="bobby")
+    replicas.follow(followed)
+    followed.pause()
+    # What `config.ops.event_retention` does, two minutes apart.
+    EventPosition.objects.update(kept_from=Event.objects.latest("number").number + 1)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("TRUNCATE wallets_event_default")
+        cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
+        (position,) = cursor.fetchone()
+    page = events._page
+
+
+    def after_catching_up(**given: Any) -> str:
+        followed.resume()
+        followed.wait_for(position)
+        return page(**given)
+
+    monkeypatch.setattr(events, "_page", after_catching_up)
+    if is_compared:
+        with pytest.raises(EventsExpired):
+            follower.read()
+    else:
+        monkeypatch.setattr(events, "_kept_from", lambda: 0)
+        assert follower.read() == ["transfer_requested"]
 
 
 def test_the_published_mark_neither_runs_ahead_nor_goes_back(followed: Standby, stocked: Wallet, bob: Wallet) -> None:
