@@ -24,6 +24,7 @@ from lockers.states import CoinState, Mark, TaskKind
 from tests.lockers.conftest import mint_on, network, running_network  # noqa: F401 - fixtures
 from tests.support.coin_commands import give, steal
 from tests.support.local_network import LocalNetwork
+from tests.support.recovery import archive_all, manage
 from tests.support.redis_processes import free_port
 from tests.support.standby import Standby, streaming_standby
 from tests.support.waiting import until
@@ -118,18 +119,6 @@ class Repository:
         return done.stdout
 
 
-def manage(server: Standby, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    hosts = {"COPPICE_RAIDA_HOSTS": ",".join(settings.RAIDA_HOSTS)}
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        env=os.environ | hosts | {"DATABASE_URL": server.url(), "DJANGO_SETTINGS_MODULE": "config.settings.test"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def row(server: Standby, statement: str) -> Any:
     return server.execute(statement, database=connection.settings_dict["NAME"])
 
@@ -200,8 +189,7 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         steal(moved_coin)
         after = issue_and_seal(server, 7)
         assert row(server, "SELECT count(*) FROM wallets_token") == (22,)
-        (segment,) = server.execute("SELECT pg_walfile_name(pg_switch_wal())")
-        until_archived(server, segment)
+        archive_all(server)
         server.stop()
 
         repository.run("--delta", "--type=time", f"--target={moment}", "--target-action=promote", "restore")
@@ -242,7 +230,3 @@ def test_the_database_is_recovered_to_a_chosen_second_and_its_tasks_in_flight_ar
         (shown,) = json.loads(repository.run("--output=json", "info"))
         assert (shown["cipher"], shown["status"]["message"]) == ("aes-256-cbc", "ok")
         assert len(shown["backup"]) == 1
-
-
-def until_archived(server: Standby, segment: str) -> None:
-    until(lambda: server.execute("SELECT coalesce(last_archived_wal, '') >= %s FROM pg_stat_archiver", [segment])[0])
