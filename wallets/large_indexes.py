@@ -15,8 +15,8 @@ class AddLargeIndex(AddIndexConcurrently):
     """
     Build the index with CREATE INDEX CONCURRENTLY, without the time limits of a session.
 
-    The migration has `atomic = False`, so it may be interrupted: applied again, it keeps the indexes that were built, and
-    replaces one that was not built to its end.
+    The migration has `atomic = False`, so it may be interrupted: applied again, it keeps the indexes that were built,
+    and replaces one that was not built to its end.
 
     A pooler does not let one session keep settings outside of a transaction, so the limits apply there.
 
@@ -43,8 +43,8 @@ def _without_limits(cursor: Any) -> Iterator[None]:
             yield
         except OperationalError as error:
             raise OperationalError(
-                "An index could not be built within the time limits of a session behind the pooler. Apply the migrations"
-                " with a DATABASE_URL that leads to PostgreSQL itself, and COPPICE_DATABASE_POOLED=false."
+                "An index could not be built within the time limits of a session behind the pooler. Apply the"
+                " migrations with a DATABASE_URL that leads to PostgreSQL itself, and COPPICE_DATABASE_POOLED=false."
             ) from error
         return
     cursor.execute(f"SELECT {', '.join(f'current_setting({limit!r})' for limit in _LIMITS)}")

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from config.dev.embedded import ROOT, database_url, redis_url, stored_secret
+from config.dev.embedded import ROOT, database_url, make_directory, redis_url, stored_secret
 from config.dev.ports import port_is_free
 from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import Child, Children
@@ -72,6 +72,18 @@ class Machine:
         child.process.wait(timeout=30)
         self.postgres.start(self.children)
 
+    def configure_postgres(self, values: Mapping[str, str]) -> None:
+        """Restart PostgreSQL with these settings, and its own defaults for all others."""
+        child = self.postgres.child
+        assert child is not None
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM RESET ALL")
+            for name, value in values.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.children.stop([child])
+        os.sync()
+        self.postgres.start(self.children)
+
     def start_web(self) -> None:
         """Start the web server and wait until it says that it is ready."""
         command = server.command(port=self.port)
@@ -97,9 +109,14 @@ class Machine:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Machine]:
-    """Start everything but the web server in a new directory, and remove it at the end."""
-    state = Path(tempfile.mkdtemp(prefix="coppice-bench-", dir="/tmp"))
+def running(kept: Path | None = None) -> Iterator[Machine]:
+    """
+    Start everything but the web server in a new directory, and remove it at the end.
+
+    With `kept`, in that directory, which stays: the next run has the same data and keys.
+    """
+    state = kept or Path(tempfile.mkdtemp(prefix="coppice-bench-", dir="/tmp"))
+    make_directory(state)
     state.chmod(0o711)
     try:
         with Children(state) as children:
@@ -125,7 +142,8 @@ def running() -> Iterator[Machine]:
             port = next(port for port in range(8300, 8500) if port_is_free(port))
             yield Machine(state, port, postgres, valkey, children, versions, dict(os.environ))
     finally:
-        shutil.rmtree(state, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(state, ignore_errors=True)
 
 
 def _answers(port: int) -> bool:

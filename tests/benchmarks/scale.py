@@ -1,14 +1,19 @@
 """
 What changes as an installation grows: sizes of the database, web processes, workers. In ratios, within one run.
 
-    python -m tests.benchmarks scale [--tokens N,N,…] [--movements N] [--partition N] [--turns N] [--seconds S]
-                                     [--tasks N] [--task-turns N] [--only sizes,seals,processes,workers] [--estimate]
+    python -m tests.benchmarks scale [--sizes TOKENS:MOVEMENTS[:BUNDLE],…] [--partition N] [--turns N] [--seconds S]
+                                     [--tasks N] [--task-turns N] [--only sizes,seals,processes,workers]
+                                     [--keep DIRECTORY [--load]] [--jobs N] [--estimate]
 
-Each number of tokens is a database of its own with two movements a token; the last one is loaded once more with
-`--movements` movements. Each has a web server, and each turn measures all of them, one after the other. By default this
-takes many gigabytes and hours: `--estimate` says how many and ends. A rehearsal:
+Each size is a database of its own, whose tokens have the same number of movements, and whose transfers have BUNDLE
+tokens each (1). Each has a web server, and each turn measures all of them, one after the other. By default this takes
+many gigabytes and hours: `--estimate` says how many and ends.
 
-    make bench ARGS="scale --tokens 10000,1000000 --movements 3000000 --partition 1000000 --tasks 200"
+With `--keep` the databases stay in a directory: `--load` loads those that are not there yet and ends, continuing where
+an earlier run was interrupted, and a run without it measures. Loading may be niced and disturb others little:
+
+    nice -n 19 ionice -c3 make bench ARGS="scale --sizes 10000:20000,10000000:100000000:5 --keep /srv/scale --load"
+    make bench ARGS="scale --sizes 10000:20000,10000000:100000000:5 --keep /srv/scale --only sizes"
 """
 
 import argparse
@@ -23,6 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 from urllib.parse import quote
@@ -36,6 +42,7 @@ from config.web import server
 from tests.benchmarks import load, machine, memory
 from tests.benchmarks.results import spread
 
+SIZES: Final = "10000:20000,1000000:2000000,10000000:20000000,10000000:100000000"
 PARTS: Final = ("sizes", "seals", "processes", "workers")
 CLIENTS: Final = 32
 PROCESSES: Final = (1, 2, 4)
@@ -56,17 +63,21 @@ class Server:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks scale", description=__doc__)
-    parser.add_argument("--tokens", default="10000,1000000,10000000", type=_numbers)
-    parser.add_argument("--movements", default=100_000_000, type=int)
+    parser.add_argument("--sizes", default=SIZES)
     parser.add_argument("--partition", default=10_000_000, type=int, help="movements in one partition")
     parser.add_argument("--turns", default=9, type=int)
     parser.add_argument("--seconds", default=1.2, type=float)
     parser.add_argument("--tasks", default=10_000, type=int)
     parser.add_argument("--task-turns", default=1, type=int)
     parser.add_argument("--only", default=",".join(PARTS), type=lambda text: text.split(","))
+    parser.add_argument("--keep", type=Path, help="the directory in which the databases stay")
+    parser.add_argument("--load", action="store_true", help="load what is missing, and end")
+    parser.add_argument("--jobs", default=2, type=int, help="how many tables are loaded at once")
     parser.add_argument("--estimate", action="store_true", help="say what the sizes take, and end")
     chosen = parser.parse_args(arguments)
-    with machine.running() as running:
+    if chosen.load and chosen.keep is None:
+        parser.error("--load needs --keep: what is loaded would be removed.")
+    with machine.running(chosen.keep and chosen.keep.resolve()) as running:
         base = next(base for base in range(21000, 30000, 25) if raida_ports_are_free(base))
         # Read by this process and by those that it starts.
         for environment in (os.environ, running.environment):
@@ -76,16 +87,17 @@ def main(arguments: Sequence[str]) -> None:
         # These read Django's settings, which name the database only now.
         from tests.benchmarks import lockers, scale_data, scale_workers
 
-        sizes = [scale_data.Size(tokens, 2) for tokens in chosen.tokens]
-        if chosen.movements // chosen.tokens[-1] > 2:
-            sizes.append(scale_data.Size(chosen.tokens[-1], chosen.movements // chosen.tokens[-1]))
+        sizes = [scale_data.Size(*map(int, each.split(":"))) for each in chosen.sizes.split(",")]
         if {"sizes", "seals"} & set(chosen.only):
-            scale_data.check_disk(sizes, running.postgres.home)
+            scale_data.check_disk(running, sizes)
         if chosen.estimate:
             return
         print(f"{machine.described()}, commit {machine.commit()}, {', '.join(running.versions)}", flush=True)
-        land = scale_data.settle()
+        land = scale_data.settle(running.state / "land.json")
         if {"sizes", "seals"} & set(chosen.only):
+            scale_data.load_all(running, land, sizes, partition=chosen.partition, jobs=chosen.jobs)
+            if chosen.load:
+                return
             with _servers_of(running) as servers:
                 Sizes(running, land, sizes, chosen, servers).measure()
         if "processes" in chosen.only:
@@ -100,10 +112,6 @@ def main(arguments: Sequence[str]) -> None:
             )  # fmt: skip
             stock = lockers.Benchmark(running, network)
             scale_workers.measure(running, stock, network, tasks=chosen.tasks, turns=chosen.task_turns)
-
-
-def _numbers(text: str) -> list[int]:
-    return sorted(int(each) for each in text.split(","))
 
 
 @contextlib.contextmanager
@@ -195,10 +203,6 @@ class Sizes:
         self.cases, self.data, self.counters = cases, scale_data, counters
 
     def measure(self) -> None:
-        for size in self.sizes:
-            seconds = self.data.load(self.machine, self.land, size, partition=self.chosen.partition)
-            print(f"{size.name}: loaded in {sum(seconds.values()):,.0f} s: "
-                  + ", ".join(f"{table} {took:,.0f} s" for table, took in seconds.items()), flush=True)  # fmt: skip
         if "sizes" in self.chosen.only:
             for size in self.sizes:
                 self.servers.append(_start(self.machine, size.name, size.database))
@@ -237,7 +241,7 @@ class Sizes:
             for number in count():
                 # No two clients ever send the same token.
                 token = random.randrange(size.tokens // CLIENTS) * CLIENTS + client
-                here = self.land.bed(token)
+                here = size.bed(token)
                 beds = [f"bed-{here}", f"bed-{(here + 1) % 120}"]
                 for step, (sender, receiver) in enumerate((beds, beds[::-1])):
                     body = {"sender_wallet": sender, "receiver_wallet": receiver,

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import multiprocessing
 import time
+import uuid
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
@@ -32,9 +33,10 @@ def main(arguments: Sequence[str]) -> None:
     receivers.start()
     good, silent = here.recv()
     try:
-        with machine.running():
+        with machine.running() as running:
             django.setup()
             _measure(chosen.events, chosen.webhooks, [silent] * chosen.silent + [good] * chosen.webhooks)
+            _print_bytes(running)
     finally:
         receivers.terminate()
         receivers.join()
@@ -57,7 +59,9 @@ def _measure(number: int, webhooks: int, ports: Sequence[int]) -> None:
         operations.create(actor=owner, url=f"http://127.0.0.1:{port}/hook")
     for start in range(0, number, _AT_ONCE):
         several = range(start, min(start + _AT_ONCE, number))
-        wallets.record_events([(owners[each % webhooks].pk, EventType.LOGIN, {"wallet": "shop"}) for each in several])
+        wallets.record_events(
+            [(owners[each % webhooks].pk, EventType.TRANSFER_COMPLETED, _payload(each, webhooks)) for each in several]
+        )
     began = time.perf_counter()
     while operations.fan_out():
         pass
@@ -75,6 +79,26 @@ def _measure(number: int, webhooks: int, ports: Sequence[int]) -> None:
         f" created in {fanned_out - began:.1f} s ({created / (fanned_out - began):,.0f}/s),"
         f" {arrived.count():,} delivered in {took:.1f} s ({arrived.count() / took:,.0f}/s)"
     )
+
+
+def _payload(number: int, webhooks: int) -> dict[str, object]:
+    """Return the payload of the event of a transfer that was pending."""
+    sender, receiver = (f"shop-{(number + side) % webhooks:03}" for side in (0, 1))
+    return {
+        "transferId": str(uuid.uuid4()), "walletSender": sender, "walletReceiver": receiver, "bundle": 1,
+        "transferState": "completed",
+    }  # fmt: skip
+
+
+def _print_bytes(running: machine.Machine) -> None:
+    from tests.benchmarks import scale_data
+
+    with running.connect() as connection:
+        found = scale_data.row_bytes(
+            connection, ("wallets_event", "webhooks_webhookmessage", "webhooks_webhookdelivery")
+        )
+    for table, (rows, heap, whole) in found.items():
+        print(f"{table}: {whole:,.0f} bytes a row with indexes, {heap:,.0f} without, {rows:,} rows")
 
 
 def _receive(ports: Connection) -> None:

@@ -114,7 +114,9 @@ def test_a_transaction_whose_begin_is_hidden_counts_as_old(roles: tuple[str, str
     pseudonyms.pseudonymise(wallet_id=tamara.pk)
     FormerName.objects.update(due_at=timezone.now() - timedelta(minutes=14))
     at = {**connection.get_connection_params(), "user": there, "password": "there"}
-    with psycopg.connect(**{name: at[name] for name in ("host", "port", "dbname", "user", "password") if name in at}) as other:
+    with psycopg.connect(
+        **{name: at[name] for name in ("host", "port", "dbname", "user", "password") if name in at}
+    ) as other:
         other.execute("SELECT 1")
         run_sql(f"SET ROLE {here}")
         assert pseudonyms.finish() == 0

@@ -100,7 +100,6 @@ def test_a_page_that_is_read_while_the_replica_catches_up_says_what_was_removed(
         (position,) = cursor.fetchone()
     page = events._page
 
-
     def after_catching_up(**given: Any) -> str:
         followed.resume()
         followed.wait_for(position)

@@ -1,12 +1,10 @@
 """PostgreSQL is backed up by pgBackRest as docker/pgbackrest says, and recovered to a chosen second."""
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from config.dev.embedded import ROOT
