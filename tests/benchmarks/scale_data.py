@@ -2,7 +2,8 @@
 Databases of a chosen size, written by COPY into the tables of the product.
 
 PostgreSQL generates the rows and reads them back, with one COPY on each side of a named pipe. Every token is issued to
-a wallet and goes to and fro between two, in bundles. The movements of a token are a whole round of all tokens apart, so its history is spread over the partitions.
+a wallet and goes to and fro between two, in bundles. The movements of a token are a whole round of all tokens apart, so
+its history is spread over the partitions.
 
 Indexes are made after the rows, and triggers do not run: the audits (`--only seals`) check the rules.
 """
