@@ -52,7 +52,7 @@ def test_the_database_is_recovered_to_a_chosen_second_from_a_base_backup_and_the
         server.execute("SELECT pg_reload_conf()")
         server.promote()
         for command in (
-            ("pg_basebackup", "-D", backups / "base", "--checkpoint=fast", "-d", server.url("postgres")),
+            ("pg_basebackup", "-D", backups / "base", "--checkpoint=fast", "--no-sync", "-d", server.url("postgres")),
             ("pg_verifybackup", backups / "base"),
         ):
             done = subprocess.run(
