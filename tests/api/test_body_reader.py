@@ -53,6 +53,8 @@ def test_a_body_is_read_to_its_end_and_up_to_the_limit(
         (gzip.compress(RANDOM), TOO_LARGE),
         (gzip.compress(ZEROS)[:-1], MALFORMED), (b"no gzip", MALFORMED),
     ],
+    # What is compressed contains the time.
+    ids=["at the limit", "above it", "two members", "empty", "sent above it", "cut off", "no gzip"],
 )  # fmt: skip
 def test_a_compressed_body_keeps_the_limit_before_and_after(packed: bytes, expected: bytes | str) -> None:
     assert len(gzip.compress(RANDOM)) > 100
