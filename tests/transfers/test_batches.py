@@ -16,7 +16,7 @@ from tests.api.caller import Caller, answer, refusal
 from tests.support.multipart import CREATE, TRANSFER, upload
 from tests.transfers.books import assert_sound, books, held_by
 from transfers import bulk, errors, ledger, operations
-from transfers.models import Transfer
+from transfers.models import Transfer, TransferTerms
 from trusts import operations as trusts
 from trusts.models import Trust, TrustChange
 from trusts.states import TrustRequestType
@@ -595,6 +595,22 @@ def test_a_batch_has_as_many_tokens_as_the_limit_says_and_as_are_free(
     with pytest.raises(refused):
         bulk.transfer_batch(actor=alice.wallet, sender="alice", rows=rows)
     assert everything() == before
+
+
+@pytest.mark.parametrize("sender", ["alice", "bobby"], ids=["moved", "requested"])
+def test_a_batch_with_references_that_asks_for_too_many_tokens_is_refused(
+    friends: Any, alice: Caller, bob: Caller, sender: str
+) -> None:
+    operations.issue_tokens(wallet=bob.wallet, count=1)
+    before = everything()
+    csv = "wallet_name,token_transfer_amount_overwrite,reference\n{},1,a\n{},5,b\n"
+    receivers = ("bobby", "sapling") if sender == "alice" else ("alice", "sapling")
+
+    response = upload(alice, TRANSFER, csv.format(*receivers), sender_wallet=sender)
+
+    assert answer(response) == refusal(422, "sender does not have enough tokens")
+    assert everything() == before
+    assert not TransferTerms.objects.exists()
 
 
 def test_transfers_of_a_batch_are_numbered_in_the_order_of_its_rows(friends: Any, alice: Caller) -> None:
