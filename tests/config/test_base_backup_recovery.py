@@ -83,3 +83,17 @@ def test_the_database_is_recovered_to_a_chosen_second_from_a_base_backup_and_the
         accepted = manage(server, "accept_recovery")
         assert accepted.returncode == 0, accepted.stderr
         assert "Nothing was lost or doubled" in accepted.stdout
+
+
+def test_a_segment_that_is_archived_already_is_not_replaced_and_fails_if_it_differs(tmp_path: Path) -> None:
+    """PostgreSQL archives a segment again if it crashed before it had noted that it is archived."""
+    (tmp_path / "wal").mkdir()
+    segment, archived = tmp_path / "segment", tmp_path / "wal" / "000000010000000000000001"
+    command = documented("archive_command", tmp_path).replace("%p", str(segment)).replace("%f", archived.name)
+    results = []
+    for content in ("first", "first", "other"):
+        segment.write_text(content)
+        results.append(subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0)
+
+    assert results == [True, True, False]
+    assert archived.read_text() == "first"
