@@ -56,7 +56,8 @@ def shown(action: type[AdminAction], row: Any, **values: Any) -> Any:
 def test_bearer_tokens_are_counted_that_are_valid_and_of_the_wallet(world: World, olga: User) -> None:
     counts = {"alice": 2, "bobby": 1, "carol": 0}
     restricted_keys.end(key_id=making.create(actor=world.wallet("bobby"), name="ended", scopes=["tokens:read"]).row.pk)
-    stay = dict.fromkeys(counts, 0)
+    # Those of the world.
+    stay = dict(counts)
     for name in ("alice", "bobby", "bobby"):
         making.create(actor=world.wallet(name), name="shop", scopes=["tokens:read"])
         stay[name] += 1

@@ -25,7 +25,8 @@ from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import names, queries
 from wallets import operations as wallets
-from wallets.models import ApiKey, BearerToken, IdempotentAnswer, KnownOrigin, Token, Wallet
+from wallets.hashers import TreetrackerHasher
+from wallets.models import ApiKey, BearerToken, IdempotentAnswer, KnownOrigin, RestrictedKey, Token, Wallet
 
 PASSWORD: Final = "test1234"
 # Of rows that are new: what is told of them.
@@ -129,6 +130,8 @@ def build() -> World:
         world.name(name, wallet)
     # Holds nothing, and nothing waits for it.
     world.name("nina", wallets.create_wallet(name="nina"))
+    # Of bobby the hash that an import brought.
+    Wallet.objects.filter(name="bobby").update(password=TreetrackerHasher().encode(PASSWORD, "salt"))
     alice, bobby, carol, rita, zora = (world.wallet(name) for name in ("alice", "bobby", "carol", "rita", "zora"))
     _credentials(world, alice, bobby)
     _kept_for_a_while(world, alice, bobby)
@@ -203,6 +206,24 @@ def _credentials(world: World, alice: Wallet, bobby: Wallet) -> None:
             revoked_at=revoked,
         )
         world.name(name, key)
+    for wallet, name, expires, ended in (
+        (alice, "program 1 of alice", None, None),
+        (alice, "program 2 of alice", now + day, None),
+        (alice, "program of alice, just expired", now - day, None),
+        (alice, "program of alice, just ended", None, now - day),
+        (bobby, "program of bobby", None, None),
+    ):
+        program = RestrictedKey.objects.create(
+            wallet=wallet,
+            name=name,
+            prefix="cop_rk_abcd",
+            digest=queries.digest(name),
+            scopes=["tokens:read"],
+            wallet_ids=[wallet.pk],
+            expires_at=expires,
+            ended_at=ended,
+        )
+        world.name(name, program)
 
 
 def _kept_for_a_while(world: World, alice: Wallet, bobby: Wallet) -> None:

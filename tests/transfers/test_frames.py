@@ -31,7 +31,6 @@ from transfers.ledger import Terms
 from transfers.models import ActionToken, Transfer
 from transfers.queries import Demand
 from trusts import operations as trusts
-from trusts import restricted_keys
 from trusts.models import Trust
 from trusts.states import TrustRequestType
 from wallets import api_key_rotation, origins, wallet_batches
@@ -78,12 +77,6 @@ def approved(world: World, receiver: str) -> None:
     approvals.approve(actor=world.wallet("carol"), credential_id=SECOND, transfer_id=transfer_id)
 
 
-def key_holder(world: World) -> Wallet:
-    holder = world.wallet("alice")
-    restricted_keys.create(actor=holder, name="program", scopes=["tokens:read"])
-    return holder
-
-
 AW: Final = "config.admin.actions.wallets."
 ACTS: Final[dict[tuple[str, str], Act]] = {
     (W + "create_wallet", ""): lambda w: wallets.create_wallet(name="sapling", creator=w.wallet("alice")),
@@ -98,6 +91,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     (W + "change_wallet", "image"): lambda w: wallets.change_wallet(wallet_id=w.id_of("alice"), logo_url=""),
     (W + "set_password", ""): lambda w: wallets.set_password(wallet=w.wallet("alice"), password="another"),
+    (W + "set_password", "with the keys"): lambda w: wallets.set_password(
+        wallet=w.wallet("alice"), password="another", ends_keys=True
+    ),
     (W + "change_password", ""): lambda w: wallets.change_password(
         wallet=w.wallet("alice"), old=PASSWORD, new="another one", kept_token_id=w.id_of("token 1 of alice")
     ),
@@ -136,6 +132,9 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     ),
     (W + "touch_last_used", "of a key alone"): lambda w: wallets.touch_last_used(
         api_key_id=w.id_of("key"), bearer_token_id=None
+    ),
+    (W + "touch_last_used", "of a restricted key"): lambda w: wallets.touch_last_used(
+        api_key_id=None, restricted_key_id=w.id_of("program 1 of alice")
     ),
     (W + "store_response", ""): lambda w: wallets.store_response(
         wallet_id=w.id_of("bobby"), key="old", fingerprint=b"", status=200, body=b"x"
@@ -256,7 +255,7 @@ ACTS: Final[dict[tuple[str, str], Act]] = {
     (AW + "SetPassword", ""): lambda w: run(wallet_actions.SetPassword, w.wallet("alice"), end_keys=False),
     (AW + "PseudonymiseWallet", ""): lambda w: run(wallet_actions.PseudonymiseWallet, w.wallet("nina")),
     (AW + "RevokeBearerTokens", ""): lambda w: run(wallet_actions.RevokeBearerTokens, w.wallet("alice")),
-    (AW + "EndRestrictedKeys", ""): lambda w: run(wallet_actions.EndRestrictedKeys, key_holder(w)),
+    (AW + "EndRestrictedKeys", ""): lambda w: run(wallet_actions.EndRestrictedKeys, w.wallet("alice")),
     (AW + "RevokeBearerToken", ""): lambda w: run(
         wallet_actions.RevokeBearerToken, BearerToken.objects.get(pk=w.id_of("token 1 of alice"))
     ),
@@ -312,6 +311,15 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "bearertoken token 2 of alice: revoked_at": 1,
         "wallet alice: password": 1,
     },
+    (W + "set_password", "with the keys"): {
+        "event new alice key.ended": 2,
+        "event new alice password.changed": 1,
+        "bearertoken token 1 of alice: revoked_at": 1,
+        "bearertoken token 2 of alice: revoked_at": 1,
+        "restrictedkey program 1 of alice: ended_at": 1,
+        "restrictedkey program 2 of alice: ended_at": 1,
+        "wallet alice: password": 1,
+    },
     (W + "authenticate", ""): {
         "bearertoken new alice": 1,
         "event new alice login": 1,
@@ -319,6 +327,7 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
     (W + "authenticate", "of an old hash"): {
         "bearertoken new bobby": 1,
         "event new bobby login": 1,
+        "wallet bobby: password": 1,
     },
     (W + "verify_password", ""): {},
     (W + "verify_password", "of an old hash"): {},
@@ -361,13 +370,20 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "apikey key without batches: expires_at": 1,
         "apikey new partner False": 1,
     },
-    (W + "end_restricted_keys", ""): {},
+    (W + "end_restricted_keys", ""): {
+        "event new alice key.ended": 2,
+        "restrictedkey program 1 of alice: ended_at": 1,
+        "restrictedkey program 2 of alice: ended_at": 1,
+    },
     (W + "touch_last_used", ""): {
         "apikey key: last_used_at": 1,
         "bearertoken token 1 of alice: last_used_at": 1,
     },
     (W + "touch_last_used", "of a key alone"): {
         "apikey key: last_used_at": 1,
+    },
+    (W + "touch_last_used", "of a restricted key"): {
+        "restrictedkey program 1 of alice: last_used_at": 1,
     },
     (W + "store_response", ""): {
         "idempotentanswer new bobby old": 1,
@@ -667,10 +683,10 @@ EXPECTED: Final[dict[tuple[str, str], dict[str, int]]] = {
         "operatoraction new revoked_bearer_tokens alice": 1,
     },
     (AW + "EndRestrictedKeys", ""): {
-        "event new alice key.created": 1,
-        "event new alice key.ended": 1,
+        "event new alice key.ended": 2,
         "operatoraction new ended_restricted_keys alice": 1,
-        "restrictedkey new": 1,
+        "restrictedkey program 1 of alice: ended_at": 1,
+        "restrictedkey program 2 of alice: ended_at": 1,
     },
     (AW + "RevokeBearerToken", ""): {
         "event new alice sessions.ended": 1,
@@ -788,20 +804,29 @@ LOCKS: Final[dict[str, set[str]]] = {
         "wallets_token by lot, id: NO KEY UPDATE",
     },
     W + "change_password": {"advisory_shared, if free", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
-    W + "set_password": {"advisory_shared, if free"},
+    W + "set_password": {
+        "advisory_shared, if free",
+        "wallets_restrictedkey by id ASC: NO KEY UPDATE",
+        "wallets_wallet: NO KEY UPDATE",
+    },
     W + "end_session": {"advisory_shared, if free"},
     W + "revoke_bearer_tokens": {"advisory_shared, if free"},
     W + "revoke_bearer_token": {"advisory_shared, if free"},
-    W + "end_restricted_keys": {"wallets_restrictedkey by id ASC: NO KEY UPDATE", "wallets_wallet: NO KEY UPDATE"},
+    W + "end_restricted_keys": {
+        "advisory_shared, if free",
+        "wallets_restrictedkey by id ASC: NO KEY UPDATE",
+        "wallets_wallet: NO KEY UPDATE",
+    },
     "wallets.api_key_rotation.rotate": {"wallets_apikey: NO KEY UPDATE"},
     W + "create_wallet": {"advisory_shared, if free"},
     "wallets.wallet_batches.create_wallets": {"advisory_shared, if free"},
     W + "record_events": {"advisory_shared, if free"},
     W + "change_wallet": {"wallets_wallet: NO KEY UPDATE"},
-    W + "authenticate": {"advisory_shared, if free", "wallets_wallet: SHARE"},
+    W + "authenticate": {"advisory_shared, if free", "wallets_wallet: NO KEY UPDATE", "wallets_wallet: SHARE"},
     W + "touch_last_used": {
         "wallets_apikey: NO KEY UPDATE SKIP LOCKED",
         "wallets_bearertoken: NO KEY UPDATE SKIP LOCKED",
+        "wallets_restrictedkey: NO KEY UPDATE SKIP LOCKED",
     },
     "wallets.origins.remember": {"wallets_knownorigin by last_login_at DESC, id DESC: UPDATE SKIP LOCKED"},
     TR + "open_managed_wallet": {"advisory_shared, if free"},
@@ -893,7 +918,6 @@ LOCKS: Final[dict[str, set[str]]] = {
         "advisory",
         "advisory_shared, if free",
         "wallets_restrictedkey by id ASC: NO KEY UPDATE",
-        "wallets_wallet by id: NO KEY UPDATE",
         "wallets_wallet: NO KEY UPDATE",
     },
     AW + "RevokeBearerToken": {"advisory", "advisory_shared, if free", "wallets_bearertoken by id ASC: NO KEY UPDATE"},
