@@ -173,3 +173,16 @@ def test_those_that_were_spared_are_asked_when_they_could_make_the_difference(
     assert (task.state, task.result["raida"]) == ("completed", "p" * 8 + "f" * 5 + "p" * 12)
     network.clear()
     assert_true_to_the_servers()
+
+
+def test_an_import_asks_those_that_were_spared_when_they_could_make_the_difference(
+    network: LocalNetwork, mint: Mint, alice: Wallet
+) -> None:
+    records = mint(1, 0, 0, 0)
+    for raida in range(8):
+        ServerHealth.objects.create(raida=raida, silences=5, rest_until=Now() + timedelta(hours=1))
+    network.fault(range(8, 13), "status:242")
+
+    give(alice, records)
+
+    assert set(Coin.objects.values_list("state", "pown")) == {("fracked", "p" * 8 + "f" * 5 + "p" * 12)}
