@@ -267,7 +267,9 @@ def test_a_connection_cut_during_commit_and_a_retry_give_one_effect(
     assert Wallet.objects.filter(name="sapling").count() == 1
 
 
-def test_a_refusal_follows_from_an_earlier_request_only_if_that_was_answered_since_the_look_up(alice: Caller) -> None:
+def test_a_refusal_follows_from_an_earlier_request_only_if_that_was_answered_since_the_look_up(
+    alice: Caller, bob: Caller
+) -> None:
     alice.post("/wallets", {"wallet": "sapling"}, idempotency_key="k-1")
     with transaction.atomic():
         now = queries.credentials(api_key=alice.api_key, bearer=alice.bearer, idempotency_key="k-1")
@@ -279,6 +281,7 @@ def test_a_refusal_follows_from_an_earlier_request_only_if_that_was_answered_sin
         (None, before, False),
         ("k-1", None, False),
         ("k-1", replace(before, wallet=None), False),
+        ("k-1", replace(before, wallet=bob.wallet), False),
         # The refusal is that of the key itself, or was decided before it was looked at.
         ("k-1", now, False),
         ("k-1", replace(before, holds_key=False), False),

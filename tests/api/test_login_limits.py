@@ -8,10 +8,12 @@ import pytest
 from django.utils import timezone
 
 from config.api import throttles
+from config.api.errors import RequestRefused
 from config.web.addresses import network_of
 from tests.api.caller import PASSWORD, Caller, answer, refusal
 from wallets import operations, origins
 from wallets.models import BearerToken, KnownOrigin
+from wallets.redis_servers import client as client_of
 from wallets.states import OriginMeans
 
 TOO_MANY = refusal(429, "Too many login attempts, try again later")
@@ -249,3 +251,18 @@ def test_an_origin_is_stored_as_a_keyed_digest(alice: Caller, api_key: str, sett
 )
 def test_what_one_subscriber_has(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize("seconds", [(20, 50), (50, 20)])
+def test_of_two_full_origins_the_first_with_room_again_says_how_long_to_wait(
+    seconds: tuple[int, int], settings: Any
+) -> None:
+    known = {OriginMeans.ADDRESS: HOME, OriginMeans.API_KEY: "1"}
+    keys = throttles._keys("wallet", "alice", HOME, known)
+    for key, left in zip(keys[3:], seconds, strict=True):
+        client_of(settings.REDIS_URL).set(key, throttles.FAILURES_PER_ACCOUNT, ex=left)
+
+    with pytest.raises(RequestRefused, match="Too many") as refused:
+        throttles._admit(keys, "slot")
+
+    assert int(refused.value.headers["Retry-After"]) <= 20

@@ -171,6 +171,8 @@ def test_pages_of_a_token_and_what_is_not_sealed_yet(alice: Caller, bob: Caller,
     asked = Transfer.objects.get()
     assert alice.get(f"/transfers/{asked.pk}/proof").json() == {"format": 1, "proofs": []}
     operations.accept(actor=bob.wallet, transfer_id=asked.pk)
+    # A reader that asked again after a row without a proof would never get that one.
+    assert bob.get(f"/tokens/{token}/proof").json() == {"format": 1, "proofs": [], "next_after_number": None}
     sealing.seal(is_due=True)
     numbers, after = [], None
     while after is not None or not numbers:

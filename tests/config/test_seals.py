@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from config.seals import blocks, chain, merkle, sealing, settled, verifying
 from config.seals.tables import SEQUENCES, TABLES
@@ -522,3 +523,16 @@ class TestLateCommits:
             thread.join()
         assert outcome == [0]
         assert sealing.seal(is_due=True) == 1
+
+
+@pytest.mark.parametrize(("first", "end", "number"), [(0, 1, 0), (0, 2, 1), (5, 6, 1), (9, 10, 1), (10, 20, 0)])
+def test_a_block_is_not_compared_if_one_of_its_movements_may_be_in_a_missing_partition(
+    first: int, end: int, number: int
+) -> None:
+    positions = dict.fromkeys(POSITIONS, 9)
+    Seal.objects.create(
+        height=1, format=1, previous=b"", root=b"", leaves=0, sealed_at=timezone.now(), hash=b"", secret=b"", **positions
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(verifying._NOT_COMPARED, [[first], [end]])
+        assert cursor.fetchone() == (number,)

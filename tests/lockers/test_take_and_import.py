@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -405,3 +406,31 @@ def test_totals_are_exact_down_to_the_smallest_coin(network: LocalNetwork, mint:
     give(alice, mint(-8, -8, -1, 3))
 
     assert LockerTask.objects.get().result["total"] == 2 + UNITS_PER_COIN // 10 + 1000 * UNITS_PER_COIN
+
+
+def test_a_task_shows_the_step_that_it_is_at(
+    network: LocalNetwork, mint: Mint, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seen = task_store._in_one_statement, list[str]()
+
+    def write_and_look(how: str, then: str, held: task_store.Claim, **values: Any) -> Any:
+        row = write(how, then, held, **values)
+        step = LockerTask.objects.values_list("step", flat=True).get(pk=held.task_id)
+        if seen[-1:] != [step]:
+            seen.append(step)
+        return row
+
+    monkeypatch.setattr(task_store, "_in_one_statement", write_and_look)
+
+    def steps() -> list[str]:
+        found, seen[:] = list(seen), []
+        return found
+
+    give(alice, mint(0, 0))
+    assert steps() == ["sending"]
+    put(alice, 2, code="XYZ-12ab")
+    assert steps() == ["sending"]
+    finish(peek_locker.start(actor=alice, code="XYZ-12ab"))
+    assert steps() == ["peeking"]
+    finish(take_coins.start(actor=alice, name="alice", code="XYZ-12ab"))
+    assert steps() == ["peeking", "sending"]
