@@ -75,10 +75,10 @@ def network(text: str) -> Network:
         parsed = ip_network(text)
     except ValueError:
         raise ValueError("must be addresses or networks such as 10.0.0.0/8, without bits beyond the mask") from None
+    if isinstance(parsed, IPv6Network) and parsed.prefixlen >= 96 and parsed[0].ipv4_mapped is not None:
+        parsed = IPv4Network(f"{parsed[0].ipv4_mapped}/{parsed.prefixlen - 96}")
     if not parsed.prefixlen:
         raise ValueError("must not name all addresses: every client could choose the address that it is known by")
-    if isinstance(parsed, IPv6Network) and parsed.prefixlen >= 96 and parsed[0].ipv4_mapped is not None:
-        return IPv4Network(f"{parsed[0].ipv4_mapped}/{parsed.prefixlen - 96}")
     return parsed
 
 
