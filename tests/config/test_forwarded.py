@@ -187,7 +187,8 @@ def test_the_peer_has_its_usual_form(client: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["10.0.0.5/8", "nginx", "", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.0/33", "10.0.0.1-10.0.0.9", "*", "1"]
+    "text",
+    ["10.0.0.5/8", "nginx", "", "0.0.0.0/0", "::/0", "::ffff:0:0/96", "10.0.0.0/33", "10.0.0.1-10.0.0.9", "*", "1"],
 )
 def test_what_names_no_network_or_all_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
