@@ -613,6 +613,9 @@ def test_receipts_and_statements_are_kept(sql: str, why: str, alice: Wallet) -> 
     ("kind", "batch", "is_doubted"),
     [
         (TaskKind.PUT, 0, True),
+        (TaskKind.TAKE, 0, True),
+        (TaskKind.IMPORT, 0, True),
+        (TaskKind.FIND, 0, True),
         (TaskKind.PUT, coin_breaks.POOL, False),
         (TaskKind.PUT, coin_breaks.FIRST_BREAK, True),
         (TaskKind.BREAK, coin_breaks.FIRST_BREAK, True),
