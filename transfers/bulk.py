@@ -5,12 +5,12 @@ Each row is validated like a single request. All rows are checked before anythin
 fix its file at once. The number of statements does not grow with the rows, and one statement selects the tokens of
 all rows.
 
-A batch of transfers is all or nothing. A batch of new wallets skips rows whose wallet exists and rows that can never be
-a wallet, and reports both, so that a file can be sent again. Only wallets that the batch creates get tokens, all of
-them or none.
+A batch of transfers is all or nothing. A batch of new wallets skips rows whose wallet exists and rows with an invalid
+cell, and reports both, so that a file can be sent again. Only wallets that the batch creates get tokens, all of them or
+none.
 
-Decided 2026-11-29: rows of the wrong shape (no name, a name twice, an amount that is no number, an invalid URL) refuse
-the file, as in the public service, and so do amounts that the sender cannot cover.
+A name twice, an amount without a sender, and amounts that the sender cannot cover refuse the file of wallets, as in the
+public service: there the file, not one row of it, is wrong.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ def transfer_batch(
     :raises transfers.errors.BatchTooLarge: more than 100,000 tokens in all
     :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all rows together ask
     """
-    problems = _problems(rows)
+    problems = _repeated(rows) | _misshapen(rows)
     for index, row in enumerate(rows):
         if row.amount is None and default_amount is None:
             message = f'"[{index}].{errors.AMOUNT_COLUMN}" is required'
@@ -117,15 +117,15 @@ def create_batch(
 
     :raises wallets.errors.InvalidWalletName: the sender's name can never be one
     :raises wallets.errors.WalletNotFound: no such sender
-    :raises transfers.errors.RowsRefused: rows of the wrong shape, repeated names, amounts without a sender
+    :raises transfers.errors.RowsRefused: repeated names, amounts without a sender
     :raises transfers.errors.BatchTooLarge: more than 100,000 tokens in all
     :raises transfers.errors.BatchUncovered: the sender has fewer free tokens than all new wallets together get
     """
-    problems = _problems(rows)
-    failures: dict[int, wallet_errors.DomainError] = {}
+    problems = _repeated(rows)
+    failures = _misshapen(rows)
     wallets: dict[int, wallet_batches.NewWallet] = {}
     for index, row in enumerate(rows):
-        if row.line in problems:
+        if row.line in problems or row.line in failures:
             continue
         if row.amount and sender is None:
             problems[row.line] = errors.RowInvalid(
@@ -175,7 +175,7 @@ def create_batch(
             for new in wallets.values()
             if new.id not in created
         ],
-        failures=failures,
+        failures=dict(sorted(failures.items())),
     )
 
 
@@ -184,15 +184,18 @@ def _size(row: Row, default_amount: int | None) -> int | None:
     return default_amount if row.amount is None else row.amount
 
 
-def _problems(rows: Sequence[Row]) -> dict[int, wallet_errors.DomainError]:
-    """Return the problems that need no database: wrong shapes, and wallets named twice."""
+def _misshapen(rows: Sequence[Row]) -> dict[int, wallet_errors.DomainError]:
+    """Return what the parser found wrong, by line."""
+    return {row.line: row.problem for row in rows if row.problem is not None}
+
+
+def _repeated(rows: Sequence[Row]) -> dict[int, wallet_errors.DomainError]:
+    """Return the rows whose wallet a row before them names, by line. Rows without a name are not among them."""
     problems: dict[int, wallet_errors.DomainError] = {}
     seen: set[UUID | str] = set()
     for index, row in enumerate(rows):
         key = names.parse_uuid(row.wallet_name) or names.name_key(row.wallet_name)
-        if row.problem is not None:
-            problems[row.line] = row.problem
-        elif key in seen:
+        if key and key in seen:
             problems[row.line] = errors.RowInvalid(f'"[{index}]" contains a duplicate value')
         seen.add(key)
     return problems

@@ -392,28 +392,18 @@ WRONG_WALLETS = [
     ("wallet_name\ndup\ndup\n", {}, 422, {3: '"[1]" contains a duplicate value'}),
     ("wallet_name\nbatch3\nBatch3\nno body\n", {}, 422, {3: '"[1]" contains a duplicate value'}),
     ("wallet_name,token_transfer_amount_overwrite\nbatch3,4\n", {}, 422, {2: "sender_wallet is required for transfer"}),
+    # Rows with an invalid cell would be skipped; they are not among those that refuse the file.
     (
-        "wallet_name,extra_wallet_data_logo_url\nbatch3,javascript:alert()\n",
+        "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_cover_url\n,0,\nbatch3,4,\noak,,x\nOAK,,\n",
         {},
         422,
-        {2: '"[0].extra_wallet_data_logo_url" must be a valid uri'},
-    ),
-    (
-        "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_cover_url\nbatch3,4,\n,0,\nbatch4,1.5,\noak,,x\n",
-        {},
-        422,
-        {
-            2: "sender_wallet is required for transfer",
-            3: '"[1].wallet_name" is not allowed to be empty',
-            4: '"[2].token_transfer_amount_overwrite" must be an integer',
-            5: '"[3].extra_wallet_data_cover_url" must be a valid uri',
-        },
+        {3: "sender_wallet is required for transfer", 5: '"[3]" contains a duplicate value'},
     ),
 ]
 
 
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])
-def test_rows_of_a_wrong_shape_are_all_named_by_their_line_and_no_wallet_is_created(
+def test_rows_that_refuse_the_file_are_all_named_by_their_line_and_no_wallet_is_created(
     alice: Caller, sapling: Wallet, query: str
 ) -> None:
     before = everything()
@@ -516,6 +506,44 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(alice: Caller, sapli
     assert answer(done) == created(3, pictured=1, existing=["SAPLING"], failed=FAILED)
     assert Wallet.objects.count() == 5
     assert_sound()
+
+
+INVALID_CELLS = (
+    "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_logo_url\n"
+    "oak,1,\n,1,\nelm,x,\nash,1.5,\nfir,-1,\nyew,1,javascript:alert()\n,,\nno body,1,\nlarch,1,,more\npine,,\n"
+)
+INVALID = {
+    3: '"[1].wallet_name" is not allowed to be empty',
+    4: '"[2].token_transfer_amount_overwrite" must be a number',
+    5: '"[3].token_transfer_amount_overwrite" must be an integer',
+    6: '"[4].token_transfer_amount_overwrite" must be greater than or equal to 0',
+    7: '"[5].extra_wallet_data_logo_url" must be a valid uri',
+    9: "invalid wallet name:no body",
+    10: '"[7]" has a cell in column 4, which has no name in the header',
+}
+
+
+def test_row_31_a_row_with_an_invalid_cell_is_skipped_counted_and_named(alice: Caller) -> None:
+    before = everything()
+    dry = upload(alice, CREATE + "?dry_run=true", INVALID_CELLS, sender_wallet="alice")
+    assert answer(dry) == created(2, failed=INVALID, is_dry_run=True)
+    assert everything() == before
+
+    done = upload(alice, CREATE, INVALID_CELLS, sender_wallet="alice")
+
+    assert answer(done) == created(2, failed=INVALID)
+    assert sorted((wallet.name, len(held_by(wallet))) for wallet in Wallet.objects.exclude(name="alice")) == [
+        ("oak", 1),
+        ("pine", 0),
+    ]
+    assert_sound()
+    before = everything()
+    again = upload(alice, CREATE, INVALID_CELLS, sender_wallet="alice")
+    assert answer(again) == created(0, existing=["oak", "pine"], failed=INVALID)
+    # Names of which nothing is seen are invalid, each for itself, and not one name twice.
+    unseen = upload(alice, CREATE, "wallet_name\n\u2800\n\u3164\n")
+    assert (unseen.status_code, [row["line"] for row in unseen.json()["rows"]]) == (200, [2, 3])
+    assert everything() == before
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,11 @@ class BatchViewSet(ApiViewSet):
         Those with an amount above 0 get that number of tokens from `sender_wallet`, which the caller controls.
 
         The same file can be sent again. A row whose wallet exists is skipped and listed in `wallets_already_exists`; a
-        row whose name cannot be that of a wallet is skipped, counted in `wallet_other_failure_count` and named in
-        `rows` by its line and column. All other rows have their effect in one transaction. A row of the wrong shape
-        refuses the file, and so do more tokens than `sender_wallet` has: then nothing is done, and `rows` names each
-        refused row.
+        row with an invalid cell, such as an empty name or an amount that is not a number, is skipped, counted in
+        `wallet_other_failure_count` and named in `rows` by its line and column. All other rows have their effect in
+        one transaction. The whole file is refused, and nothing is done, if a name is in it twice, if a row has an
+        amount and `sender_wallet` is missing, or if `sender_wallet` has too few tokens. `rows` names the rows that
+        refuse it.
 
         With `dry_run=true` the answer says what would be done, with `"dry_run": true`, and nothing is done. Below
         `/wallet/v2` the answer has the status 201, or 200 to a dry run.
