@@ -96,6 +96,33 @@ def test_the_home_is_in_order_and_its_numbers_lead_to_lists(desk: Desk, watched:
     assert_clean(watched, desk)
 
 
+# As Django 6.1 has it.
+ALL_UNDERLINED = """a:not([role="button"], #header a, #nav-sidebar a, #content-main.app-list a, .object-tools a) {
+  text-decoration: underline; }"""
+LINES_OF_LINKS = """(text) => {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(text);
+  document.adoptedStyleSheets = [sheet];
+  return [...document.querySelectorAll("a")].map((link) => [
+    link.innerText.trim(), link.className, getComputedStyle(link).textDecorationLine]);
+}"""
+
+
+def test_the_same_links_are_underlined_with_any_django(desk: Desk, watched: Watched) -> None:
+    page, found = watched.page, {}
+    for path in ("", "wallets/wallet/", "wallets/auditrun/", f"wallets/wallet/{desk.ledger.alice.pk}/change/"):
+        page.goto(f"{desk.home}{path}")
+
+        lines = page.evaluate(LINES_OF_LINKS, "")
+        assert page.evaluate(LINES_OF_LINKS, ALL_UNDERLINED) == lines
+        found |= {(path, words): line for words, _, line in lines}
+        by_class = {name: line for _, names, line in lines for name in names.split()}
+        assert {by_class.get(name, "none") for name in ("button", "tile", "what-is")} == {"none"}
+
+    assert found["", "Wallets"] == "none"
+    assert "underline" in found.values()
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_each_list_and_the_page_of_a_row_are_in_order(desk: Desk, watched: Watched, name: str) -> None:
     page, path = watched.page, name.replace("_", "/")
