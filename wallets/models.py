@@ -423,4 +423,4 @@ class AuditRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"audit of {self.started_at:%Y-%m-%d %H:%M}: {self.get_result_display()}"
+        return f"audit of {self.started_at:%Y-%m-%d %H:%M}: {self.get_result_display().lower()}"

@@ -121,6 +121,7 @@ class Confirmation:
         return self._page(
             request,
             row,
+            title=action.heading(row, values),
             refusal=refusal,
             status=status,
             ticket=action.ticket(operator_of(request), row, values, snapshot),
@@ -139,7 +140,7 @@ class Confirmation:
             "desk/confirmation.html",
             {
                 **self._site.each_context(request),
-                "title": action.heading(row),
+                "title": action.heading(row, {}),
                 "action": action,
                 "opts": None if subject is None else subject._meta,
                 "back": action.url_of(row),

@@ -49,7 +49,9 @@ class Act(Protocol):
 
     def may(self, user: User, row: Any) -> bool: ...
 
-    def heading(self, row: Any) -> str: ...
+    def label_for(self, row: Any, values: Values) -> str: ...
+
+    def heading(self, row: Any, values: Values) -> str: ...
 
     def preview(self, row: Any, values: Values, snapshot: Values) -> Sequence[str]: ...
 
@@ -118,7 +120,7 @@ def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot:
         proposer=operator.staff,
         action=action.name,
         object_id="" if row is None else str(row.pk),
-        title=action.heading(row)[:254],
+        title=action.heading(row, values)[:254],
         given=vault.seal(json.dumps(as_sent(values)).encode(), context=_context(proposal_id)),
         shown=list(action.preview(row, values, snapshot)),
         reason=operator.reason[:500],
@@ -133,7 +135,7 @@ def propose(action: Act, operator: Operator, row: Any, values: Values, snapshot:
         label=action.log_label(row, values) if row is not None else str(action.label),
         before=snapshot,
         after={
-            "action": str(action.label),
+            "action": action.label_for(row, values),
             "will": list(proposal.shown),
             "expires_at": proposal.expires_at.isoformat(),
         },
@@ -259,7 +261,7 @@ def void_if_lost(proposal_id: UUID, action: Act, row: Any) -> None:
 
 def why_not_open(proposal: Proposal) -> str:
     if proposal.state != ProposalState.OPEN:
-        return f"the proposal is {proposal.get_state_display()}"
+        return f"the proposal is {proposal.state}"
     if database_now() >= proposal.expires_at:
         return "the proposal has expired: it is more than a day old"
     return ""

@@ -16,6 +16,7 @@ from config.admin import four_eyes, roles
 from config.admin.actions import registry
 from config.admin.kinds import PERSON
 from config.admin.models import Proposal
+from config.admin.states import ProposalState
 from transfers import counters
 from wallets import errors
 from wallets.models import ApiKey, OperatorAction, Token, Wallet
@@ -338,6 +339,38 @@ def test_which_acts_make_a_person_no_second_and_which_take_a_right(team: SimpleN
     assert has_right(otto, "changed_role", mia, proposed_at - moment)
 
 
+@pytest.mark.parametrize(("active", "title"), [("no", "Deactivate: vera"), ("yes", "Activate: vera")])
+def test_a_proposal_is_called_what_was_meant_also_when_it_was_done(
+    team: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, active: str, title: str
+) -> None:
+    monkeypatch.setitem(four_eyes.COVERED, "change-active", lambda values: True)
+    vera = Person("vera", role=roles.VIEWER).user
+    User.objects.filter(pk=vera.pk).update(is_active=active == "no")
+    reviewed = team.mia.client.post(
+        reverse("admin:change-active", args=[vera.pk]), {"step": "review", "active": active}
+    )
+    assert reviewed.context["title"] == title
+
+    assert team.mia.confirm("change-active", {"active": active}, vera.pk).status_code == 302
+
+    made = Proposal.objects.get()
+    logged = OperatorAction.objects.get(verb="proposed")
+    assert (made.title, logged.after["action"]) == (title, title.partition(":")[0])
+    assert team.otto.approve(made).status_code == 302
+    # The account would now be called the opposite.
+    page = team.otto.opened(made).content.decode()
+    assert f"Proposal: {title}" in page
+    assert f"<td>{title} " in page
+    assert "Deactivate or activate" not in page
+
+
+def test_the_refusal_of_a_proposal_names_its_state_within_a_sentence(team: SimpleNamespace) -> None:
+    made = proposed(team)
+    for state in ProposalState:
+        made.state = state
+        assert four_eyes.why_not_open(made) == ("" if state == "open" else f"the proposal is {state.value}")
+
+
 def test_a_refusal_itself_checks_the_right_and_the_state(team: SimpleNamespace) -> None:
     action = registry.by_name("issue-tokens")
     made = proposed(team)
@@ -352,7 +385,7 @@ def test_a_refusal_itself_checks_the_right_and_the_state(team: SimpleNamespace) 
     # Who made it may withdraw it, also without the right.
     team.mia.user.groups.clear()
     assert refuse(User.objects.get(pk=team.mia.user.pk)).state == "refused"
-    with pytest.raises(errors.NotPossible, match="the proposal is Refused"):
+    with pytest.raises(errors.NotPossible, match=r"the proposal is refused\.$"):
         refuse(team.otto.user)
     assert log_of(made) == [("mia", "proposed"), ("mia", "refused_proposal")]
 

@@ -158,13 +158,13 @@ class AdminAction:
     def button(self, user: User, row: Any) -> ActionButton:
         """Return the button that the user sees on the page of the row."""
         if not self.may(user, row):
-            return ActionButton(self.label_for(row), None, is_allowed=False)
+            return ActionButton(self.label_for(row, {}), None, is_allowed=False)
         reason = self.why_not(user, row)
         url = None if reason else reverse(f"admin:{self.name}", args=[] if row is None else [row.pk])
-        return ActionButton(self.label_for(row), url, reason, self.is_dangerous)
+        return ActionButton(self.label_for(row, {}), url, reason, self.is_dangerous)
 
-    def label_for(self, row: Any) -> str:
-        """Return what the button on the page of the row is called: what the action would do to it now."""
+    def label_for(self, row: Any, values: Values) -> str:
+        """Return what the action does to the row with these answers; without answers, what it would do to it now."""
         return self.label
 
     # --- form and preview -----------------------------------------------------------------
@@ -185,8 +185,8 @@ class AdminAction:
         """Return what will happen to all selected rows, in sentences that count."""
         raise NotImplementedError
 
-    def heading(self, row: Any) -> str:
-        return self.label if row is None else f"{self.label_for(row)}: {self.log_label(row, {})}"
+    def heading(self, row: Any, values: Values) -> str:
+        return self.label if row is None else f"{self.label_for(row, values)}: {self.log_label(row, {})}"
 
     def intro(self, row: Any) -> str:
         """Return the sentence above the questions."""

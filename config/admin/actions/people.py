@@ -181,8 +181,9 @@ class ChangeActive(PersonAction):
     form_class = ActiveForm
     is_dangerous = True
 
-    def label_for(self, row: User) -> str:
-        return "Deactivate" if people.is_active(row) else "Activate"
+    def label_for(self, row: User, values: Values) -> str:
+        active = values.get("active", "no" if people.is_active(row) else "yes")
+        return "Activate" if active == "yes" else "Deactivate"
 
     def intro(self, row: User) -> str:
         return f"{row.username} is {'active' if people.is_active(row) else 'not active'}."
@@ -292,7 +293,7 @@ class EndSessions(SessionsAction):
     def person(self, row: User) -> User:
         return row
 
-    def heading(self, row: User) -> str:
+    def heading(self, row: User, values: Values) -> str:
         return f"End all sessions of {row.username}"
 
     def why_not(self, user: User, row: User) -> str:
@@ -323,7 +324,7 @@ class EndSession(SessionsAction):
     def person(self, row: Session) -> User | None:
         return row.user
 
-    def heading(self, row: Session) -> str:
+    def heading(self, row: Session, values: Values) -> str:
         return f"End a session of {row.user}"
 
     def snapshot(self, row: Session, values: Values) -> Values:
