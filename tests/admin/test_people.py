@@ -223,7 +223,10 @@ def test_each_change_of_a_person_is_done_logged_and_ends_what_it_must(crew: Any)
     assert theirs.get("/admin/").status_code == 200
     assert theirs.get(url("create-wallet")).status_code == 403
     confirm(client, url("change-mail", target), mail="o@example.org")
+    client.get("/admin/")
     confirm(client, url("change-active", target), active="no")
+    # The name as it is, also as the first word.
+    assert f">{target.username} is no longer active.</li>" in client.get("/admin/").content.decode()
     assert theirs.get("/admin/").status_code == 302
     confirm(client, url("change-active", target), active="yes")
     target.refresh_from_db()
