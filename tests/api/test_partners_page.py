@@ -68,7 +68,7 @@ def test_the_locker_program_of_the_page_goes_from_no_account_to_taken_coins(
         pytest.skip("NO CURL: install curl to run the commands of docs/partners.md")
     with LocalNetwork(tmp_path / "raida", base_port=0) as network:
         hosts = {"COPPICE_RAIDA_HOSTS": ",".join(network.hosts), "COPPICE_STATE_DIR": str(tmp_path)}
-        worker = Worker(network, tmp_path / "worker")
+        worker = Worker(network, tmp_path / "worker", has_beat=False)
         try:
             with web_server(hosts) as address:
                 done = subprocess.run(

@@ -50,7 +50,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
 
 @pytest.fixture
 def address(transactional_db: None, network: LocalNetwork, tmp_path: Path) -> Iterator[str]:
-    worker = Worker(network, tmp_path / "worker")
+    worker = Worker(network, tmp_path / "worker", has_beat=False)
     hosts = {"COPPICE_RAIDA_HOSTS": ",".join(network.hosts), "COPPICE_RAIDA_TIMEOUT_SECONDS": "1"}
     try:
         with web_server(hosts) as running:

@@ -98,7 +98,7 @@ def system(
     home = tmp_path_factory.mktemp("home")
     with django_db_blocker.unblock(), LocalNetwork(home / "raida", base_port=0) as network:
         hosts = {"COPPICE_RAIDA_HOSTS": ",".join(network.hosts), "COPPICE_STATE_DIR": str(home)}
-        worker = Worker(network, home / "worker")
+        worker = Worker(network, home / "worker", has_beat=False)
         try:
             key = wallets.create_api_key(name="partner")[1]
             alice = wallets.create_wallet(name="alice", password=PASSWORD)

@@ -30,7 +30,7 @@ def counted() -> dict[tuple[str, str], dict[str, int]]:
 def test_a_wrong_code_is_counted_apart_and_silent_servers_are_not(
     caller: Caller, network: LocalNetwork, settings: Any, capfd: Any, code: str, tmp_path: Any
 ) -> None:
-    worker = Worker(network, tmp_path / "worker")
+    worker = Worker(network, tmp_path / "worker", has_beat=False)
     try:
         wrong = [
             caller.get(f"{PEEK}?locker_key={code}"),
