@@ -17,10 +17,8 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 * A change of counts that `transfers.counters` cannot derive from the rows of transfers is inserted into
   `transfers_tallydelta` by the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
-* The right to move tokens is read `FOR SHARE`: a trust that is being ended is either in force until the transfer
-  commits, or not seen.
-* Rows are looked up by their ids as `id = ANY (array)`, not by a join: that has one plan, the index of ids. For a join
-  the planner may read the whole table once for each row, if statistics say that the table is almost empty.
+* The right to move tokens is read `FOR SHARE`: a trust that is being ended is in force until the commit, or not seen.
+* Rows are looked up as `id = ANY (array)`: for a join, a plan may read the whole table once for each row.
 * One plan must serve all values. Wrap a parameter that could change the planner's estimates in a scalar subquery, so
   that PostgreSQL chooses the generic plan: planning each execution takes three times as long as executing.
 """

@@ -81,10 +81,11 @@ class PersonPage(base.LedgerPage):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         factor = SecondFactor.objects.filter(user_id=OuterRef("pk"))
+        permissions = User.user_permissions.through.objects.filter(user_id=OuterRef("pk"))
         return (
             User.objects.defer("password")
-            .annotate(has_factor=Exists(factor))
-            .prefetch_related("groups", "user_permissions")
+            .annotate(has_factor=Exists(factor), has_permissions=Exists(permissions))
+            .prefetch_related("groups")
         )
 
     def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:

@@ -35,8 +35,9 @@ def role_of(person: User) -> str:
     if person.is_superuser:
         return SUPERUSER
     found = sorted(group.name for group in person.groups.all())
-    # Not `exists`, which asks even for what was prefetched.
-    if person.user_permissions.all():
+    # The list of people asks it for all rows at once.
+    has_permissions = getattr(person, "has_permissions", None)
+    if person.user_permissions.exists() if has_permissions is None else has_permissions:
         found.append("single permissions")
     return ", ".join(found) or NO_ROLE
 

@@ -199,7 +199,8 @@ def test_doctor_names_every_part_that_is_down_and_what_to_do(bare_environment: d
     assert re.findall(r"^ok (\S+)", examined.stdout, re.MULTILINE)[0] == "interpreter"
     ill = re.findall(r"^!! (\S+)", examined.stdout, re.MULTILINE)
     assert ill == [
-        "database", "settings", "writes", "migrations", "operators", "vault", "broker", "worker,", "RAIDA",
+        "database", "settings", "writes", "migrations", "operators", "vault", "pseudonyms", "broker", "worker,",
+        "RAIDA",
     ]  # fmt: skip
     assert examined.stdout.count("->") == len(ill)
     assert examined.returncode == 1
