@@ -91,9 +91,27 @@ class Standby:
         return True
 
     def pause(self) -> None:
-        """Stop replaying. The log still arrives."""
-        self.execute("SELECT pg_wal_replay_pause()")
-        _wait_until(lambda: self.execute("SELECT pg_get_wal_replay_pause_state()") == ("paused",))
+        """
+        Stop replaying. The log still arrives.
+
+        A stop between a replayed lock on a table of the catalog, for example of autovacuum, and its release would keep
+        new sessions out: then it goes on, and stops later.
+        """
+
+        def is_paused_and_open() -> bool:
+            self.execute("SELECT pg_wal_replay_pause()")
+            _wait_until(lambda: self.execute("SELECT pg_get_wal_replay_pause_state()") == ("paused",))
+            # 0 is the database of tables that all databases share.
+            locks = (
+                "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+                " AND database IN (0, (SELECT oid FROM pg_database WHERE datname = %s))"
+            )
+            if self.execute(locks, [connection.settings_dict["NAME"]]) == (0,):
+                return True
+            self.resume()
+            return False
+
+        _wait_until(is_paused_and_open)
 
     def resume(self) -> None:
         self.execute("SELECT pg_wal_replay_resume()")
