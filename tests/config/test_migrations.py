@@ -2,24 +2,20 @@
 
 import importlib
 import re
-import threading
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
-from django.db.migrations import AddIndex, RunPython, RunSQL
+from django.db import IntegrityError, connection, transaction
+from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
-from tests.concurrency.writers import uncommitted
-from tests.support.waiting import until
 from transfers import audit as transfers_audit
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
-from wallets.large_indexes import AddLargeIndex
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
@@ -62,95 +58,18 @@ def go_to(targets: list[tuple[str, str | None]]) -> None:
     MigrationExecutor(connection).migrate(targets)
 
 
-# Tables that grow with each transfer, and the last migration that locked one while it built an index.
-_LARGE: Final = ("transfer", "token", "transferterms")
-_LOCKED_UP_TO: Final = {"transfers": "0013", "wallets": "0020"}
-
-
-def test_migrations_build_indexes_of_large_tables_without_locking_them() -> None:
-    built = [
-        (app, name[:4], type(operation), migration.atomic)
-        for (app, name), migration in MigrationLoader(None).disk_migrations.items()
-        for operation in migration.operations
-        if isinstance(operation, AddIndex) and operation.model_name in _LARGE and name[:4] > _LOCKED_UP_TO.get(app, "")
-    ]
-
-    assert set(built) == {("transfers", "0014", AddLargeIndex, False)}
-    assert len(built) == 3
-
-
-@pytest.mark.django_db(transaction=True)
-def test_transfers_are_made_while_an_index_of_all_transfers_is_built() -> None:
-    alice, _ = (wallets.create_wallet(name=name) for name in ("alice", "bobby"))
-    transfers.issue_tokens(wallet=alice, count=5)
-    index = "transfer_closed_by_source"
-    sizes = iter((2, 1, 1))
-    threads: list[threading.Thread] = []
-
-    def migrate() -> None:
-        try:
-            go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
-        finally:
-            connections.close_all()
-
-    def indexes() -> list[Any]:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [index])
-            return cursor.fetchall()
-
-    def send() -> None:
-        transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=next(sizes))
-
-    go_to([("transfers", "0013_seals")])
-    try:
-        # What an interrupted build leaves.
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE INDEX {index} ON transfers_transfer (number)")
-            cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [index])
-        with uncommitted(send):
-            threads.append(threading.Thread(target=migrate, daemon=True))
-            threads[0].start()
-            # It waits for the transaction that writes, and later ones do not wait for it.
-            until(lambda: waiting_for_a_lock() > 0)
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL lock_timeout = '1s'")
-                send()
-            assert threads[0].is_alive()
-        threads[0].join(timeout=60)
-    finally:
-        for thread in threads:
-            thread.join(timeout=60)
-        go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
-    assert indexes() == [(True,)]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_get_indexdef(to_regclass(%s))", [index])
-        assert "(source_id, closed_at, number)" in cursor.fetchone()[0]
-
-
-def waiting_for_a_lock() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            " AND query LIKE '%INDEX%'"
-        )
-        return int(cursor.fetchone()[0])
-
-
-# Indexes are built outside of a transaction.
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_all_migrations_go_back_and_forward_again() -> None:
     before = schema()
     own = [row for rows in before.values() for row in rows if row[0].startswith((*APPS, "coppice"))]
     assert all(before.values())
     assert own
 
-    try:
-        go_to([(app, "0001_initial") for app in APPS])
-        models_alone = schema()
-        go_to([(app, None) for app in APPS])
-        left = schema()
-    finally:
-        go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
+    go_to([(app, "0001_initial") for app in APPS])
+    models_alone = schema()
+    go_to([(app, None) for app in APPS])
+    left = schema()
+    go_to(MigrationExecutor(connection).loader.graph.leaf_nodes())
 
     # The generated column of a wallet needs its function from the beginning.
     assert [name for name, _ in models_alone["functions"]] == ["wallets_written"]

@@ -3,20 +3,17 @@
 from django.db import migrations, models
 from django.db.models import F, Q
 
-from wallets.large_indexes import AddLargeIndex
-
 _IS_APART = Q(closed_at__gt=F("created_at")) | Q(closed_at__lt=F("created_at"))
 
 
 class Migration(migrations.Migration):
-    atomic = False
     dependencies = [
         ("transfers", "0013_seals"),
         ("wallets", "0020_audit_scope"),
     ]
 
     operations = [
-        AddLargeIndex(
+        migrations.AddIndex(
             model_name="transfer",
             index=models.Index(
                 condition=_IS_APART & only,
