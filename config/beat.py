@@ -4,7 +4,8 @@ The scheduler of Celery beat, of which several may run: only the leader publishe
 The leader holds a transaction-level advisory lock in a transaction that it keeps open, which works behind a pooler in
 transaction mode too. A dead process loses the lock with its connection. For one that hangs, or whose machine is gone,
 `idle_in_transaction_session_timeout` makes the lock a lease: PostgreSQL ends the session when nothing was heard from it
-for `LEASE_SECONDS`. The transaction has no id, and each renewal takes a new snapshot, so it does not delay VACUUM.
+for `LEASE_SECONDS`. The transaction has no id, and keeps no snapshot between its statements, so it delays neither
+VACUUM nor CREATE INDEX CONCURRENTLY.
 
 The lock saves messages, and nothing depends on it: each scheduled task may run twice at once. Two leaders are possible
 for a moment, for example if the leader is suspended between its check and the message.
@@ -59,13 +60,16 @@ class Leadership:
         if self._connection is None:
             self._connection = connections.create_connection("default")
             self._connection.set_autocommit(False)
+            # What is prepared, or has parameters, keeps its snapshot until the next statement, and CREATE INDEX
+            # CONCURRENTLY waits for the end of each transaction with an older snapshot.
+            self._connection.connection.prepare_threshold = None
         with self._connection.cursor() as cursor:
             if self._is_held:
                 cursor.execute("SELECT 1")
                 return True
             cursor.execute(
-                "SELECT pg_try_advisory_xact_lock(%s), set_config('idle_in_transaction_session_timeout', %s, true)",
-                [_LEADING, f"{LEASE_SECONDS}s"],
+                f"SELECT pg_try_advisory_xact_lock({_LEADING}),"
+                f" set_config('idle_in_transaction_session_timeout', '{LEASE_SECONDS}s', true)"
             )
             is_held = bool(cursor.fetchone()[0])
         if not is_held:

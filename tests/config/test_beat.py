@@ -274,3 +274,22 @@ def test_a_change_of_the_leader_is_logged_once(
     finally:
         first.release()
         second.release()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_index_is_built_concurrently_while_a_beat_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.beat.RENEW_SECONDS", 0.0)
+    leader = Leadership()
+    try:
+        with psycopg.connect(database_url(), autocommit=True) as session:
+            session.execute("SET statement_timeout = '10s'")
+            session.execute("CREATE TABLE beat_leads (id integer)")
+            try:
+                for number in range(3):
+                    assert leader.renew()
+                    # PostgreSQL waits for the end of each transaction whose snapshot is older than the index.
+                    session.execute(f"CREATE INDEX CONCURRENTLY beat_leads_{number} ON beat_leads (id)")
+            finally:
+                session.execute("DROP TABLE beat_leads")
+    finally:
+        leader.release()
