@@ -5,9 +5,9 @@ What changes as an installation grows: sizes of the database, web processes, wor
                                      [--tasks N] [--task-turns N] [--only sizes,seals,processes,workers]
                                      [--keep DIRECTORY [--load]] [--jobs N] [--estimate]
 
-Each size is a database of its own, whose tokens have the same number of movements, and whose transfers have BUNDLE
-tokens each (1). Each has a web server, and each turn measures all of them, one after the other. By default this takes
-many gigabytes and hours: `--estimate` says how many and ends.
+Each size is a separate database. All of its tokens have the same number of movements, and each of its transfers moves
+BUNDLE tokens (1 by default). Each database has a web server, and each turn measures all of them, one after the other.
+By default this takes many gigabytes and hours: `--estimate` says how many and ends.
 
 With `--keep` the databases stay in a directory: `--load` loads those that are not there yet and ends, continuing where
 an earlier run was interrupted, and a run without it measures. Loading may be niced and disturb others little:
