@@ -199,8 +199,8 @@ INSERT INTO desk_formername (wallet_id, name, due_at)
 VALUES (%(id)s, %(name)s, clock_timestamp() + make_interval(secs => %(seconds)s))
 """
 # The old name, if it is due, and the numbers of open transactions of other sessions that began before, and that may
-# have: without pg_read_all_stats, the begin is hidden for sessions of other roles. Locks are hidden from no session, and
-# each open transaction holds a lock on its virtual transaction id. Background processes have no role.
+# have: without pg_read_all_stats, the begin is hidden for sessions of other roles. Locks are not hidden, and each open
+# transaction holds a lock on its virtual transaction id. Background processes have no role.
 _DUE: Final = """
 SELECT former.name, open.older, open.hidden
   FROM desk_formername AS former
