@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from lockers.raida.coins import UNITS_PER_COIN
 from wallets import queries
 from wallets.errors import DomainError
 
@@ -215,11 +217,11 @@ class TokensTo(_Tokens):
     comparison = "lte"
 
 
-_COINS: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,8}))?", re.ASCII)
+_COINS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,8})?")
 
 
 class _Coins(Typed):
-    """Rows by their amount in units of 10^-8 coins, given in coins."""
+    """Rows by their amount, given in coins."""
 
     hint = "coins"
     comparison: ClassVar[str]
@@ -228,8 +230,7 @@ class _Coins(Typed):
         found = _COINS.fullmatch(value.replace(",", ""))
         if found is None:
             return queryset.none()
-        units = int(found[1] + (found[2] or "").ljust(8, "0"))
-        return queryset.filter(**{f"amount__{self.comparison}": units})
+        return queryset.filter(**{f"amount__{self.comparison}": int(Decimal(found[0]) * UNITS_PER_COIN)})
 
 
 class CoinsFrom(_Coins):

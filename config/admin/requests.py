@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db import OperationalError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import get_script_prefix
 from django.utils.html import format_html
@@ -51,33 +51,38 @@ def moment_in(text: str) -> tuple[datetime, datetime] | None:
         return None
 
 
-class KeyFilter(filters.Typed):
+class _OfKey(filters.Typed):
+    """Rows of one key, by its id or the first characters that are stored of it, or of all keys with a name."""
+
+    model: ClassVar[type[Model]]
+    column: ClassVar[str]
+    # How many characters of a longer text are compared with those that are stored; None for all.
+    compared: ClassVar[int | None] = None
+
+    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        key_id = names.parse_uuid(value)
+        if key_id is not None:
+            return queryset.filter(**{self.column: key_id})
+        # Few, and as values: the planner then knows how common they are.
+        keys = self.model._default_manager.filter(Q(name__iexact=value) | Q(prefix=value[: self.compared]))
+        return queryset.filter(**{f"{self.column}__in": list(keys.values_list("pk", flat=True)[:50])})
+
+
+class KeyFilter(_OfKey):
     title = "API key"
     parameter_name = "api_key"
     hint = "name or id"
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        key_id = names.parse_uuid(value)
-        if key_id is None:
-            # Few, and as values: the planner then knows how common they are.
-            found = ApiKey.objects.filter(Q(name__iexact=value) | Q(prefix=value[:6]))
-            return queryset.filter(api_key_id__in=list(found.values_list("pk", flat=True)[:50]))
-        return queryset.filter(api_key_id=key_id)
+    model = ApiKey
+    column = "api_key_id"
+    compared = 6
 
 
-class RestrictedKeyFilter(filters.Typed):
-    """Rows of one restricted key, by its id or prefix, and by its name those of all keys with this name."""
-
+class RestrictedKeyFilter(_OfKey):
     title = "restricted key"
     parameter_name = "restricted_key"
     hint = "name, prefix or id"
-
-    def narrowed(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        key_id = names.parse_uuid(value)
-        if key_id is None:
-            found = RestrictedKey.objects.filter(Q(name__iexact=value) | Q(prefix=value))
-            return queryset.filter(restricted_key_id__in=list(found.values_list("pk", flat=True)[:50]))
-        return queryset.filter(restricted_key_id=key_id)
+    model = RestrictedKey
+    column = "restricted_key_id"
 
 
 class StatusFilter(filters.Typed):
