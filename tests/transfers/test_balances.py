@@ -49,6 +49,8 @@ def check(wallet: Wallet, moments: Sequence[datetime]) -> None:
                 running += line.tokens
                 assert line.balance == running
                 assert start <= line.at < end
+                word = "sent" if line.tokens < 0 else "received" if line.transfer_id else "issued"
+                assert line.word == word
             assert running == told(wallet, end)
             assert [line.position for line in lines] == sorted({line.position for line in lines})
 

@@ -55,6 +55,7 @@ def test_neighbours_are_those_of_open_trusts_of_the_wallet_the_oldest_first(alic
     operations.delete_trust(actor=alice, trust_id=ended)
     operations.accept_trust(actor=others[2], trust_id=open_ones[1])
     asked(others[3], "send", bob)
+    asked(others[3], "send", alice)
 
     found = reports.neighbours(wallet_id=alice.pk)
 
