@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -12,7 +13,7 @@ from django.db import connection, transaction
 from tests.api.caller import Caller
 from tests.transfers.books import assert_sound
 from transfers import action_tokens, balances, bulk, counters, operations
-from transfers.models import Movement, WalletDay
+from transfers.models import Movement, Transfer, WalletDay
 from wallets.models import Wallet
 
 TICK = timedelta(microseconds=1)
@@ -34,6 +35,16 @@ def whole(wallet: Wallet, start: datetime | None, end: datetime | None, *, limit
     return pages
 
 
+def told_of(wallet: Wallet, line: balances.Line) -> tuple[str, UUID | None, int]:
+    """What a line says of its transfer: the word, the other wallet and the tokens."""
+    if line.transfer_id is None:
+        return "issued", None, line.tokens
+    transfer = Transfer.objects.get(pk=line.transfer_id)
+    if transfer.source_id == wallet.pk:
+        return "sent", transfer.destination_id, -transfer.moved_count
+    return "received", transfer.source_id, transfer.moved_count
+
+
 def check(wallet: Wallet, moments: Sequence[datetime]) -> None:
     for at in moments:
         assert balances.balance(wallet_id=wallet.pk, at=at) == (at, told(wallet, at))
@@ -49,8 +60,7 @@ def check(wallet: Wallet, moments: Sequence[datetime]) -> None:
                 running += line.tokens
                 assert line.balance == running
                 assert start <= line.at < end
-                word = "sent" if line.tokens < 0 else "received" if line.transfer_id else "issued"
-                assert line.word == word
+                assert told_of(wallet, line) == (line.word, line.other_id, line.tokens)
             assert running == told(wallet, end)
             assert [line.position for line in lines] == sorted({line.position for line in lines})
 

@@ -19,6 +19,7 @@ from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts.controlled_wallets import WalletOrder, WalletScope, WalletSelection
 from trusts.states import TrustRequestType
+from wallets import operations as wallets
 from wallets.models import Wallet
 
 NEWEST_FIRST = WalletSelection(order=WalletOrder.CREATED_AT, is_descending=True)
@@ -109,6 +110,16 @@ def test_totals_are_right_after_every_operation(
         controlled[manager] |= {trusts.open_managed_wallet(actor=manager, name="seedling")}
         yield trust
         yield operations.send_bundle(actor=manager, sender="alice", receiver="seedling", size=1)
+        # A wallet whose only transfers are those that it asked for between others.
+        agent = wallets.create_wallet(name="agent")
+        for managed in ("sapling", "seedling"):
+            held = trusts.request_trust(actor=agent, request_type=TrustRequestType.MANAGE, requestee=managed)
+            trusts.accept_trust(actor=manager, trust_id=held.id)
+        yield operations.send_bundle(actor=agent, sender="sapling", receiver="seedling", size=1)
+        trust = trusts.request_trust(actor=other, request_type=TrustRequestType.MANAGE, requestee="agent")
+        trusts.accept_trust(actor=agent, trust_id=trust.id)
+        controlled[other] |= {agent}
+        yield trust
 
     for _ in steps():
         check(controlled)
