@@ -24,6 +24,7 @@ from transfers import action_tokens, approvals, counters, list_counts
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.ledger import Terms
+from transfers.models import Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts import queries as trust_queries
@@ -416,6 +417,28 @@ PAST_TRIGGERS = {
 }
 # Of operators, trusts, transfers, lockers, and of the rules of the models.
 OF_EACH_PART = ("auditrun_final", "trust_power_filled", "issue_append_only", "account_kept", "wallet_kept")
+# One row of a trust or of its changes that breaks a rule by one of its conditions alone.
+KIND, BEGINNING, STATE, MANAGED = (
+    "a trust gives what its kind gives", "a trust begins with the request of its originator",
+    "a trust is in the state of its last change", "a trust has the columns of the managed wallet",
+)  # fmt: skip
+TRUSTS_BY_ONE_CONDITION = [
+    (KIND, "trusts_trust SET type = 'send', managed_created_at = NULL WHERE type = 'manage'"),
+    (KIND, "trusts_trust SET holder_id = subject_id WHERE type = 'send'"),
+    (KIND, "trusts_trust SET subject_id = holder_id WHERE type = 'send'"),
+    (BEGINNING, "trusts_trustchange SET event = 'accept' WHERE event = ''"),
+    (BEGINNING, "trusts_trustchange SET actor_id = gen_random_uuid() WHERE event = ''"),
+    (STATE, "trusts_trustchange SET state = 'requested' WHERE event = 'accept'"),
+    *(
+        (MANAGED, f"trusts_trust SET managed_{change} WHERE type = 'manage'")
+        for change in (
+            "created_at = now() - interval '1 day'", "name = managed_name || 'x'", "name_key = managed_name_key || 'x'",
+            "has_password = NOT managed_has_password",
+        )
+    ),
+    (None, "trusts_trust SET managed_name = 'x' WHERE type <> 'manage'"),
+    (None, "trusts_trustchange SET actor_id = gen_random_uuid() WHERE event <> ''"),
+]  # fmt: skip
 # Their contents are stored only once, so nothing shows that a row is missing or changed. Of
 # `idempotentanswer_once`: the effects of two answers to one key are sound rows.
 UNSEEN = {
@@ -521,6 +544,15 @@ def test_the_audit_names_what_triggers_refuse(world: Any) -> None:
         if check not in found:
             unseen[name] = found
     assert unseen == {}
+    wrong = []
+    for check, change in TRUSTS_BY_ONE_CONDITION:
+        point = connection.savepoint()
+        rows(f"UPDATE {change}")
+        found = {finding.check for finding in trust_queries.audit_findings()}
+        connection.savepoint_rollback(point)
+        if found != ({check} if check else set()):
+            wrong.append((change, found))
+    assert wrong == []
     assert audits.findings() == []
     # The whole audit has all parts: one violation of each.
     point = connection.savepoint()
@@ -535,6 +567,11 @@ def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world
     assert sealing.seal(is_due=True) == 1
     alice = Wallet.objects.get(pk=world["alice"])
     new = transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+    # One that was open when its number was sealed, and a wallet of no new transfer.
+    bob = Wallet.objects.get(pk=world["bob"])
+    transfers.accept(actor=bob, transfer_id=Transfer.objects.filter(state="pending", destination=bob)[0].pk)
+    issued = wallets.create_wallet(name="issued")
+    transfers.issue_tokens(wallet=issued, count=1)
     assert audits.findings(is_of_all=False) == []
     let_triggers_sleep()
     for statement, check in (
@@ -548,7 +585,8 @@ def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world
             f"DELETE FROM transfers_movement WHERE transfer_number = {new.number}",
             "a completed transfer moved what was asked, any other nothing",
         ),
-        ("UPDATE transfers_tallydelta SET tokens = tokens + 1", "the tallies agree with the tokens of each wallet"),
+        ("UPDATE transfers_tallydelta SET tokens = tokens + 1", TALLIES),
+        (f"UPDATE transfers_tallydelta SET tokens = tokens + 1 WHERE wallet_id = '{issued.pk}'", TALLIES),
         ("UPDATE wallets_token SET wallet_id = gen_random_uuid()", "every token is in a wallet that exists"),
     ):
         point = connection.savepoint()
@@ -558,6 +596,13 @@ def test_an_audit_of_new_rows_proves_what_is_sealed_and_goes_on_from_there(world
         assert check in found, statement
     assert sealing.seal(is_due=True) == 1
     assert audits.findings(is_of_all=False) == audits.findings() == []
+    # What is new begins after that seal, and what was decided before it is sealed. A span has its last row.
+    newest = Transfer.objects.latest("number").number
+    rows("UPDATE transfers_transfer SET moved_count = 9 WHERE state = 'completed'")
+    for after, upto, expected in ((newest - 1, newest, True), (newest, 2**62, False)):
+        spans = transfer_audit.Spans([(after, upto)], [(0, 0)])
+        found = {finding.check for finding in transfer_audit.audit_findings(spans)}
+        assert ("a completed transfer moved what was asked, any other nothing" in found) is expected
 
 
 def test_the_new_rows_of_each_kind_are_those_after_its_own_seal() -> None:
@@ -678,6 +723,7 @@ BY_ONE_CONDITION: list[tuple[str, list[str]]] = [
     ),
 ]
 TALLIES = "the tallies agree with the tokens of each wallet"
+LINKS = "an active claim link reserves its tokens, any other nothing"
 # Of a wallet that nothing is reserved in, of one with pending transfers, and of one with claim links.
 OF_ALICE, OF_BOB = (f"wallet_id = (SELECT id FROM wallets_wallet WHERE name = '{name}')" for name in ("alice", "bobby"))
 SOME_WALLET = "(SELECT id FROM wallets_wallet WHERE name = 'bobby')"
@@ -690,6 +736,7 @@ BY_ONE_CONDITION += [
     (TALLIES, ["UPDATE transfers_actiontoken SET state = 'cancelled', closed_at = now() WHERE state = 'active'"]),
     (TALLIES, [f"INSERT INTO transfers_tallydelta (wallet_id, tokens) SELECT {SOME_WALLET}, 1"]),
     (TALLIES, ["UPDATE transfers_tallydelta SET tokens = tokens + 1"]),
+    (LINKS, [f"{TOKEN} transfer_pending_id = NULL WHERE {OF_ALICE}"]),
     (TALLIES, [f"{TRANSFER} moved_count = moved_count + 1 WHERE state = 'completed'"]),
     (TALLIES, [f"{TRANSFER} closed_event = 'accept' WHERE state = 'completed'"]),
     (TALLIES, [f"{TRANSFER} state = 'failed' WHERE state = 'completed'"]),

@@ -96,8 +96,11 @@ def test_nothing_stays_of_an_import_that_fails(peer: Service, monkeypatch: pytes
 def test_nothing_stays_if_the_sides_differ_or_the_audit_finds_something(
     peer: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = peer.wallet("anna", password="secret")
+    one, two = peer.wallet("anna", password="secret"), peer.wallet("bert")
     peer.token("t0", one)
+    asked = peer.transfer(
+        "asked", one, two, state="requested", originator_wallet_id=two, parameters={"bundle": {"bundleSize": 1}}
+    )
     before = everything()
     # A token that the import loses, one that it puts elsewhere, and what only the audit sees.
     for change, said in (
@@ -105,6 +108,8 @@ def test_nothing_stays_if_the_sides_differ_or_the_audit_finds_something(
         ("UPDATE wallets_token SET wallet_id = gen_random_uuid()", f"Wallet {one} has 1 tokens in the source and 0"),
         ("DELETE FROM wallets_token", "1 tokens of the source are not in Coppice"),
         ("UPDATE wallets_wallet SET password = ''", "1 wallets could not log in"),
+        ("UPDATE wallets_token SET capture_id = gen_random_uuid()", "1 tokens stand for another capture"),
+        ("DELETE FROM transfers_transfer", f"Transfer {asked} is requested in the source and missing in Coppice"),
     ):
         whole = writing._count
 

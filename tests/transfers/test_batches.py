@@ -453,8 +453,8 @@ def test_wallets_whose_tokens_are_not_there_are_not_created(alice: Caller, query
 LONG = '"[5].extra_wallet_data_about" length must be less than or equal to 10000 characters long'
 ENROLMENT = (
     "wallet_name,token_transfer_amount_overwrite,extra_wallet_data_about,extra_wallet_data_logo_url\n"
-    "oak,1,,https://example.org/1.png\nSAPLING,9,,https://example.org/2.png\nno body,9,,\nab,9,,\nelm,,,\n"
-    f"ash,9,{'x' * 10_001},\nfir,0,,\n"
+    "oak,1,,https://example.org/1.png\nSAPLING,9,,https://example.org/2.png\nno body,9,,\nab,9,,\n"
+    f"elm,,{'x' * 10_000},\nash,9,{'x' * 10_001},\nfir,0,,\n"
 )
 FAILED = {
     4: "invalid wallet name:no body",

@@ -261,6 +261,8 @@ def test_the_events_of_a_range_are_those_of_the_pages(busy: Any, bob: Caller, sa
         for after, upto in ((0, feed.settled_number()), (numbers[0], numbers[-1]), (numbers[1], numbers[-1] - 1)):
             found = feed.events_between(wallet_ids=wallet_ids, after=after, upto=upto)
             assert found == [each for each in every if after < each.number <= upto]
+        later = [feed.have_events_after(wallet_ids, number=numbers[-1] - before) for before in (0, 1)]
+        assert later == [False, True]
 
 
 def test_events_are_shown_to_who_controls_the_wallet(busy: Any, bob: Caller, carol: Caller) -> None:

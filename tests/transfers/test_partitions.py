@@ -1,5 +1,6 @@
 """The partitions of movements: added in time or late, detached, and attached again unchanged."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -483,6 +484,13 @@ def test_partitions_are_attached_from_the_newest_to_the_oldest(alice: Caller, mo
     partitions.attach(FIRST)
     assert list(bounds()) == [FIRST, SECOND, third]
     assert len(books()["movements"]) == len(before["movements"]) + 2
+
+
+def test_a_detached_partition_has_the_ids_of_its_range() -> None:
+    part = partitions.Detached("old", 10, 13, is_here=True)
+    for after, upto in itertools.product(range(8, 15), repeat=2):
+        is_any = any(10 <= each < 13 for each in range(after + 1, upto + 1))
+        assert part.has_any(after=after, upto=upto) is is_any, (after, upto)
 
 
 @pytest.mark.django_db
