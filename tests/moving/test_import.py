@@ -13,7 +13,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from config.management.commands.import_treetracker import moment
-from config.treetracker_import import source, writing
+from config.treetracker_import import decisions, source, writing
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.source import opened
 from tests.moving.conftest import imported
@@ -193,32 +193,56 @@ def test_a_source_that_cannot_be_read_is_refused_in_words(peer: Service, service
         imported(peer)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("no json", "cannot be read"),
-        ({"format": 2, "decisions": []}, "is not"),
-        ({"format": 1, "decisions": [{"kind": "name_alike"}]}, "decision 1: it has the fields kind and action"),
-        ({"format": 1, "decisions": [{"kind": "x", "action": "keep"}]}, "there is no kind 'x'"),
-        ({"format": 1, "decisions": [{"kind": "name_alike", "action": "fail"}]}, "the action is one of refuse, rename"),
-        ({"format": 1, "decisions": [{"kind": "name_alike", "action": "rename", "id": "x"}]}, "the id is not a UUID"),
-        (
-            {"format": 1, "decisions": [{"kind": "name_alike", "action": "rename", "name": "x"}]},
-            "a name belongs to the action rename of one wallet",
-        ),
-        (
-            {"format": 1, "decisions": [
-                {"kind": "name_alike", "action": "rename", "name": "a b", "id": str(an_id("BOBBY"))}
-            ]},
-            "invalid wallet name",
-        ),
-    ],
+RENAME: dict[str, Any] = {"kind": "name_alike", "id": str(an_id("BOBBY")), "action": "rename", "name": "chosen"}
+FIELDS, NAMED, NO_ID = (
+    "it has the fields kind and action, and may have id and name", "a name belongs to the action rename of one wallet",
+    "the id is not a UUID",
 )  # fmt: skip
-def test_decisions_that_cannot_be_followed_are_refused(peer: Service, tmp_path: Any, content: Any, said: str) -> None:
-    path = tmp_path / "decisions.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+# What a decision is, and what is said of it.
+WRONG_DECISIONS: list[tuple[Any, str]] = [
+    (["kind", "action"], FIELDS),
+    ({**RENAME, "comment": "x"}, FIELDS),
+    *(({field: value for field, value in RENAME.items() if field != without}, said) for without, said in (
+        ("kind", FIELDS), ("action", FIELDS), ("id", NAMED),
+    )),
+    ({**RENAME, "kind": "x"}, "there is no kind 'x'"),
+    ({**RENAME, "action": "fail"}, "for name_alike the action is one of refuse, rename"),
+    # Without an id it would be a decision on all rows of the kind.
+    *(({**RENAME, "id": id_}, NO_ID) for id_ in (None, "", "x", 7)),
+    ({**RENAME, "action": "refuse"}, NAMED),
+    ({**RENAME, "name": 7}, NAMED),
+    ({**RENAME, "name": ""}, "at least 3 characters"),
+    ({**RENAME, "name": "a b"}, "invalid wallet name"),
+]  # fmt: skip
+WRONG_FILES: list[Any] = [
+    [], {"decisions": []}, {"format": 2, "decisions": []}, {"format": 1}, {"format": 1, "decisions": {}},
+]  # fmt: skip
 
-    with pytest.raises(CommandError, match=said):
+
+def test_decisions_are_of_one_form(tmp_path: Any) -> None:
+    path = tmp_path / "decisions.json"
+
+    def read(content: Any) -> Any:
+        path.write_text(json.dumps(content))
+        return decisions.read(path)
+
+    of_all = {"kind": "name_alike", "action": "refuse"}
+    assert read({"format": 1, "decisions": [RENAME, of_all]}) == [
+        ("name_alike", an_id("BOBBY"), "rename", "chosen"), ("name_alike", None, "refuse", None),
+    ]  # fmt: skip
+    for entry, said in WRONG_DECISIONS:
+        with pytest.raises(decisions.UnreadableDecisions, match=f"^{path}, decision 2: .*{said}"):
+            read({"format": 1, "decisions": [RENAME, entry]})
+    for content in WRONG_FILES:
+        with pytest.raises(decisions.UnreadableDecisions, match=r"is not \{"):
+            read(content)
+
+
+def test_decisions_that_cannot_be_followed_are_refused(peer: Service, tmp_path: Any) -> None:
+    path = tmp_path / "decisions.json"
+    path.write_text("no json")
+
+    with pytest.raises(CommandError, match="cannot be read"):
         imported(peer, decisions=path)
 
 

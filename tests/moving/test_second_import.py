@@ -314,6 +314,9 @@ def test_a_change_that_a_decision_leaves_is_not_taken_over_and_its_neighbour_is(
 def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> None:
     world.complete(world.bundle, 1, 2, at="2023-07-02")
     world.peer.moved("latest", world.one, world.two, [world.tokens[4]], at="2023-07-01")
+    # Created before that time, and moved after it.
+    slow = world.peer.moved("slow", world.one, world.two, [world.tokens[5]], at="2023-07-03")
+    world.peer.change("transfer", slow, created_at="2023-06-29")
     # Closed without any history.
     for transfer in (world.asked, world.listed):
         world.peer.change("transfer", transfer, state="cancelled")
@@ -325,8 +328,9 @@ def test_only_the_history_since_a_time_is_read(world: World, tmp_path: Any) -> N
             (world.listed, "pending", "cancelled"),
         )
     )  # fmt: skip
-    assert "4 transfer, 3 transaction," in report.read_text()
-    assert world.counts() == (3, 3)
+    assert "5 transfer, 4 transaction," in report.read_text()
+    assert world.counts() == (2, 4)
+    assert Transfer.objects.get(pk=slow).state == "completed"
 
 
 def test_what_the_service_no_longer_has_stays_and_is_named(world: World, tmp_path: Any) -> None:
