@@ -1,5 +1,6 @@
 """Every inconsistency that the database of a wallet service may hold: what the report says, and what is written."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -199,3 +200,20 @@ def test_each_edition_is_read_in_either_schema(make_service: Any, edition: str) 
     counts = counters.token_counts([one, two])
     assert (counts[one].total, counts[two].total) == (1, 2)
     assert wallets.authenticate(name_or_id="anna", password="secret")
+
+
+def test_a_terminal_shows_five_rows_of_each_kind(peer: Service) -> None:
+    for number in range(6):
+        peer.wallet(f"wallet-{number}", keycloak_account_id=an_id("account"))
+
+    said = imported(peer)
+
+    shown = {}
+    for kind in ("account_shared", "wallet_unattended"):
+        (first,) = (place for place, line in enumerate(said) if line.startswith(f"{kind}: "))
+        rest = itertools.takewhile(lambda line: line.startswith(("  wallet ", "  … ")), said[first + 1 :])
+        shown[kind] = [line[:9] for line in rest]
+    # Five of the first kind, and six of the second.
+    assert shown == {"account_shared": ["  wallet "] * 5, "wallet_unattended": [*["  wallet "] * 5, "  … and 1"]}
+    (read,) = (line.split() for line in said if line.startswith("  read wallet "))
+    assert read[:3] == ["read", "wallet", "6"]

@@ -364,11 +364,18 @@ def test_what_changed_in_coppice_stays(world: World, tmp_path: Any) -> None:
     assert set(Token.objects.filter(wallet=two).values_list("id", flat=True)) == moved
     assert Wallet.objects.get(pk=one.pk).about == "in Coppice"
     assert Trust.objects.get(pk=world.trust).state == "trusted"
-    # Later the service changes another text: the one of Coppice stays.
+    # Later the service changes another text: the one of Coppice stays. It moves a token.
     world.peer.change("wallet", one.pk, logo_url="https://logo")
+    free = Token.objects.filter(wallet=one, transfer_pending_id=None).values_list("id", flat=True)[0]
+    world.peer.moved("later", one.pk, two.pk, [free], at="2023-06-05")
     assert world.again(tmp_path) == [f"wallet {one.pk}: logo_url -> apply"]
     one.refresh_from_db()
     assert (one.about, one.logo_url) == ("in Coppice", "https://logo")
+    # Coppice moves it back: the service did not move it since.
+    back = transfers.send_tokens(actor=two, sender="bert", receiver="anna", token_ids=[free])
+    transfers.accept(actor=one, transfer_id=back.id)
+    assert world.again(tmp_path) == []
+    assert Token.objects.get(pk=free).wallet_id == one.pk
 
 
 def change_both_sides(world: World) -> dict[str, tuple[Any, str]]:
