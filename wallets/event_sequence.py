@@ -32,8 +32,9 @@ _KIND: Final = 20261121
 _BITS: Final = 2**31 - 1
 
 # A condition that is always true and must be evaluated before the first number is taken: put it into the WHERE of the
-# query that takes the number, or of a CTE on which that query depends.
-_BELOW_THE_NEXT: Final = f"(((SELECT last_value FROM wallets_event_number) - 1) & {_BITS})::int"  # noqa: S608
+# query that takes the number, or of a CTE on which that query depends. It is evaluated for each row, so the query has
+# one. NULL: the sequence was never used. A query of the sequence takes 1 % more of the instructions of a transfer.
+_BELOW_THE_NEXT: Final = f"((coalesce(pg_sequence_last_value('wallets_event_number'), 1) - 1) & {_BITS})::int"
 ANNOUNCED: Final = f"pg_try_advisory_xact_lock_shared({_KIND}, {_BELOW_THE_NEXT})"
 NEXT: Final = "nextval('wallets_event_number')"
 
