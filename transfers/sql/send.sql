@@ -10,7 +10,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
       FROM me
       LEFT JOIN wallets_wallet AS source ON {is_source}
       LEFT JOIN wallets_wallet AS destination ON {is_destination}
-), {decision}, source AS MATERIALIZED (
+), {decision}, source AS (
     SELECT source_id FROM decision WHERE state IN ('completed', 'pending')
 ), {selection}, guard AS MATERIALIZED (
     SELECT source_id, destination_id, state, approval_of, ids, clock_timestamp() AS at,
@@ -32,7 +32,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
  RETURNING token.id, token.moves, token.arrival, guard.source_id, guard.destination_id, guard.state, guard.at,
            guard.number
 ), written AS (
-    INSERT INTO transfers_transfer (
+    INSERT INTO transfers_transfer AS transfer (
            id, number, originator_id, source_id, destination_id, parameters, state,
            token_count, reserved_count, moved_count, created_at, closed_at, closed_event,
            approval_of, approval_asked_by_id, approval_asked_with{terms_columns})
@@ -45,7 +45,7 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
            CASE WHEN approval_of IS NOT NULL THEN %(credential)s::uuid END{terms_values}
       FROM guard, (SELECT count(*) FROM changed) AS changed
  RETURNING id, number, originator_id, source_id, destination_id, parameters, state, created_at, closed_at, approval_of,
-           approved_at{terms_columns}
+           approved_at, {created_at_json} AS created{terms_columns}
 ), {terms_stored}{stored}history AS (
     INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
     SELECT arrival, id, moves, number, source_id, destination_id, at FROM changed WHERE state = 'completed'
@@ -56,4 +56,4 @@ SELECT decision.state, decision.source_id, decision.destination_id, transfer.num
  CROSS JOIN LATERAL (SELECT to_json(%(actor_name)s::text) AS name_json) AS originator
  CROSS JOIN LATERAL (SELECT to_json(decision.source_name) AS name_json) AS source
  CROSS JOIN LATERAL (SELECT to_json(decision.destination_name) AS name_json) AS destination
- CROSS JOIN LATERAL (SELECT {created_at_json} AS created) AS at
+ CROSS JOIN LATERAL (SELECT transfer.created) AS at

@@ -1,5 +1,1 @@
-SELECT count(*) FROM (
-    SELECT FROM wallets_token AS token
-     WHERE token.wallet_id = decision.source_id AND token.transfer_pending_id IS NULL
-     LIMIT (SELECT %(size)s::integer)
-) AS available
+SELECT transfers_count_available(decision.source_id, %(size)s::integer)
