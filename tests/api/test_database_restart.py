@@ -22,8 +22,8 @@ from config.dev.embedded import ROOT, database_url, state_directory
 from config.dev.private_servers import Postgres
 from config.dev.processes import Children
 from tests.api.caller import PASSWORD
-from tests.api.web_server import database_url as a_test_database
 from tests.api.web_server import web_server
+from tests.support.databases import database_url as a_test_database
 
 API_KEY = "a-key-of-a-partner-for-tests"
 SEED = f"""

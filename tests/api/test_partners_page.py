@@ -13,8 +13,9 @@ from lockers import audit as locker_audit
 from lockers.models import Coin, LockerTask, PaymentRequest
 from lockers.raida.coins import UNITS_PER_COIN
 from tests.api.caller import PASSWORD
-from tests.api.web_server import database_url, web_server
+from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
+from tests.support.databases import database_url
 from tests.support.local_network import LocalNetwork
 from tests.support.partners_page import PAGE, ROOT, blocks
 from transfers import audit as transfer_audit

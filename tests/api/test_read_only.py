@@ -19,7 +19,7 @@ from config.api.errors import is_problem_path
 from config.api.openapi_document import message_of
 from config.ops import health
 from tests.api.caller import logged_in
-from tests.api.web_server import database_url
+from tests.support.databases import database_url
 from tests.support.desk_pages import confirmation
 from tests.support.object_matrix import FORM, TABLE, World, build, digests, silent_raida  # noqa: F401 - a fixture
 from wallets.models import ApiKey, BearerToken, Wallet

@@ -8,25 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import quote, urlencode
-
-from django.db import connection
 
 from config.dev.embedded import ROOT
 from config.web import server
 from tests.ports import reserved_port
-
-
-def database_url() -> str:
-    """Return the URL of the database that the running test uses."""
-    settings = connection.settings_dict
-    where = {"host": settings["HOST"]} | ({"port": settings["PORT"]} if settings["PORT"] else {})
-    if wanted := settings["OPTIONS"].get("target_session_attrs"):
-        where["target_session_attrs"] = wanted
-    user = quote(settings["USER"], safe="") + (
-        f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else ""
-    )
-    return f"postgresql://{user}@/{quote(settings['NAME'], safe='')}?{urlencode(where)}"
+from tests.support.databases import database_url
 
 
 def children_of(parent: int) -> set[int]:

@@ -16,9 +16,9 @@ from django.db import connection
 
 from lockers import competing_claims, tasks
 from lockers.models import LockerTask, StatementLine
-from tests.api.web_server import database_url
 from tests.chaos import nursery
 from tests.chaos.world import Scene
+from tests.support.databases import database_url
 from tests.support.local_network import LocalNetwork
 
 PATIENCE_SECONDS = 120

@@ -14,7 +14,7 @@ from pathlib import Path
 from celery import current_app
 from kombu.exceptions import OperationalError
 
-from tests.api.web_server import database_url
+from tests.support.databases import database_url
 from tests.support.local_network import LocalNetwork
 
 # With servers, and of a test with the worker.

@@ -18,10 +18,9 @@ from config.ops.postgresql_programs import BackupError
 from config.postgresql.sessions import Pooled
 from lockers.models import Coin, LockerTask
 from lockers.states import CoinState, TaskKind
-from tests.api.web_server import database_url
 from tests.concurrency.races import race
 from tests.config.conftest import manage
-from tests.support.databases import empty_database
+from tests.support.databases import database_url, empty_database
 from transfers import list_counts, operations
 from trusts import operations as trusts
 from wallets import images

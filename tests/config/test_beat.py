@@ -24,7 +24,7 @@ from config.dev.private_servers import Valkey
 from config.dev.processes import Children
 from config.ops.redis_status import QUEUE_KEY
 from tests import pooler
-from tests.api.web_server import database_url
+from tests.support.databases import database_url
 
 PATIENCE_SECONDS = 60
 # Whether the leader's transaction delays no VACUUM: it has no id, and its snapshot is new.

@@ -14,9 +14,8 @@ from django.test import Client
 from config.ops import backups
 from config.ops.postgresql_programs import BackupError
 from config.seals import sealing
-from tests.api.web_server import database_url
 from tests.config.conftest import manage
-from tests.support.databases import empty_database
+from tests.support.databases import database_url, empty_database
 from tests.support.sealed_rows import execute
 from transfers import operations
 from transfers.seal_models import Seal

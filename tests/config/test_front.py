@@ -12,8 +12,8 @@ import pytest
 from config.dev.embedded import ROOT
 from config.web import server
 from tests.api.caller import Caller, answer, refusal
-from tests.api.web_server import database_url
 from tests.ports import reserved_port
+from tests.support.databases import database_url
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"])

@@ -22,7 +22,7 @@ from config.dev.processes import Children
 from config.ops import health, redis_status
 from lockers.models import LockerTask
 from lockers.states import TaskState
-from tests.api.web_server import database_url
+from tests.support.databases import database_url
 from wallets import operations as wallets
 
 PATIENCE_SECONDS = 60

@@ -24,9 +24,9 @@ from lockers.models import LockerTask, ServerReading
 from lockers.operations import echo
 from tests.api.caller import Caller, logged_in
 from tests.api.endpoints import endpoints
-from tests.api.web_server import database_url
 from tests.config.conftest import OF_ANOTHER_SERVER, left_behind, manage
 from tests.ports import silent_ports
+from tests.support.databases import database_url
 from tests.support.launcher import read_until, up
 from wallets import operations as wallets
 

@@ -23,10 +23,11 @@ from config.ops import health
 from config.postgresql import sessions
 from lockers.raida.files import write_bin
 from tests.api.caller import PASSWORD
-from tests.api.web_server import database_url, web_server
+from tests.api.web_server import web_server
 from tests.chaos.worker import Worker
 from tests.lockers.conftest import Mint, mint, network, running_network  # noqa: F401 - fixtures
 from tests.pooler import needs_pgbouncer, pgbouncer
+from tests.support.databases import database_url
 from tests.support.local_network import LocalNetwork
 from transfers import audit
 from transfers import operations as transfers

@@ -10,7 +10,7 @@ from django.db import InternalError, OperationalError, ProgrammingError, close_o
 from psycopg.adapt import PyFormat, Transformer
 
 from config.postgresql import base, sessions
-from tests.api.web_server import database_url
+from tests.support.databases import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

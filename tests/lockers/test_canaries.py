@@ -27,9 +27,9 @@ from lockers import vault
 from lockers.models import Coin
 from lockers.raida import codes
 from lockers.raida.files import write_bin
-from tests.api.web_server import database_url
 from tests.lockers.conftest import Mint
 from tests.ports import reserved_port
+from tests.support.databases import database_url
 from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
 

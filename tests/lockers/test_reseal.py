@@ -17,8 +17,8 @@ from lockers import key_rotation, vault
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import fix, peek, put
 from lockers.states import CoinState
-from tests.api.web_server import database_url
 from tests.lockers.stock import stock
+from tests.support.databases import database_url
 from tests.support.second_factors import set_up
 from wallets.models import Wallet
 

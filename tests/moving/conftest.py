@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from tests.api.web_server import database_url
 from tests.moving.service import Service, service
+from tests.support.databases import database_url
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ from config.treetracker_import import importing, indexes
 from config.treetracker_import.importing import ImportRefused, ImportUnknown, Options
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.progress import Display
-from tests.api.web_server import database_url
 from tests.moving.conftest import imported
 from tests.moving.planted import everything, plant_history
 from tests.moving.service import Service, an_id
+from tests.support.databases import database_url
 from transfers.models import Movement
 from wallets.models import Token
 

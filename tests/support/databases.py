@@ -1,14 +1,24 @@
-"""Another database of the same server, and rows that the tests of a module share."""
+"""The URLs of the test's database and of another of the same server, and rows that the tests of a module share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.db import connection, transaction
 
-from tests.api.web_server import database_url
+
+def database_url() -> str:
+    """Return the URL of the database that the running test uses."""
+    settings = connection.settings_dict
+    where = {"host": settings["HOST"]} | ({"port": settings["PORT"]} if settings["PORT"] else {})
+    if wanted := settings["OPTIONS"].get("target_session_attrs"):
+        where["target_session_attrs"] = wanted
+    user = quote(settings["USER"], safe="") + (
+        f":{quote(settings['PASSWORD'], safe='')}" if settings["PASSWORD"] else ""
+    )
+    return f"postgresql://{user}@/{quote(settings['NAME'], safe='')}?{urlencode(where)}"
 
 
 @pytest.fixture

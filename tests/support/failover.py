@@ -66,7 +66,7 @@ def cluster(*, is_pooled: bool) -> Iterator[Cluster]:
     """
     Copy the server of Django's connection, start the copy as a primary, and stream from it.
 
-    Inside, Django's connections and `tests.api.web_server.database_url` lead to the server that accepts writes.
+    Inside, Django's connections and `tests.support.databases.database_url` lead to the server that accepts writes.
     Processes need the environment variable `COPPICE_DATABASE_POOLED`.
     """
     where = connection.settings_dict
