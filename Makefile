@@ -1,6 +1,6 @@
 # Coppice's commands. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run doctor test lint fmt schema bench storm mutants lock screenshots clean
+.PHONY: help setup setup-dev demo run doctor test test-systems lint fmt schema bench storm mutants lock screenshots clean
 SHELL := /bin/sh
 export PYTHON
 
@@ -14,7 +14,7 @@ endif
 began := $(shell date +%s)
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 21
 
 setup: ## create .venv and install the packages
 	@sh config/install.sh requirements.txt
@@ -33,12 +33,20 @@ run: setup ## start everything and stay; PORT=8001 chooses the port
 doctor: setup ## check every part and say how to repair it
 	@$(python) manage.py doctor
 
+# Two parts of one suite: a file of tests that starts processes, such as servers, workers and browsers, belongs to the second
+# (tests/parts.py). ARGS with a path, -k, -m or --lf runs what it chooses, whichever part that is.
+#
 # Bytecode of rewritten tests is cached, whatever the environment says: otherwise about forty processes each compile all
 # of them. One worker runs a whole file, so that its fixtures are made once; tests/conftest.py starts the longest files
 # first. Variables that change Python are unset: PYTHONOPTIMIZE, for example, removes assertions.
-test: setup-dev ## run the tests; ARGS="tests/api -k auth" selects some
-	@env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
-		$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+pytest = env -u PYTHONDONTWRITEBYTECODE -u PYTHONOPTIMIZE -u PYTHONPATH -u PYTHONHOME -u PYTHONSAFEPATH -u PYTHONWARNINGS \
+	$(python) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test: setup-dev ## run the tests that start no processes; ARGS="tests/api -k auth" runs these tests instead
+	@$(pytest) --part others $(ARGS)
+
+test-systems: setup-dev ## run the tests that start servers, workers, browsers and other processes
+	@$(pytest) --part systems $(ARGS)
 
 lint: setup-dev ## check style, types, directions of imports, SQL files, migrations, compose.yml, and the production settings
 	@$(python) -m ruff check .

@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from config.api import cached_credentials, limits
 from config.dev.embedded import database_url, redis_url, state_directory
 from config.dev.private_servers import Postgres, Valkey
 from config.dev.processes import Children
+from tests import parts
 from tests.tables import empty_tables
 from wallets import redis_servers
 
@@ -39,6 +40,39 @@ pytest.register_assert_rewrite("tests.support")
 servers = contextlib.ExitStack()
 # The servers that were started, for the terminal summary.
 running: list[str] = []
+guard = parts.Guard()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part", choices=(parts.SYSTEMS, parts.OTHERS),
+        help="run the test files that start processes, or all others; ignored if a path, -k, -m or --lf chooses tests",
+    )  # fmt: skip
+
+
+def _are_chosen(config: pytest.Config) -> bool:
+    """Return whether the command line of this process chooses tests."""
+    option = config.option
+    return config.args_source == pytest.Config.ArgsSource.ARGS or bool(option.keyword or option.markexpr or option.lf)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of the other part without importing them."""
+    return True if _is_left_out(collection_path, config) else None
+
+
+def _is_left_out(path: Path, config: pytest.Config) -> bool:
+    part = config.option.part
+    return bool(part and path.match("test_*.py") and parts.part_of(path) != part)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    guard.path = item.path
+    try:
+        return (yield)
+    finally:
+        guard.path = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,6 +80,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # Until it has collected the tests: it makes thousands of them, and nothing is garbage.
         gc.disable()
         return
+    if _are_chosen(config):
+        # The workers inherit the options.
+        config.option.part = None
     if config.option.collectonly:
         return
     state = state_directory()
@@ -65,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for server in wanted:
             running.append(f"{server.name} {server.start(children)}")
     if config.option.numprocesses and not sys.dont_write_bytecode:
-        _compile_the_tests()
+        _compile_the_tests(config)
 
 
 def _is_compiled(path: Path) -> bool:
@@ -76,9 +113,11 @@ def _is_compiled(path: Path) -> bool:
     return False
 
 
-def _compile_the_tests() -> None:
+def _compile_the_tests(config: pytest.Config) -> None:
     """Import each changed test module once, so that the workers find its rewritten assertions compiled."""
-    for path in sorted(path for path in TESTS.rglob("test_*.py") if not _is_compiled(path)):
+    for path in sorted(
+        path for path in TESTS.rglob("test_*.py") if not _is_left_out(path, config) and not _is_compiled(path)
+    ):
         # The workers report an error of a module.
         with contextlib.suppress(Exception):
             importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))

@@ -29,7 +29,7 @@ from config.web import replica_pages
 from tests.api.caller import logged_in
 from tests.support import replicas
 from tests.support.desk_pages import confirm, text_of
-from tests.support.standby import Standby, streaming_standby
+from tests.support.standby import Standby, follow, streaming_standby
 from wallets import errors
 from wallets import operations as wallets
 from wallets.models import EventPosition, Wallet
@@ -120,7 +120,7 @@ NEVER_THERE = re.compile(
 def test_each_of_them_answers_from_a_standby_which_accepts_no_write(
     followed: Standby, desk: Client, ledger: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     openings = 0
     for path in pages_of(ledger):
         with replicas.statements() as executed:
@@ -143,7 +143,7 @@ def test_each_of_them_answers_from_a_standby_which_accepts_no_write(
 
 
 def test_a_write_in_a_question_is_refused_there_and_the_primary_answers(followed: Standby, ledger: Any) -> None:
-    replicas.follow(followed)
+    follow(followed)
     asked_of: list[str] = []
 
     def question(found: replica.Reading | None) -> int:
@@ -163,7 +163,7 @@ def test_a_write_in_a_question_is_refused_there_and_the_primary_answers(followed
 def test_a_reader_sees_the_own_writes_and_how_old_the_others_are(
     followed: Standby, desk: Client, ledger: SimpleNamespace, staff: Any
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     other = Client()
     other.force_login(staff)
     followed.pause()
@@ -179,7 +179,7 @@ def test_a_reader_sees_the_own_writes_and_how_old_the_others_are(
     at = EventPosition.objects.get().at
     assert re.search(rf"As of {at:%Y-%m-%d %H:%M:%S} UTC, \d+ s behind: read from the replica\.", text)
     followed.resume()
-    replicas.follow(followed)
+    follow(followed)
     server, text = asked(desk, WALLETS)
     assert (server, "juniper" in text) == ("replica", True)
     # The primary answers a browser whose cookie was changed.
@@ -206,7 +206,7 @@ def test_a_reader_whose_write_has_no_known_position_reads_from_the_primary(
 def test_what_the_replica_does_not_have_yet_is_asked_of_the_primary(
     followed: Standby, desk: Client, ledger: SimpleNamespace, rf: RequestFactory
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     followed.pause()
     new = wallets.create_wallet(name="juniper")
     statement = reverse("admin:report_wallet", args=[new.pk])
@@ -229,7 +229,7 @@ def test_what_the_replica_does_not_have_yet_is_asked_of_the_primary(
 
 
 def test_an_export_over_the_api_has_all_that_was_written_before(followed: Standby, ledger: SimpleNamespace) -> None:
-    replicas.follow(followed)
+    follow(followed)
     followed.catch_up()
     lines = list(
         replica.read_lines(lambda: iter([connection.alias] * 3), after=replica.position(), patience_seconds=30)
@@ -249,7 +249,7 @@ def test_an_export_that_is_refused_or_given_up_leaves_no_transaction_on_the_repl
     alice = logged_in("alice", wallets.create_api_key(name="partner")[1])
     assert alice.wallet is not None
     path = f"/wallets/{alice.wallet.pk}/export"
-    replicas.follow(followed)
+    follow(followed)
     first = alice.get(path)
     there = connections[replica.ALIAS]
     assert there.in_atomic_block
@@ -263,7 +263,7 @@ def test_an_export_that_is_refused_or_given_up_leaves_no_transaction_on_the_repl
 
 
 def test_a_transaction_of_the_primary_reads_its_own_rows(followed: Standby, ledger: SimpleNamespace) -> None:
-    replicas.follow(followed)
+    follow(followed)
     with transaction.atomic():
         assert replica.read(lambda found: (found, connection.alias)) == (None, "default")
     with replicas.statements() as executed:
@@ -279,14 +279,14 @@ def test_a_transaction_of_the_primary_reads_its_own_rows(followed: Standby, ledg
 
 
 def test_an_idle_primary_is_no_lag(followed: Standby, ledger: SimpleNamespace) -> None:
-    replicas.follow(followed)
+    follow(followed)
     first = replica.state()
     # Nothing is written but the row of each second.
     EventPosition.objects.update(at=first.as_of.replace(year=first.as_of.year - 1))
     followed.catch_up()
     with pytest.raises(replica.TooFarBehind):
         replica.state()
-    replicas.follow(followed)
+    follow(followed)
     assert replica.state().lag_seconds < 60
     assert replica.state().as_of > first.as_of
     # The clock of one of both is wrong.
@@ -303,7 +303,7 @@ def test_an_idle_primary_is_no_lag(followed: Standby, ledger: SimpleNamespace) -
 def test_without_the_replica_the_primary_answers_and_contacts_it_once_a_second(
     followed: Standby, desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     assert asked(desk, WALLETS)[0] == "replica"
     followed.stop()
     tried: list[float] = []
@@ -350,7 +350,7 @@ def test_one_thread_at_a_time_tries_a_replica_that_was_away(settings: Any, monke
 
 
 def test_a_statement_that_the_log_cancels_is_repeated_on_the_primary(followed: Standby, ledger: Any) -> None:
-    replicas.follow(followed)
+    follow(followed)
     asked_of: list[str] = []
     reads, errors_seen = threading.Event(), []
 
@@ -385,7 +385,7 @@ def test_a_statement_that_the_log_cancels_is_repeated_on_the_primary(followed: S
 
 
 def test_a_statement_that_takes_too_long_is_not_repeated(followed: Standby, ledger: Any) -> None:
-    replicas.follow(followed)
+    follow(followed)
     asked_of: list[str] = []
 
     def question(found: replica.Reading | None) -> None:
@@ -422,7 +422,7 @@ def test_an_audit_reads_the_replica_and_is_alone_on_the_primary(
     followed: Standby, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealing.seal(is_due=True)
-    replicas.follow(followed)
+    follow(followed)
     seen: list[tuple[str, bool]] = []
     inner = audits._findings
 
@@ -468,14 +468,14 @@ def test_a_scheduled_audit_finds_what_was_committed_before_it_began(
     followed: Standby, ledger: SimpleNamespace, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gap = "the history of a token has no gap"
-    replicas.follow(followed)
+    follow(followed)
     with replicas.statements() as executed:
         assert gap not in {each["check"] for each in audits.run().findings}
     assert replicas.count_of(executed, replica.ALIAS) > 20
     assert "is audited" not in caplog.text
 
     settings.REPLICA_MAX_LAG = 3
-    replicas.follow(followed)
+    follow(followed)
     followed.pause()
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
@@ -495,7 +495,7 @@ def test_a_scheduled_audit_finds_what_was_committed_before_it_began(
 def test_operators_see_whether_it_is_read_and_how_far_it_is_behind(
     followed: Standby, desk: Client, ledger: SimpleNamespace, settings: Any
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     before = request_metrics.reads()
     assert asked(desk, WALLETS)[0] == "replica"
     shown = exposed()

@@ -15,7 +15,7 @@ from tests.api.caller import PASSWORD, Caller
 from tests.concurrency.writers import uncommitted
 from tests.support import replicas
 from tests.support.restricted_keys import with_key
-from tests.support.standby import Standby, streaming_standby
+from tests.support.standby import Standby, follow, streaming_standby
 from transfers import events, operations
 from transfers.errors import EventsExpired
 from trusts import operations as trusts
@@ -66,17 +66,17 @@ def send(alice: Wallet, bob: Wallet, size: int) -> None:
 def test_an_event_that_is_committed_late_is_read_in_its_place(
     followed: Standby, stocked: Wallet, bob: Wallet, is_published: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     follower = Follower(stocked)
     follower.read()
     with uncommitted(lambda: send(stocked, bob, 2)):
         send(stocked, bob, 1)
-        replicas.follow(followed)
+        follow(followed)
         with monkeypatch.context() as patch:
             if not is_published:
                 patch.setattr(event_sequence, "SETTLED", _OF_A_PRIMARY)
             early = follower.read()
-    replicas.follow(followed)
+    follow(followed)
     late = follower.read()
 
     # The control reads the later event, and never the earlier one.
@@ -90,7 +90,7 @@ def test_a_page_that_is_read_while_the_replica_catches_up_says_what_was_removed(
     follower = Follower(stocked)
     send(stocked, bob, 1)
     trusts.request_trust(actor=stocked, request_type="send", requestee="bobby")
-    replicas.follow(followed)
+    follow(followed)
     followed.pause()
     # What `config.ops.event_retention` does, two minutes apart.
     EventPosition.objects.update(kept_from=Event.objects.latest("number").number + 1)
@@ -166,7 +166,7 @@ def test_the_replica_answers_as_the_primary_does(
     assert program.wallet is not None
     for size in (1, 2, 3):
         send(program.wallet, bob, size)
-    replicas.follow(followed)
+    follow(followed)
     found = []
     path = "/events?limit=2"
     for _ in range(3):
@@ -189,7 +189,7 @@ def test_an_export_of_the_replica_is_that_of_the_primary(
     send(program.wallet, bob, 2)
     # Its time is noted once a minute.
     program.get("/events?limit=1")
-    replicas.follow(followed)
+    follow(followed)
     with replicas.statements() as executed:
         shown = b"".join(program.get(f"/wallets/{program.wallet.pk}/export").streaming_content).decode()
         call_command("export_wallet", "alice")
@@ -211,7 +211,7 @@ def test_with_ten_seconds_of_lag_a_reader_finds_the_own_events_and_no_answer_is_
     other = program_of(carol)
     trusts.request_trust(actor=carol, request_type="send", requestee="bobby")
     send(program.wallet, bob, 1)
-    replicas.follow(followed)
+    follow(followed)
     followed.delay(10)
     send(program.wallet, bob, 2)
 
@@ -231,7 +231,7 @@ def test_with_ten_seconds_of_lag_a_reader_finds_the_own_events_and_no_answer_is_
     assert 2 < found.value.lag_seconds < 60
     assert str(found.value).endswith("s behind, more than COPPICE_REPLICA_MAX_LAG=2")
     followed.delay(0)
-    replicas.follow(followed)
+    follow(followed)
     assert asked(other, "/events?limit=100")[0] == "replica"
 
 
@@ -242,7 +242,7 @@ def test_a_restricted_key_reads_no_more_from_the_replica(
     key = with_key(program, "events:read", wallets=["sapling"])
     operations.send_bundle(actor=program.wallet, sender="alice", receiver="sapling", size=2)
     send(program.wallet, bob, 1)
-    replicas.follow(followed)
+    follow(followed)
     server, shown, _ = asked(key, "/events?limit=100")
     assert server == "replica"
     assert {each["wallet_id"] for each in shown} == {str(sapling.pk)}
@@ -252,7 +252,7 @@ def test_a_restricted_key_reads_no_more_from_the_replica(
 def test_what_decides_and_other_lists_are_read_from_the_primary(
     followed: Standby, program: Caller, bob: Wallet
 ) -> None:
-    replicas.follow(followed)
+    follow(followed)
     body = {"bundle": {"bundle_size": 2}, "sender_wallet": "alice", "receiver_wallet": "bobby"}
     with replicas.statements() as executed:
         sent = [program.post("/transfers", body, idempotency_key="once") for _ in range(2)]

@@ -1,10 +1,7 @@
 """The environment is read once, checked at once, and never repeated where it is wrong."""
 
 import base64
-import os
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -13,7 +10,6 @@ from pydantic import ValidationError
 from config.dev.embedded import ROOT
 from config.environment import Environment, explain
 from config.postgresql import sessions
-from tests.config.conftest import manage
 from tests.support.environment_variables import variables_of_the_model
 
 OF_COMPOSE_ALONE = {"POSTGRES_PASSWORD", "COPPICE_SITE"}
@@ -33,62 +29,6 @@ def test_compose_sets_only_variables_that_are_read() -> None:
     assert set_there <= variables_of_the_model()
 
 
-def test_the_tests_forget_what_a_shell_has_set_and_keep_what_chooses_servers() -> None:
-    forgotten = {
-        "COPPICE_DEBUG": "maybe", "COPPICE_LOG_LEVEL": "LOUD", "COPPICE_METRICS_TOKEN": "t", "PGHOST": "elsewhere",
-        "PGOPTIONS": "-c search_path=nowhere", "CELERY_BROKER_URL": "redis://elsewhere/0", "GRANIAN_PORT": "1",
-        "HTTP_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1", "FORCE_COLOR": "1", "PORT": "1",
-    }  # fmt: skip
-    kept = {"COPPICE_EMBEDDED_PREFER": "wheel", "COPPICE_FUZZ": "1", "REDIS_URL": "redis://elsewhere/1"}
-    script = "import os, sys, config.settings.test; print(*(set(os.environ) & set(sys.argv[1:])))"
-    environment = {key: value for key, value in os.environ.items() if key != "COPPICE_TEST_RUN"}
-
-    def left(**more: Any) -> Any:
-        command = [sys.executable, "-W", "ignore", "-c", script, *forgotten, *kept]
-        environ = {**environment, "DATABASE_URL": "", "PYTEST_XDIST_WORKER": "", **forgotten, **kept, **more}
-        shown = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
-        return set(shown.stdout.split())
-
-    assert left() == set(kept)
-    # The password of a database that is named may be in one of these.
-    assert left(DATABASE_URL="postgresql://db/x") == {*kept, "PGHOST", "PGOPTIONS"}
-
-
-def test_everything_wrong_is_named_at_once_without_a_traceback_and_without_values(
-    bare_environment: dict[str, str],
-) -> None:
-    refused = manage(
-        "check",
-        environment={
-            **bare_environment,
-            "COPPICE_EMBEDDED": "off",
-            "COPPICE_SECRET_KEY": "hush-hush",
-            "COPPICE_VAULT_KEY": "not/base64!",
-            "COPPICE_VAULT_OLD_KEYS": "bm90IDMyIGJ5dGVz,",
-            "DATABASE_URL": "mysql://root:hush-hush@db/x",
-            "COPPICE_RAIDA_TIMEOUT_SECONDS": "soon",
-            "COPPICE_LOG_LEVEL": "LOUD",
-        },
-    )
-
-    assert refused.returncode == 1
-    assert refused.stdout == ""
-    named = re.findall(r"^  ([A-Z_]+): ", refused.stderr, re.MULTILINE)
-    assert named == [
-        "COPPICE_SECRET_KEY",
-        "COPPICE_VAULT_KEY",
-        "COPPICE_VAULT_OLD_KEYS",
-        "DATABASE_URL",
-        "REDIS_URL",
-        "COPPICE_LOG_LEVEL",
-        "COPPICE_RAIDA_TIMEOUT_SECONDS",
-    ]
-    assert "REDIS_URL: is not set" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    for value in ("hush", "not/base64", "bm90", "mysql", "soon", "LOUD"):
-        assert value not in refused.stderr
-
-
 def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [base64.b64encode(letter * 32).decode() for letter in (b"a", b"b")]
     monkeypatch.setenv("COPPICE_VAULT_OLD_KEYS", f"{keys[0]}, {keys[1]},")
@@ -97,15 +37,6 @@ def test_old_vault_keys_are_a_list_that_shows_none_of_them(monkeypatch: pytest.M
 
     assert [key.get_secret_value() for key in environment.vault_old_keys] == keys
     assert not any(key in repr(environment) for key in keys)
-
-
-def test_a_command_without_its_database_says_so_without_a_traceback(bare_environment: dict[str, str]) -> None:
-    refused = manage("migrate", "--skip-checks", environment=bare_environment)
-
-    assert refused.returncode == 1
-    assert "The database does not answer" in refused.stderr
-    assert "make run" in refused.stderr
-    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize(

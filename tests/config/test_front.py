@@ -1,19 +1,10 @@
-"""The page at `/`, and the sockets at which it is served."""
+"""The page at `/`, and the sockets that are opened for the web server."""
 
-import http.client
-import os
 import socket
-import subprocess
-import time
-from contextlib import closing
 
 import pytest
 
-from config.dev.embedded import ROOT
-from config.web import server
 from tests.api.caller import Caller, answer, refusal
-from tests.ports import reserved_port
-from tests.support.databases import database_url
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,application/json;q=0.9", "text/plain"])
@@ -37,43 +28,6 @@ def test_a_client_that_asks_for_json_or_names_nothing_gets_what_any_unknown_path
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 def test_another_method_gets_that_too(db: None, method: str) -> None:
     assert answer(Caller().send(method, "/", {})) == refusal(404, f"Cannot {method} /")
-
-
-def test_both_kinds_of_addresses_are_served_by_one_server(
-    transactional_db: None, capfd: pytest.CaptureFixture[str]
-) -> None:
-    environment = os.environ | {
-        "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings.test", "COPPICE_SECURE": "false",
-    }  # fmt: skip
-    with reserved_port() as port:
-        command = server.command(port=port, host="::", processes=1, is_reserved=True)
-        process = subprocess.Popen(command, env=environment, cwd=ROOT)
-        try:
-            statuses = [_asked(host, port) for host in ("127.0.0.1", "::1")]
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-    assert statuses == [200, 200]
-    # Addresses of IPv4 are shown as such, and not as addresses of IPv6.
-    logged = capfd.readouterr().err
-    assert [f'"client":"{host}"' in logged for host in ("127.0.0.1", "::1")] == [True, True]
-
-
-def _asked(host: str, port: int) -> int:
-    """Return the status of /metrics, which answers loopback addresses alone."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
-                connection.request("GET", "/metrics")
-                response = connection.getresponse()
-                response.read()
-                return response.status
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def test_without_ipv6_all_of_ipv4_is_served(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
 """What load balancers and the launcher ask, and what the answers give away: no address and no secret."""
 
 import contextlib
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +10,6 @@ from django.db import connection
 from django.test import Client
 
 from config import tasks
-from config.dev.embedded import ROOT
 from config.ops import health, redis_status, request_metrics
 from tests.api.caller import PASSWORD, logged_in
 from wallets import redis_servers
@@ -182,22 +178,3 @@ def test_a_worker_of_long_ago_is_forgotten(settings: Any, monkeypatch: pytest.Mo
 )
 def test_a_redis_url_becomes_celerys(url: str, expected: str) -> None:
     assert redis_status.broker_from_url(url) == expected
-
-
-def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django(settings: Any) -> None:
-    def alive(part: Any) -> Any:
-        script = (
-            f"import sys, runpy; sys.argv[1:] = ['{part}'];"
-            " runpy.run_module('config.ops.container_healthcheck', run_name='__main__');"
-            " assert 'django' not in sys.modules"
-        )
-        command = [sys.executable, "-c", script]
-        environment = {"REDIS_URL": settings.REDIS_URL, "PATH": os.environ["PATH"]}
-        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60).returncode
-
-    with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(redis_status.WORKERS_KEY, redis_status.PUBLISHED_KEY)
-    assert (alive("worker"), alive("beat")) == (1, 1)
-    redis_status.record_worker(settings.REDIS_URL, f"celery@{socket.gethostname()}")
-    tasks.heartbeat.apply_async(expires=0.001)
-    assert (alive("worker"), alive("beat")) == (0, 0)

@@ -4,8 +4,6 @@ import ast
 import io
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,34 +143,6 @@ def test_of_a_refused_row_the_code_the_table_and_the_constraint_are_told(lines: 
 @pytest.fixture
 def alice_in_the_books(db: None) -> None:
     operations.create_api_key(name="partner")
-
-
-def test_what_python_would_print_of_threads_and_of_logging_itself_is_not_printed() -> None:
-    script = """
-import asyncio, logging, logging.config, sys, threading
-from config.ops import logs
-logging.config.dictConfig(logs.settings(level="INFO"))
-logs.log_uncaught_exceptions()
-def fail(): raise ValueError(sys.argv[1])
-thread = threading.Thread(target=fail); thread.start(); thread.join()
-class Broken:
-    def __del__(self): fail()
-Broken()
-logging.getLogger("coppice.x").info("%d", sys.argv[1])
-logging.getLogger("a.library").info("%d", sys.argv[1])
-async def main():
-    asyncio.get_running_loop().call_soon(fail)
-    asyncio.create_task(asyncio.sleep(0)).add_done_callback(lambda _: fail())
-    await asyncio.sleep(0.01)
-asyncio.run(main())
-"""
-    ran = subprocess.run([sys.executable, "-c", script, SECRET], capture_output=True, text=True, cwd=ROOT, timeout=60)
-
-    assert ran.returncode == 0, ran.stderr
-    assert "HUSH" not in ran.stderr
-    told = [json.loads(line) for line in ran.stderr.splitlines()]
-    assert sum(line["event"] == "uncaught" for line in told) == 2
-    assert sum("ValueError" in line.get("exception", "") for line in told) == 4
 
 
 # --- the line of each request

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from config.ops import health, rabbitmq, redis_status
-from tests.config.conftest import manage
 from tests.ports import silent_port
 
 
@@ -26,17 +25,6 @@ def test_another_url_is_refused_without_its_secret(url: str) -> None:
         rabbitmq.check_url(url)
 
     assert "hush" not in str(refused.value)
-
-
-def test_a_process_that_is_given_another_url_names_the_variable(bare_environment: dict[str, str]) -> None:
-    refused = manage(
-        "check",
-        environment={**bare_environment, "COPPICE_EMBEDDED": "off", "COPPICE_BROKER_URL": "redis://:hush@h/0"},
-    )
-
-    assert refused.returncode == 1
-    assert "COPPICE_BROKER_URL: must name one server" in refused.stderr
-    assert "hush" not in refused.stderr
 
 
 def test_a_server_that_does_not_answer_is_named(settings: Any) -> None:

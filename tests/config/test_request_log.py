@@ -15,7 +15,6 @@ from django.test import Client
 from config.admin.models import Request
 from config.ops import metrics, request_log
 from tests.api.caller import logged_in
-from tests.api.web_server import web_server
 from wallets import operations, redis_servers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,16 +95,6 @@ def test_without_a_writer_and_switched_off_nothing_is_recorded(settings: LazySet
     request_log.end(patience_seconds=60)
 
     assert not Request.objects.exists()
-
-
-def test_a_web_process_writes_its_last_rows_when_it_ends() -> None:
-    with web_server() as address:
-        import httpx  # noqa: PLC0415
-
-        answer = httpx.get(f"http://{address}/wallets", headers={"X-Request-Id": "the-last"})
-        assert answer.status_code == 401
-    row = Request.objects.get(request_id="the-last")
-    assert (row.route, row.status, row.error) == ("/wallets", 401, "api_key_missing")
 
 
 def test_a_full_queue_counts_and_the_database_is_not_waited_for() -> None:

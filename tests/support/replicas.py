@@ -8,9 +8,7 @@ from unittest.mock import patch
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from config import tasks
 from config.postgresql import replica, sessions
-from tests.support.standby import Standby
 
 
 @contextmanager
@@ -37,12 +35,6 @@ def configured(url: str, settings: Any) -> Iterator[None]:
         connections[replica.ALIAS].close()
         del connections[replica.ALIAS]
         del connections.settings[replica.ALIAS]
-
-
-def follow(standby: Standby) -> None:
-    """Publish the position, as a worker does each second, and wait until the standby has replayed it."""
-    tasks.publish_position()
-    standby.catch_up()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from config import tasks
 from config.dev.embedded import database_url, runtime_directory, state_directory
 from config.dev.private_servers import Postgres
 from config.dev.processes import Child, Children
@@ -205,3 +206,9 @@ def _wait_until(is_so: Any) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "the standby does not follow"
         time.sleep(0.02)
+
+
+def follow(standby: Standby) -> None:
+    """Publish the position, as a worker does each second, and wait until the standby has replayed it."""
+    tasks.publish_position()
+    standby.catch_up()
