@@ -17,6 +17,7 @@ ROOT: Final = Path(__file__).parent.parent
 STARTERS: Final = frozenset(
     {
         "multiprocessing", "subprocess", "playwright", "config.dev.private_servers", "config.dev.processes",
+        "config.ops.backups",
         "config.ops.postgresql_programs",
     }
 )  # fmt: skip

@@ -21,7 +21,8 @@ from lockers.states import CoinState, TaskKind
 from tests.concurrency.races import race
 from tests.config.conftest import manage
 from tests.support.databases import database_url, empty_database
-from transfers import list_counts, operations
+from tests.support.movement_partitions import arrive_at, check_that_nothing_is_detached
+from transfers import list_counts, operations, partitions
 from trusts import operations as trusts
 from wallets import images
 from wallets import operations as wallets
@@ -365,3 +366,14 @@ def test_the_variables_of_a_shell_do_not_reach_the_programs_of_postgresql(monkey
     assert environment["PGDATABASE"] == connection.settings_dict["NAME"]
     assert environment["PATH"] == os.environ["PATH"]
     assert "of the shell" not in environment.values()
+
+
+def test_no_movements_are_detached_after_a_backup_took_its_snapshot(transactional_db: None, tmp_path: Path) -> None:
+    wallet = wallets.create_wallet(name="alice")
+    operations.issue_tokens(wallet=wallet, count=5)
+    newest = partitions.newest_id()
+
+    check_that_nothing_is_detached(during=lambda: backups.back_up(tmp_path / "backup"), at="pg_export_snapshot")
+
+    assert (tmp_path / "backup").is_dir()
+    arrive_at(newest + 1000)

@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +12,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from config.ops import audits, backups, wallet_export
+from config.ops import audits, wallet_export
 from config.seals import proofs, sealing, settled, verifying
 from config.seals.tables import SEQUENCES
 from config.treetracker_import import importing
 from config.treetracker_import.progress import Display
 from tests.api.caller import Caller
+from tests.support.movement_partitions import arrive_at, bounds, check_that_nothing_is_detached
 from tests.transfers.books import assert_sound, books
 from transfers import audit, counters, operations, partitions, reports
 from transfers.models import Transfer
@@ -39,12 +38,6 @@ def arrivals(db: None) -> Iterator[None]:
     arrive_at(before + 1000)
 
 
-def arrive_at(number: int) -> None:
-    """Let the next movement have the id after this one."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT setval('transfers_arrival', %s)", [number])
-
-
 def write(sql: str, *values: Any) -> None:
     """Write what no operation can."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -52,10 +45,6 @@ def write(sql: str, *values: Any) -> None:
         cursor.execute(sql, values)
         assert cursor.rowcount > 0
         cursor.execute("SET LOCAL session_replication_role = origin")
-
-
-def bounds() -> dict[str, tuple[int | None, int | None]]:
-    return {each.name: (each.first, each.end) for each in partitions.attached()}
 
 
 def rows_in(name: str) -> int:
@@ -573,39 +562,14 @@ def test_what_is_not_compared_is_named(alice: Caller, sealed: Any, caplog: pytes
     [
         ("audit of all", "transfers_seal"),
         ("audit of new", "transfers_seal"),
-        ("backup", "pg_export_snapshot"),
         ("export", "FROM wallets_"),
         ("proof", "FROM transfers_detachedpartition ORDER"),
     ],
 )
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_detached_after_a_reader_took_its_snapshot(
-    alice: Caller, tmp_path: Path, reader: str, first: str
-) -> None:
-    before = bounds()
-    arrive_at(2 * SIZE)
-    sealing.seal(is_due=True)
-    outcomes: list[str] = []
-
-    def detach() -> str:
-        try:
-            return partitions.detach(FIRST, distance=0).name
-        except PartitionRefused as error:
-            return str(error)[:15]
-        finally:
-            connection.close()
-
-    def at_the_first_row(execute: Any, sql: str, *rest: Any) -> Any:
-        answer = execute(sql, *rest)
-        if re.search(first, sql) and not outcomes:
-            with ThreadPoolExecutor(1) as pool:
-                outcomes.append(pool.submit(detach).result(timeout=60))
-        return answer
-
-    with connection.execute_wrapper(at_the_first_row):
-        if reader == "backup":
-            backups.back_up(tmp_path / "backup")
-        elif reader == "proof":
+def test_nothing_is_detached_after_a_reader_took_its_snapshot(alice: Caller, reader: str, first: str) -> None:
+    def read() -> None:
+        if reader == "proof":
             token = Token.objects.filter(wallet=alice.wallet).order_by("arrival")[0].pk
             assert len(proofs.of_token(token, after=-1)[0]) == 1
         elif reader == "export":
@@ -613,8 +577,8 @@ def test_nothing_is_detached_after_a_reader_took_its_snapshot(
             assert len(list(wallet_export.lines(wallet_id=alice.wallet.pk))) > 10
         else:
             assert audits.findings(is_of_all=reader == "audit of all") == []
-    assert outcomes == ["Another session"]
-    assert bounds() == before
+
+    check_that_nothing_is_detached(during=read, at=first)
 
 
 @pytest.mark.django_db(transaction=True)
