@@ -17,8 +17,7 @@ import psycopg
 import pytest
 import redis
 
-from config.beat import RENEW_SECONDS, Leadership, Scheduler
-from config.celery import app
+from config.beat import RENEW_SECONDS
 from config.dev.embedded import ROOT, redis_url
 from config.dev.private_servers import Valkey
 from config.dev.processes import Children
@@ -215,25 +214,6 @@ def test_one_beat_publishes_and_another_takes_over(
     record_property("seconds", [round(each, 1) for each in (after_death, after_silence, after_stop)])
 
 
-def test_a_signal_whose_exception_is_lost_ends_beat_at_its_next_tick() -> None:
-    scheduler = Scheduler(app=app, lazy=True)
-    signals = (signal.SIGTERM, signal.SIGINT)
-    earlier = [signal.getsignal(number) for number in signals]
-    try:
-        scheduler.stop_on_signals()
-        for number in signals:
-            with pytest.raises(SystemExit) as ended:
-                signal.raise_signal(number)
-            assert ended.value.code is None
-    finally:
-        for number, handler in zip(signals, earlier, strict=True):
-            signal.signal(number, handler)
-
-    with pytest.raises(SystemExit) as ended:
-        scheduler.tick()
-    assert ended.value.code is None
-
-
 def test_a_worker_with_beat_inside_is_refused() -> None:
     command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-B", "-c", "1"]
     worker = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60, check=False)
@@ -241,55 +221,3 @@ def test_a_worker_with_beat_inside_is_refused() -> None:
     assert worker.stderr.splitlines() == [
         "Coppice cannot start. Run beat as a process, `celery -A config.celery beat`, in place of the option -B."
     ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_change_of_the_leader_is_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("config.beat.RENEW_SECONDS", 0.0)
-    caplog.set_level("INFO", logger="coppice.beat")
-    first, second = Leadership(), Leadership()
-
-    def renewed(leadership: Leadership) -> tuple[bool, list[str]]:
-        caplog.clear()
-        is_held = leadership.renew()
-        return is_held, [record.getMessage() for record in caplog.records]
-
-    try:
-        assert renewed(first) == (True, ["beat_leads"])
-        assert renewed(second) == (False, ["beat_stands_by"])
-        assert [renewed(first), renewed(second)] == [(True, []), (False, [])]
-        # PostgreSQL ends the session of a leader from which it hears nothing.
-        with psycopg.connect(database_url(), autocommit=True) as other:
-            other.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            )
-        assert renewed(second) == (True, ["beat_leads"])
-        assert renewed(first) == (False, ["beat_lost_the_database", "beat_stands_by"])
-        assert renewed(first) == (False, [])
-        second.release()
-        assert renewed(first) == (True, ["beat_leads"])
-    finally:
-        first.release()
-        second.release()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_index_is_built_concurrently_while_a_beat_leads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.beat.RENEW_SECONDS", 0.0)
-    leader = Leadership()
-    try:
-        with psycopg.connect(database_url(), autocommit=True) as session:
-            session.execute("SET statement_timeout = '10s'")
-            session.execute("CREATE TABLE beat_leads (id integer)")
-            try:
-                for number in range(3):
-                    assert leader.renew()
-                    # PostgreSQL waits for the end of each transaction whose snapshot is older than the index.
-                    session.execute(f"CREATE INDEX CONCURRENTLY beat_leads_{number} ON beat_leads (id)")
-            finally:
-                session.execute("DROP TABLE beat_leads")
-    finally:
-        leader.release()

@@ -1,13 +1,11 @@
 """A backup of another history is refused, and one of the same goes on where it ended."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client
 
@@ -95,33 +93,3 @@ def test_new_seals_after_a_restore_continue_those_of_the_backup(backup: Path, em
     ]
     assert bytes(chain[2][2]) == hashes()[2]
     assert bytes(chain[2][1]) != hashes()[3]
-
-
-@pytest.mark.django_db
-def test_the_command_says_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("verify")
-    assert "Nothing is sealed yet." in capsys.readouterr().out
-    operations.issue_tokens(wallet=wallets.create_wallet(name="alice"), count=3)
-    sealing.seal(is_due=True)
-    kept = tmp_path / "kept.json"
-    kept.write_bytes(Client().get("/public/checkpoints").content)
-    call_command("verify", checkpoints=kept)
-    assert "every sealed row is as it was sealed" in capsys.readouterr().out
-    page = json.loads(kept.read_text())
-    page["checkpoints"][0]["hash"] = "00" * 32
-    kept.write_text(json.dumps(page))
-    with pytest.raises(CommandError, match=r"1 findings: each row is as it was sealed here, .* up to height 0 alone"):
-        call_command("verify", checkpoints=kept)
-    assert "seal 1 is another than the one that was kept" in capsys.readouterr().err
-    execute("UPDATE transfers_issue SET tokens = 4")
-    with pytest.raises(CommandError, match="1 findings"):
-        call_command("verify")
-    told = capsys.readouterr().err
-    assert "block 1 has 5 rows, 5 were sealed, and they differ: transfers 1 to " in told
-    # The keys go on from those of earlier tests.
-    assert "issues 1 to " in told
-    kept.write_text("[]")
-    with pytest.raises(CommandError, match="has no checkpoints"):
-        call_command("verify", checkpoints=kept)
-    with pytest.raises(CommandError, match="cannot be read"):
-        call_command("verify", checkpoints=tmp_path / "none")
