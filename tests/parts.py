@@ -1,7 +1,8 @@
 """
 The two parts of the suite: `make test-systems` runs the test files that start processes, `make test` all others.
 
-A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`. `Guard` refuses a
+A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`, or if it has the line
+`STARTS_PROCESSES = True`, because a fixture of a conftest.py or the product starts them. `Guard` refuses a
 process that a test of another file starts, so each file is in its part without being listed anywhere.
 """
 
@@ -45,7 +46,10 @@ def imported(text: str) -> set[str]:
 @cache
 def starts_processes(path: Path) -> bool:
     """Return whether a module of the tests imports what starts processes, itself or by other modules of the tests."""
-    for name in imported(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    if "\nSTARTS_PROCESSES = True\n" in text:
+        return True
+    for name in imported(text):
         if any(name == starter or name.startswith(f"{starter}.") for starter in STARTERS):
             return True
         module = ROOT.joinpath(*name.split(".")).with_suffix(".py")
@@ -80,5 +84,5 @@ class Guard:
         if event in self.EVENTS and self.path and os.getpid() == self._process and not starts_processes(self.path):
             raise ProcessStarted(
                 f"{self.path.name} starts a process ({event}), but imports none of {', '.join(sorted(STARTERS))}. "
-                "No test of `make test` may: move this one into a file that imports what starts it (tests/parts.py)."
+                "No test of `make test` may: move this one into a file of systems (tests/parts.py)."
             )

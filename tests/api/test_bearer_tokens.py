@@ -14,6 +14,9 @@ from tests.api.caller import PASSWORD, Caller, answer, logged_in, refusal
 from wallets import bearer_tokens, operations, queries
 from wallets.models import BearerToken, Wallet
 
+# By a fixture, or without `subprocess` (tests/parts.py).
+STARTS_PROCESSES = True
+
 NOT_VERIFIED = "ERROR: Authentication, token not verified"
 
 

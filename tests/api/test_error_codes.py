@@ -21,6 +21,9 @@ from tests.support.error_codes import check
 from tests.support.requests_over_sockets import answered
 from wallets.errors import DomainError
 
+# By a fixture, or without `subprocess` (tests/parts.py).
+STARTS_PROCESSES = True
+
 PUBLISHED = Path(__file__).parent / "data" / "error_codes.txt"
 CONFIG = Path(error_codes.__file__).parents[1]
 # Bases, which are not raised.

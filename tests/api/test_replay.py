@@ -17,6 +17,9 @@ from tests.support.recorded_exchanges import ANY, UUID, Difference, Server, diff
 from transfers import operations
 from wallets.models import Token, Wallet
 
+# By a fixture, or without `subprocess` (tests/parts.py).
+STARTS_PROCESSES = True
+
 EXCHANGES = [json.loads(line) for line in (Path(__file__).parent / "data" / "exchanges.jsonl").read_text().splitlines()]
 
 

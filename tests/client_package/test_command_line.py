@@ -27,6 +27,9 @@ from trusts.models import Trust
 from wallets import queries
 from wallets.models import BearerToken
 
+# By a fixture, or without `subprocess` (tests/parts.py).
+STARTS_PROCESSES = True
+
 URL = "https://trees.example.org"
 FILE = "coppice/profiles.json"
 

@@ -29,6 +29,9 @@ from tests.support.coin_commands import give, put
 from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
+# By a fixture, or without `subprocess` (tests/parts.py).
+STARTS_PROCESSES = True
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATIENCE_SECONDS = 20.0
