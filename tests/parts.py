@@ -1,9 +1,9 @@
 """
 The two parts of the suite: `make test-systems` runs the test files that start processes, `make test` all others.
 
-A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`, or if it has the line
-`STARTS_PROCESSES = True`, because a fixture of a conftest.py or the product starts them. `Guard` refuses a
-process that a test of another file starts, so each file is in its part without being listed anywhere.
+A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`. It does too if it
+has the line `STARTS_PROCESSES = True`, which a file has whose fixtures in a conftest.py start them. `Guard` refuses a
+process that a test of another file starts.
 """
 
 import os
