@@ -64,7 +64,7 @@ class Server:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks scale", description=__doc__)
     parser.add_argument("--sizes", default=SIZES)
-    parser.add_argument("--partition", default=10_000_000, type=int, help="movements in one partition")
+    parser.add_argument("--partition", default=100_000_000, type=int, help="movements in one partition")
     parser.add_argument("--turns", default=9, type=int)
     parser.add_argument("--seconds", default=1.2, type=float)
     parser.add_argument("--tasks", default=10_000, type=int)

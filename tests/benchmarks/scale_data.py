@@ -38,7 +38,7 @@ SPARE_BYTES: Final = 6 * 10**9
 _LOADING: Final = {
     "wal_level": "minimal", "max_wal_senders": "0", "fsync": "off", "full_page_writes": "off",
     "synchronous_commit": "off", "max_wal_size": "4GB", "checkpoint_timeout": "30min", "autovacuum": "off",
-    "maintenance_work_mem": "1GB", "statement_timeout": "0", "max_parallel_maintenance_workers": "0",
+    "maintenance_work_mem": "1GB", "statement_timeout": "0", "max_parallel_maintenance_workers": "1",
 }  # fmt: skip
 
 
@@ -161,6 +161,9 @@ def connect(running: machine.Machine, database: str) -> "psycopg.Connection[tupl
     return psycopg.connect(host=running.postgres.sockets, user="coppice", dbname=database, autocommit=True)
 
 
+# Version 7 of RFC 9562, as new transfers have it: the milliseconds of `at`, then bits of a hash.
+_TRANSFER_ID: Final = """(lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
+        || left(md5('transfer ' || transfer), 3) || 'a' || right(md5('transfer ' || transfer), 15))::uuid"""
 # `n` counts the movements of all tokens, round by round. The last of a token leads into its bed.
 _PLACES: Final = f"""
 SELECT n, n / %(tokens)s AS number, n %% %(tokens)s AS token,
@@ -172,7 +175,7 @@ SELECT n, n / %(tokens)s AS number, n %% %(tokens)s AS token,
                               * interval '90 days' / (%(groups)s * %(rounds)s) AS at
   FROM generate_series(%(start)s::bigint, %(stop)s::bigint - 1, %(step)s) AS n"""
 _TRANSFERS: Final = f"""
-SELECT md5('transfer ' || transfer)::uuid, %(first_number)s + transfer, CASE WHEN into_bed THEN field ELSE bed END,
+SELECT {_TRANSFER_ID}, %(first_number)s + transfer, CASE WHEN into_bed THEN field ELSE bed END,
        CASE WHEN into_bed THEN field ELSE bed END, CASE WHEN into_bed THEN bed ELSE field END,
        '{{"bundle": {{"bundleSize": %(bundle)s}}}}'::jsonb, 'completed'::varchar, %(bundle)s, 0, %(bundle)s, at, at,
        ''::varchar
@@ -255,9 +258,12 @@ class Loading:
 
     def run(self, jobs: int) -> None:
         size = self.size
-        steps = [("transfers_transfer", self.transfers), ("wallets_token", self.tokens)]
-        for start in range(0, size.movements, self.partition):
-            steps.append((f"movements from {start:,}", lambda start=start, **given: self.movements(start, **given)))
+        # The largest first: a partition is one table, which one session fills.
+        steps = [
+            (f"movements from {start:,}", lambda start=start, **given: self.movements(start, **given))
+            for start in range(0, size.movements, self.partition)
+        ]
+        steps += [("transfers_transfer", self.transfers), ("wallets_token", self.tokens)]
         with ThreadPoolExecutor(jobs) as pool:
             for step in [pool.submit(self.step, name, work) for name, work in steps]:
                 step.result()
