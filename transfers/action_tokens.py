@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -24,6 +24,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from transfers import errors, ledger, queries
 from transfers.action_token_lists import ActionTokenRow, action_token_visible_to, links_among, links_due
+from transfers.ids import new_id
 from transfers.link_terms import LinkTerms, OfferedLink
 from transfers.models import ActionToken
 from transfers.operations import TooFew, attempt
@@ -84,7 +85,7 @@ def offer_bundles(
     :raises transfers.errors.LinkNeedsApproval: the sender demands an approval for such a transfer
     :raises transfers.errors.TooFewAvailable: the sender has fewer free tokens
     """
-    codes = {uuid4(): _new_code() for _ in range(count)}
+    codes = {new_id(): _new_code() for _ in range(count)}
     digests = [wallet_queries.digest(code) for code in codes.values()]
     with transaction.atomic(savepoint=False):
         terms = _terms(actor, sender, wish or Wish(), size=size)
@@ -113,7 +114,7 @@ def offer_tokens(*, actor: Wallet, sender: str | None, token_ids: Sequence[UUID]
     :raises transfers.errors.TokensCommitted: other links reserve tokens
     :raises transfers.errors.TokensNotTransferable: transfers reserve tokens
     """
-    codes = {uuid4(): _new_code()}
+    codes = {new_id(): _new_code()}
     [(link_id, code)] = codes.items()
     with transaction.atomic(savepoint=False):
         terms = _terms(actor, sender, wish or Wish(), size=len(token_ids))

@@ -21,6 +21,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from transfers import counters, errors, ledger, operations
+from transfers.ids import new_id
 from transfers.states import TransferState
 from trusts import operations as trust_operations
 from wallets import errors as wallet_errors
@@ -252,7 +253,7 @@ def _send(
             if size:
                 state = TransferState(decision.state)
                 decided.append(
-                    ledger.BatchRow(uuid4(), decision.destination_id, size, state, decision.approval_of, row.reference)
+                    ledger.BatchRow(new_id(), decision.destination_id, size, state, decision.approval_of, row.reference)
                 )
     _refuse_duplicates(rows, decisions, problems)
     if problems:

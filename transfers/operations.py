@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from transfers import errors, ledger, queries
+from transfers.ids import new_id
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState, next_state
 from trusts import queries as trust_queries
@@ -151,7 +152,7 @@ def _request(
     source, destination = wallet_queries.reference(sender), wallet_queries.reference(receiver)
     if terms is not None and terms.expires_at is not None and terms.expires_at <= queries.now():
         raise errors.ExpiryPassed
-    return ledger.Request(uuid4(), actor, source, destination, claim, terms, lifetime())
+    return ledger.Request(new_id(), actor, source, destination, claim, terms, lifetime())
 
 
 def lifetime() -> timedelta | None:
