@@ -10,7 +10,8 @@ Neither reads the whole history. `WalletDay` keeps for each wallet and day (UTC)
 `transfers.counters`, whose `roll_up` alone writes it, behind the transfers; the audit compares it with them. A balance
 is the sum of the days before, what is in no day yet, and the lines of the day itself, up to the moment. Those of
 transfers that completed at once are found by wallet and number, since a day knows its lowest and highest number, and
-others by wallet and time.
+others by wallet and time. `ListSpan` (`transfers.list_counts`) tells from which number on all are later than the
+moment.
 
 An operation takes its time before it commits. A balance at a time in the last seconds can therefore still change, until
 all that was in progress at that time has ended; so can one before an import of older history.
@@ -24,6 +25,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from transfers.list_counts import SPAN
 from wallets.sql_files import load
 
 
@@ -81,6 +83,7 @@ def lines_sql(start: str, end: str) -> str:
         "parts/wallet_lines",
         start=start,
         end=end,
+        last_number=load("transfers", "parts/last_number_before", end=end, span=str(SPAN)),
         in_day=load("transfers", "parts/lines_in_day"),
         since=load("transfers", "parts/lines_since"),
     )

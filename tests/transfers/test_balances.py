@@ -1,7 +1,7 @@
 """What a wallet held at a moment, and its statement, against its movements."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -11,8 +11,9 @@ import pytest
 from django.db import connection, transaction
 
 from tests.api.caller import Caller
+from tests.support.statement_work import measured
 from tests.transfers.books import assert_sound
-from transfers import action_tokens, balances, bulk, counters, operations
+from transfers import action_tokens, balances, bulk, counters, list_counts, operations
 from transfers.models import Movement, Transfer, WalletDay
 from wallets.models import Wallet
 
@@ -226,3 +227,75 @@ def test_balance_and_statement_agree_with_the_movements_whatever_happened(
         check(wallet, moments[:6])
     assert WalletDay.objects.filter(wallet=alice.wallet).count() >= 3
     assert_sound()
+
+
+_PLANT_MOVED = """
+WITH planted AS (
+    INSERT INTO transfers_transfer (
+           id, number, originator_id, source_id, destination_id, parameters, state, token_count, reserved_count,
+           moved_count, created_at, closed_at, closed_event, closed_from)
+    SELECT gen_random_uuid(), nextval('wallets_event_number'), %(source)s, %(source)s, %(destination)s,
+           '{"bundle": {"bundleSize": 1}}', 'completed', 1, 0, 1, at, at, '', ''
+      FROM unnest(%(times)s::timestamptz[]) WITH ORDINALITY AS planted (at, place) ORDER BY place
+ RETURNING number, source_id, destination_id, created_at
+)
+INSERT INTO transfers_movement (id, token_id, number, transfer_number, source_id, destination_id, processed_at)
+SELECT nextval('transfers_arrival'), gen_random_uuid(), 1, number, source_id, destination_id, created_at FROM planted
+"""
+
+
+def plant(source: Wallet, destination: Wallet, times: Sequence[datetime]) -> None:
+    """Transfers of one token that completed at once at these times, in this order of their numbers."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(_PLANT_MOVED, {"source": source.pk, "destination": destination.pk, "times": list(times)})
+
+
+@pytest.fixture
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Four numbers are a span."""
+    monkeypatch.setattr(list_counts, "SPAN", 4)
+    monkeypatch.setattr(balances, "SPAN", 4)
+    caches = (balances._balance_statement, balances._page_statement)
+    for each in caches:
+        each.cache_clear()
+    yield
+    for each in caches:
+        each.cache_clear()
+
+
+def rows_of_a_balance(wallet: Wallet, at: datetime) -> int:
+    with transaction.atomic(), measured() as work:
+        assert balances.balance(wallet_id=wallet.pk, at=at).tokens == told(wallet, at)
+    return max(each.rows for each in work if "transfers_walletday" in each.sql)
+
+
+@pytest.mark.usefixtures("short_spans")
+def test_a_balance_reads_the_transfers_of_its_day_up_to_its_moment(alice: Caller, bob: Caller) -> None:
+    """Also with times in another order than that of the numbers, which the kept times know of or not yet."""
+    midnight = datetime(2026, 5, 1, tzinfo=UTC)
+    times = [midnight + timedelta(minutes=30 * number) for number in range(47)]
+    plant(alice.wallet, bob.wallet, times)
+    moments = [times[3], times[3] + TICK, times[20], times[46] + TICK, midnight + timedelta(days=1), midnight]
+    sides = (alice.wallet, bob.wallet)
+
+    # Neither is counted; then the days alone are.
+    for counts in ((), (counters.roll_up,)):
+        assert all(count() for count in counts)
+        for wallet in sides:
+            check(wallet, moments)
+    whole_day = rows_of_a_balance(alice.wallet, times[3])
+    assert list_counts.roll_up()
+    for wallet in sides:
+        check(wallet, moments)
+    early, late = (rows_of_a_balance(alice.wallet, times[number]) for number in (3, 45))
+    assert 2 * early < late
+    assert 2 * early < whole_day
+
+    # Older ones with higher numbers, as of an import: since the checkpoint, then in the days, then in the kept times.
+    for older in (times[2] - TICK, midnight + timedelta(hours=4, seconds=1)):
+        plant(alice.wallet, bob.wallet, [older, older + TICK])
+        for count in (None, counters.roll_up, list_counts.roll_up):
+            assert count is None or count()
+            for wallet in sides:
+                check(wallet, [*moments, older, older + TICK, older + 2 * TICK])

@@ -51,9 +51,7 @@ def test_ids_are_in_the_order_of_their_milliseconds_and_are_never_the_same() -> 
     assert ones & zeros & random_bits == random_bits
 
 
-def test_each_way_to_make_a_transfer_or_a_link_gives_it_such_an_id(
-    alice: Caller, bob: Caller, sapling: Wallet
-) -> None:
+def test_each_way_to_make_a_transfer_or_a_link_gives_it_such_an_id(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     before = milliseconds()
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
     token = held_by(alice.wallet)[0]

@@ -15,9 +15,12 @@ SELECT closed_at, 2, number, -moved_count, destination_id
    AND closed_at >= {start} AND closed_at < {end}
  UNION ALL
 SELECT moved.*
-  FROM transfers_walletday AS known CROSS JOIN LATERAL ({in_day}) AS moved
- WHERE known.wallet_id = %(wallet)s::uuid AND known.first_number IS NOT NULL
-   AND known.day >= ({start} AT TIME ZONE 'UTC')::date AND known.day <= ({end} AT TIME ZONE 'UTC')::date
-   AND moved.at >= {start} AND moved.at < {end}
+  FROM (SELECT day, first_number, {last_number} AS last_number
+          FROM transfers_walletday
+         WHERE wallet_id = %(wallet)s::uuid AND first_number IS NOT NULL
+           AND day >= ({start} AT TIME ZONE 'UTC')::date AND day <= ({end} AT TIME ZONE 'UTC')::date
+        OFFSET 0) AS known
+ CROSS JOIN LATERAL ({in_day}) AS moved
+ WHERE moved.at >= {start} AND moved.at < {end}
  UNION ALL
 SELECT * FROM ({since}) AS moved WHERE moved.at >= {start} AND moved.at < {end}
