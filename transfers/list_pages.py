@@ -14,11 +14,11 @@ show that what was not read is outside of it. Otherwise the caller reads the lis
 By the time of closing, most transfers are in the order of their creation, since they completed then: these are read as
 those of a list with dates. The others, which were closed later, have an index by that time.
 
-Nor has an index wallet and id. A page by id is read from the primary key, which has the transfers of all wallets at
-random: of a wallet with a tenth of them, each tenth. As soon as half as many were read as the list has, the caller
-reads the list instead: at most some √(2 × rows of the page × all transfers), for whatever wallet. Pages by source or
-destination are read from the index by that wallet and the number in the same way. There the transfers of one wallet
-stand together, so that for a list with few of the first wallets the limit is reached, and the list read.
+Nor has an index wallet and id. A page by id is read from the primary key, which has the transfers of all wallets by
+their times (`transfers.ids`), and those of earlier versions at random: of a wallet with a tenth of them, each tenth. As
+soon as half as many were read as the list has, the caller reads the list instead. Pages by source or destination are
+read from the index by that wallet and the number in the same way. There the transfers of one wallet stand together, so
+that for a list with few of the first wallets the limit is reached, and the list read.
 """
 
 from collections.abc import Mapping, Sequence
