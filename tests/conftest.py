@@ -19,7 +19,8 @@ from typing import Any
 
 import django
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
@@ -304,14 +305,30 @@ def _the_outermost_transaction_of_a_test_is_a_real_one() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _tables_are_emptied_row_by_row() -> Iterator[None]:
-    """Empty the tables after a transactional test, as Django's `flush` does, in a tenth of the time."""
+def _a_transactional_test_leaves_little_to_do() -> Iterator[None]:
+    """
+    Empty the tables after a transactional test, as Django's `flush` does, in a tenth of the time; and keep its session.
+
+    A new session reads the catalog anew, which takes 25 ms of processor time. `RESET ALL` takes back the settings of
+    the old one.
+    """
 
     def empty(case: TransactionTestCase) -> None:
         assert case.available_apps is None
         assert not case.serialized_rollback
         empty_tables()
 
+    def must_reconnect(case: TransactionTestCase) -> bool:
+        if connection.errors_occurred or any(each.alias != DEFAULT_DB_ALIAS for each in used()):
+            return True
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ALL")
+        return False
+
+    def used() -> list[BaseDatabaseWrapper]:
+        return [each for each in connections.all(initialized_only=True) if each.connection is not None]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
+        patch.setattr(TransactionTestCase, "_should_reload_connections", must_reconnect)
         yield
