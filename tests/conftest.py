@@ -132,7 +132,7 @@ LONGEST = (
     "config/test_supervisor.py", "admin/test_acts.py", "config/test_point_in_time_recovery.py",
     "moving/test_second_import.py", "config/test_behind_proxies.py", "api/test_partners_page.py",
     "chaos/test_brokers.py", "config/test_lockers_off.py", "concurrency/test_rights.py",
-    "admin/test_hostile_queries.py", "api/test_database_restart.py", "config/test_migrations.py",
+    "admin/test_hostile_queries.py", "api/test_database_restart.py", "config/test_all_migrations.py",
     "config/test_full_broker.py", "api/test_object_matrix.py", "api/test_key_matrix.py", "chaos/test_outcomes.py",
     "lockers/test_endpoints.py",
 )  # fmt: skip

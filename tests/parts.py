@@ -1,9 +1,9 @@
 """
 The two parts of the suite: `make test-systems` runs the test files that start processes, `make test` all others.
 
-A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`. It does too if it
-has the line `STARTS_PROCESSES = True`, which a file has whose fixtures in a conftest.py start them. `Guard` refuses a
-process that a test of another file starts.
+A file starts processes if it, or a module of `tests` that it imports, imports a module of `STARTERS`. The line
+`OF_SYSTEMS = True` puts a file into the same part: one whose fixtures in a conftest.py start processes, and the one of
+all migrations back and forward. `Guard` refuses a process that a test of another file starts.
 """
 
 import os
@@ -44,24 +44,24 @@ def imported(text: str) -> set[str]:
 
 
 @cache
-def starts_processes(path: Path) -> bool:
-    """Return whether a module of the tests imports what starts processes, itself or by other modules of the tests."""
+def is_of_systems(path: Path) -> bool:
+    """Return whether a module says so, or imports what starts processes, itself or by other modules of the tests."""
     text = path.read_text(encoding="utf-8")
-    if "\nSTARTS_PROCESSES = True\n" in text:
+    if "\nOF_SYSTEMS = True\n" in text:
         return True
     for name in imported(text):
         if any(name == starter or name.startswith(f"{starter}.") for starter in STARTERS):
             return True
         module = ROOT.joinpath(*name.split(".")).with_suffix(".py")
         # The root's conftest.py starts the servers of the run.
-        if name.startswith("tests.") and name != "tests.conftest" and module.is_file() and starts_processes(module):
+        if name.startswith("tests.") and name != "tests.conftest" and module.is_file() and is_of_systems(module):
             return True
     return False
 
 
 def part_of(path: Path) -> str:
     """Return the part to which a test file belongs."""
-    return SYSTEMS if starts_processes(path) else OTHERS
+    return SYSTEMS if is_of_systems(path) else OTHERS
 
 
 class ProcessStarted(Exception):
@@ -81,7 +81,7 @@ class Guard:
         sys.addaudithook(self._refuse)
 
     def _refuse(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in self.EVENTS and self.path and os.getpid() == self._process and not starts_processes(self.path):
+        if event in self.EVENTS and self.path and os.getpid() == self._process and not is_of_systems(self.path):
             raise ProcessStarted(
                 f"{self.path.name} starts a process ({event}), but imports none of {', '.join(sorted(STARTERS))}. "
                 "No test of `make test` may: move this one into a file of systems (tests/parts.py)."

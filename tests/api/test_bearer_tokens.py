@@ -15,7 +15,7 @@ from wallets import bearer_tokens, operations, queries
 from wallets.models import BearerToken, Wallet
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 NOT_VERIFIED = "ERROR: Authentication, token not verified"
 

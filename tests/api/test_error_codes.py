@@ -22,7 +22,7 @@ from tests.support.requests_over_sockets import answered
 from wallets.errors import DomainError
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 PUBLISHED = Path(__file__).parent / "data" / "error_codes.txt"
 CONFIG = Path(error_codes.__file__).parents[1]

@@ -18,7 +18,7 @@ from transfers import operations
 from wallets.models import Token, Wallet
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 EXCHANGES = [json.loads(line) for line in (Path(__file__).parent / "data" / "exchanges.jsonl").read_text().splitlines()]
 

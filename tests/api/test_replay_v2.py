@@ -14,7 +14,7 @@ from tests.api import seed
 from tests.support.recorded_exchanges import ANY, Difference, Server, differences, error
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 EXCHANGES = [
     json.loads(line) for line in (Path(__file__).parent / "data" / "exchanges-v2.jsonl").read_text().splitlines()

@@ -28,7 +28,7 @@ from wallets import queries
 from wallets.models import BearerToken
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 URL = "https://trees.example.org"
 FILE = "coppice/profiles.json"

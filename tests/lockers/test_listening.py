@@ -30,7 +30,7 @@ from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
 # By a fixture, or without `subprocess` (tests/parts.py).
-STARTS_PROCESSES = True
+OF_SYSTEMS = True
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
