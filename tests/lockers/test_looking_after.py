@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from lockers import vault
 from lockers.errors import TaskSuperseded
 from lockers.models import Attempt, Coin, Locker, LockerTask, ReceiptLine
+from lockers.operations import put as put_coins
 from lockers.raida import codes
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
@@ -516,6 +517,28 @@ def test_a_task_is_asked_about_when_its_listener_is_gone_and_by_one_at_a_time(
 
     assert [each.task_id for each in late_answers.claim_lost(limit=10)] == [task.pk] * is_claimed
     assert late_answers.claim_lost(limit=10) == []
+
+
+def test_the_tasks_that_were_listened_to_longest_ago_are_asked_about_first(alice: Wallet) -> None:
+    tasks = [ended(alice, listens_until=Now() - timedelta(seconds=age)).pk for age in (20, 40, 10, 30)]
+
+    claimed = [[each.task_id for each in late_answers.claim_lost(limit=2)] for _ in range(3)]
+
+    assert [set(each) for each in claimed] == [{tasks[1], tasks[3]}, {tasks[0], tasks[2]}, set()]
+
+
+def test_late_answers_to_a_task_that_goes_on_or_is_gone_are_dropped(alice: Wallet) -> None:
+    """Another worker took it over, and asks again; a peek is deleted after a day."""
+    (row,) = stock(alice, 0)
+    running = put_coins.start(actor=alice, name="alice", units=ONE).task
+    Attempt.objects.create(task=running, ordinal=0, number=1, command="PUT", answers=[Attempt.Unanswered.AWAITED] * 25)
+    before = [list(model.objects.order_by("pk").values()) for model in (Coin, LockerTask, Attempt)]
+
+    for task_id in (running.pk, uuid4()):
+        late_answers.write_found(task_id=task_id, told={row.pk: {0: Reply.PASS}})
+        late_answers.write_peeked(task_id, {0: Answer(0, Status.ALL_PASS, b"", 0.0)})
+
+    assert [list(model.objects.order_by("pk").values()) for model in (Coin, LockerTask, Attempt)] == before
 
 
 # Rows that another has locked.

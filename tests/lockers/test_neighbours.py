@@ -280,7 +280,7 @@ def test_the_plan_names_the_batches_of_promoted_claims_with_two_numbers(alice: W
 
 @pytest.mark.parametrize("begun", [None, "2026-01-01T00:00:00+00:00"])
 def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
-    begun: str | None, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+    begun: str | None, alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a forger who repeats claims makes the owner wait for ever, an hour at a time."""
     # So that each coin counts for the deadline.
@@ -289,8 +289,9 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
     code = vault.seal_task_code("A-CODE", task_id=task.pk)
     plan = {} if begun is None else {"waits_since": begun}
     LockerTask.objects.filter(pk=task.pk).update(
-        code=code, plan=plan | {"left": 9}, tag="rent", result={"spelling": 1, "raida": "p" * 25}, is_long=True
-    )
+        code=code, plan=plan | {"left": 9}, tag="rent", result={"spelling": 1, "raida": "p" * 25}, is_long=True,
+        actor=bob, request_id="r-7",
+    )  # fmt: skip
     task.refresh_from_db()
     row, own = a_claim(task), a_claim(task, CoinState.INCOMING)
     now = timezone.now()
@@ -306,6 +307,8 @@ def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
     assert successor.deadline == timezone.datetime.fromisoformat(since) + patience
     assert (successor.is_parked, successor.step, successor.tag) == (True, Step.WAITING, "rent")
     assert (successor.result, vault.task_code(successor)) == ({"spelling": 1}, "A-CODE")
+    for name in ("wallet_id", "actor_id", "locker_id", "request_id"):
+        assert getattr(successor, name) == getattr(task, name)
     assert [Coin.objects.get(pk=each.pk).task_id for each in (row, own)] == [successor.pk, task.pk]
 
 

@@ -38,6 +38,7 @@ from tests.lockers.conftest import Mint
 from tests.lockers.marks import at
 from tests.lockers.stock import post, stock
 from tests.support.coin_commands import Delayed, find, give, put, refuse_puts
+from tests.support.coin_rows import a_task
 from tests.support.local_network import LocalNetwork
 from wallets.models import Wallet
 
@@ -145,6 +146,54 @@ def test_a_coin_that_cannot_become_what_the_marks_say_stops_its_task_whole(held:
         finalize.conclude(held=held)
 
     assert every_row() == before
+
+
+# The marks of a coin of a put: its state afterwards, and whether it stays in the locker.
+PUT_ENDINGS = {
+    "-25": ("bank", False),
+    "d25": ("bank", False),
+    "r13 e12": ("bank", False),
+    "r13 x12": ("fracked", False),
+    "p13 r12": ("locked", True),
+    "p12 n13": ("limbo", True),
+    "g13 r12": ("sent", True),
+}
+
+
+def test_a_coin_that_is_back_in_its_wallet_is_in_no_locker(alice: Wallet) -> None:
+    """One that kept its locker would not count as held by its wallet when another claims it."""
+    rows = stock(alice, *[0] * len(PUT_ENDINGS))
+    started = put_coins.start(actor=alice, name="alice", units=len(rows) * ONE)
+    for row, marks in zip(rows, PUT_ENDINGS, strict=True):
+        Coin.objects.filter(pk=row.pk).update(outcome=at(marks))
+
+    finalize.conclude(held=working(started))
+
+    found = [Coin.objects.get(pk=row.pk) for row in rows]
+    assert [(row.state, row.locker_id == started.task.locker_id) for row in found] == list(PUT_ENDINGS.values())
+    assert {row.locker_id for row in found} == {None, started.task.locker_id}
+
+
+@pytest.mark.parametrize("kind", [TaskKind.TAKE, TaskKind.FIX])
+def test_a_server_that_has_not_confirmed_the_new_number_is_shown_the_old_one(kind: TaskKind, alice: Wallet) -> None:
+    """It is asked about, and put, with the number in its place: with the other one it refuses a good coin."""
+    task = a_task(alice, kind)
+    (row,) = stock(alice, 0)
+    state = CoinState.INCOMING if kind is TaskKind.TAKE else CoinState.BANK
+    new = vault.fresh_numbers()
+    Coin.objects.filter(pk=row.pk).update(
+        state=state, origin=kind, task=task, batch=0, pown="p" * 25, outcome=at("p13 -2 n1 f2 g1 x1 o1 r1 e1 b1 d1"),
+        proposed=vault.seal_numbers(new, coin_id=row.pk),
+    )  # fmt: skip
+    held = task_store.claim(task_id=task.pk)
+    assert held is not None
+
+    finalize.conclude(held=held)
+
+    after = Coin.objects.get(pk=row.pk)
+    old = vault.open_numbers(row.secrets, coin_id=row.pk)
+    assert after.state in {"bank", "fracked"}
+    assert vault.open_numbers(after.secrets, coin_id=row.pk) == (*new[:13], *old[13:])
 
 
 @pytest.mark.parametrize(("seconds", "quiet"), [(0, False), (9, False), (11, True)])

@@ -431,6 +431,36 @@ def test_a_server_that_is_listened_to_has_not_failed_yet(
     assert len(run._hearings) == is_listened_to
 
 
+def test_a_take_keeps_its_first_batch_with_coins_and_reads_the_others_when_it_comes_to_them(
+    alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A locker may hold many thousand coins, each with 50 numbers."""
+    monkeypatch.setattr(take, "BATCH_COINS", 1)
+    run = at_work(a_task(alice, TaskKind.TAKE))
+    coins = [a_coin(bob, CoinState.BANK), *(WireCoin(0, number) for number in (800_000, 800_001))]
+
+    first, arrivals = take.reserve_listed(held=run.held, wallet_id=alice.pk, coins=coins, keys=vault.fresh_numbers())
+
+    assert {batch: [piece.coin for piece in pieces] for batch, pieces in first.items()} == {1: [coins[1]]}
+    assert [*arrivals.saved] == coins[1:]
+    assert [*task_store.batches(task_id=run.task.pk)] == [1, 2]
+
+
+def test_each_part_of_a_put_is_shown_with_its_progress(finding: TaskRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, shown = task_store.advance, list[tuple[Any, int]]()
+
+    def write_and_look(**values: Any) -> None:
+        write(**values)
+        shown.append(LockerTask.objects.values_list("step", "progress").get(pk=finding.task.pk))
+
+    monkeypatch.setattr(task_store, "advance", write_and_look)
+
+    put._ask_until_decided(finding, [])
+    put.take_back(finding, [])
+
+    assert shown == [("asking", 70), ("returning", 85), ("checking", 92)]
+
+
 def test_only_a_missing_answer_is_one_that_is_waited_for() -> None:
     assert settle_coins._with_those_awaited(at("p13 n6 f6"), {0, 13, 19}) == at("p13 w1 n5 f6")
 
