@@ -2,11 +2,12 @@
 
 import secrets
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from config.api import limits
@@ -245,6 +246,42 @@ def test_workers_side_by_side_serve_different_wallets(is_locked: bool, monkeypat
         rounds.append(len({owner for owner in owners if owner}))
 
     assert (rounds == [4, 4, 4]) is is_locked
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_lease_that_is_renewed_while_the_task_is_claimed_stays(
+    is_guarded: bool, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control leaves the condition out of the write; then the next worker stops one that is at work."""
+    begin(alice, lease_until=Now() - timedelta(seconds=1), attempt=3)
+    # Between choosing and writing.
+    choice, guard = "SELECT first.id,", " AND (task.lease_until IS NULL OR task.lease_until < now())"
+    statement = fair_queue._CLAIM_NEXT.replace(choice, "SELECT pg_advisory_xact_lock(9), first.id,")
+    assert guard in statement
+    monkeypatch.setattr(fair_queue, "_CLAIM_NEXT", statement if is_guarded else statement.replace(guard, ""))
+    claims: list[Any] = []
+
+    def work() -> None:
+        try:
+            claims.append(fair_queue.claim_next())
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(9)")
+        worker.start()
+        for _ in range(1000):
+            cursor.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 9 AND NOT granted")
+            if cursor.rowcount:
+                break
+            time.sleep(0.01)
+        LockerTask.objects.update(lease_until="2099-01-01T00:00Z")
+    worker.join(timeout=60)
+
+    assert [each is None for each in claims] == [is_guarded]
+    assert LockerTask.objects.get().attempt == (3 if is_guarded else 4)
 
 
 # Bounds.
