@@ -502,6 +502,7 @@ def test_the_exit_status_says_what_kind_of_failure(
         ["coins", "export", "--out", "new"],
         ["coins", "export", "1", "--all", "--out", "new"],
         ["coins", "export", "1", "--out", "/nonexistent/new"],
+        ["coins", "export", "1", "--out", "."],
         ["coins", "import", "/nonexistent"],
         ["webhooks", "listen", "ftp://localhost"],
     ],

@@ -12,8 +12,9 @@ from lockers import tasks
 from lockers.models import Account, LockerTask, Payment, PaymentRequest
 from lockers.operations import payment_requests as operations
 from lockers.raida.coins import UNITS_PER_COIN
-from lockers.states import PaymentMode
+from lockers.states import PaymentMode, TaskKind
 from tests.lockers.stock import stock
+from tests.support.coin_rows import a_task
 from tests.support.overtaken_logins import change_each_verified_password
 from wallets import operations as wallets
 from wallets.models import BearerToken, Wallet
@@ -75,6 +76,16 @@ def test_the_page_says_what_is_asked_and_no_more(client: Client, alice: Wallet) 
     assert "<svg" in page
     assert "order-1042" not in page
     assert str(alice.pk) not in page
+
+
+def test_what_a_payment_under_way_may_bring_is_not_asked_for_again(client: Client, alice: Wallet, bob: Wallet) -> None:
+    request = ask(alice, PaymentMode.PARTIAL)
+    Payment.objects.create(request=request, task=a_task(bob, TaskKind.TAKE), expected=2 * UNITS_PER_COIN)
+
+    page = opened(client, request)
+
+    assert "Amount in CloudCoin, up to 3<" in page
+    assert "The code of a locker with at most 3 CloudCoin" in page
 
 
 @pytest.mark.parametrize("path", ["/pay/7", "/pay/3f2b8a1e-5c4d-4e6f-8a9b-0c1d2e3f4a5b"])

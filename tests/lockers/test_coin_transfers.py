@@ -136,6 +136,7 @@ REFUSALS: list[tuple[dict[str, Any], int, str]] = [
     ({"amount": 0.5}, 422, '"amount" must be a whole number, or a decimal text such as "0.5"'),
     ({"amount": "1e3"}, 422, '"amount" must be a whole number, or a decimal text such as "0.5"'),
     ({"amount": True}, 422, '"amount" must be a number'),
+    ({"dstname": "sapling", "amount": 90000000000}, 422, "Not enough coins: 11 of 90000000000 are free in this wallet"),
     ({"amount": "90000000001"}, 422, '"amount" must be less than or equal to 90000000000'),
     ({"colour": "red"}, 422, '"colour" is not allowed'),
 ]

@@ -80,6 +80,7 @@ from tests.api.caller import logged_in
 from tests.lockers.marks import at
 from tests.lockers.stock import stock
 from tests.support.coin_rows import a_coin, a_task
+from wallets.errors import NotPossible
 from wallets.models import Wallet
 from wallets.redis_servers import client as redis_client
 
@@ -977,6 +978,35 @@ def test_a_put_that_is_begun_again_expires_when_the_first_one_would_have(expires
     assert again.locker is not None
     assert again.locker_id != task.locker_id
     assert (again.locker.expires_at, again.locker.take_back_at) == (at_time, at_time)
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_a_task_that_is_begun_again_is_of_the_same_kind_and_wallet(kind: TaskKind, alice: Wallet) -> None:
+    """Whatever its caller was: the operator begins it for the wallet."""
+    stock(alice, 1)
+    stock(alice, 0, state=CoinState.LIMBO)
+    Coin.objects.filter(pk=stock(alice, 0, state=CoinState.FRACKED)[0].pk).update(pown=at("p24 f1"))
+    task = a_task(alice, kind)
+    LockerTask.objects.filter(pk=task.pk).update(
+        state=TaskState.ERROR, step="done", finished_at=Now(), amount=10 * ONE, tag="rent",
+        code=vault.seal_task_code("A-CODE", task_id=task.pk),
+    )  # fmt: skip
+    task = LockerTask.objects.get(pk=task.pk)
+    number = LockerTask.objects.count()
+
+    if kind in (TaskKind.TRANSFER, TaskKind.EXPORT, TaskKind.IMPORT):
+        with pytest.raises(NotPossible, match=kind):
+            task_recovery.retry(task)
+        assert LockerTask.objects.count() == number
+        return
+    again = task_recovery.retry(task)
+
+    assert again.pk != task.pk
+    assert (again.kind, again.wallet_id, again.actor_id) == (kind, alice.pk, alice.pk)
+    has_code, has_tag = kind in (TaskKind.TAKE, TaskKind.PEEK), kind in (TaskKind.TAKE, TaskKind.PUT)
+    assert (again.tag == "rent") is has_tag
+    assert not has_code or vault.task_code(again) == "A-CODE"
+    assert kind is not TaskKind.BREAK or Coin.objects.get(task=again).denomination == 1
 
 
 def test_the_checks_of_a_wallet_are_those_of_its_coins_at_rest(alice: Wallet, bob: Wallet) -> None:
