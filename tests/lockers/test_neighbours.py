@@ -279,6 +279,18 @@ def test_the_plan_names_the_batches_of_promoted_claims_with_two_numbers(alice: W
     assert task_store.batches(task_id=task.pk) == [0, 1]
 
 
+def test_what_an_import_leaves_out_is_in_batches_of_its_own(alice: Wallet) -> None:
+    task, other = a_task(alice, TaskKind.IMPORT), a_task(alice, TaskKind.IMPORT)
+    rows = [a_claim(each, CoinState.INCOMING) for each in (task, task, task, other)]
+    for row, batch in zip(rows, (1, 2, 0, 1), strict=True):
+        Coin.objects.filter(pk=row.pk).update(batch=batch)
+
+    assert import_.left_out(task_id=task.pk, batches=[1, 2]) == (
+        2,
+        [{"sn": number, "denomination": 0} for number in sorted(row.serial_number for row in rows[:2])],
+    )
+
+
 @pytest.mark.parametrize("begun", [None, "2026-01-01T00:00:00+00:00"])
 def test_a_task_that_goes_on_waiting_waits_since_the_first_one_did(
     begun: str | None, alice: Wallet, bob: Wallet, monkeypatch: pytest.MonkeyPatch
