@@ -261,11 +261,15 @@ def drop_settled(*, task_id: UUID) -> int:
         return sum(value_of(denomination) for (denomination,) in cursor.fetchall())
 
 
+# By ids, and each coin is looked up: the plan is the same whatever PostgreSQL knows of the table.
 _DROP: Final = f"""
-DELETE FROM lockers_coin AS mine USING lockers_coin AS other
- WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND {_IS_HELD}
-   AND other.denomination = mine.denomination AND other.serial_number = mine.serial_number AND {_IS_SETTLED}
-RETURNING mine.denomination
+DELETE FROM lockers_coin WHERE task_id = %(task)s AND state = 'waiting' AND id = ANY (ARRAY(
+    SELECT mine.id FROM lockers_coin AS mine
+     WHERE mine.task_id = %(task)s AND mine.state = 'waiting' AND EXISTS (
+           SELECT FROM lockers_coin AS other
+            WHERE other.denomination = mine.denomination AND other.serial_number = mine.serial_number
+              AND {_IS_HELD} AND {_IS_SETTLED} OFFSET 0)))
+RETURNING denomination
 """  # noqa: S608 - constants
 
 

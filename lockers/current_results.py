@@ -133,22 +133,26 @@ def as_it_is_now(task: LockerTask) -> tuple[Tally, str, set[int]]:
     return tally, coin_outcomes.commonest(votes) if any(votes) else "", passes
 
 
-# The lines of a task with the latest known state of each coin, and the letters of the task that settled it.
+# The lines of a task with the latest known state of each coin, and the letters of the task that settled it. With OFFSET
+# each line, and each coin, is looked up, whatever PostgreSQL knows of the table.
 _LINES: Final = """
 SELECT line.id, line.denomination, line.serial_number, line.settled_by_id, line.state AS first_state,
        coalesce(line.became, line.state) AS state, coalesce(later.pown, line.pown) AS pown
   FROM lockers_receiptline AS line
-  LEFT JOIN lockers_receiptline AS later
-         ON later.task_id = line.settled_by_id AND later.denomination = line.denomination
-        AND later.serial_number = line.serial_number
+  LEFT JOIN LATERAL (
+    SELECT pown FROM lockers_receiptline AS same
+     WHERE same.task_id = line.settled_by_id AND same.denomination = line.denomination
+       AND same.serial_number = line.serial_number OFFSET 0) AS later ON true
  WHERE line.task_id = %(task)s
 """
 _NOW: Final = f"""
-SELECT line.state, line.denomination, line.pown, coalesce(coin.family = coin.id, false), count(*)
+SELECT line.state, line.denomination, line.pown, coalesce(coin.is_of_a_break, false), count(*)
   FROM ({_LINES}) AS line
-  LEFT JOIN lockers_coin AS coin
-         ON coin.denomination = line.denomination AND coin.serial_number = line.serial_number
-        AND coin.state IN {_DOUBTFUL} AND line.first_state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+  LEFT JOIN LATERAL (
+    SELECT family = id AS is_of_a_break FROM lockers_coin AS coin
+     WHERE coin.denomination = line.denomination AND coin.serial_number = line.serial_number
+       AND coin.state IN {_DOUBTFUL} AND line.first_state IN {_DOUBTFUL} AND line.settled_by_id IS NULL
+    OFFSET 0) AS coin ON true
  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
 """  # noqa: S608 - constants
 

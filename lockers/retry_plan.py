@@ -156,8 +156,11 @@ SELECT coin.task_id, greatest(coin.changed_at + interval '10 seconds', (
             WHERE task.wallet_id = coin.wallet_id AND task.kind = '{TaskKind.FIND}'
               AND task.finished_at IS NOT NULL)) AS at
   FROM lockers_receiptline AS line
-  JOIN lockers_coin AS coin USING (denomination, serial_number)
- WHERE line.task_id = %s AND {current_results.OPEN_SQL.format("line")} AND coin.state IN {listed(DOUBTFUL)}
+ CROSS JOIN LATERAL (
+    SELECT task_id, wallet_id, created_at, changed_at FROM lockers_coin AS same
+     WHERE same.denomination = line.denomination AND same.serial_number = line.serial_number
+       AND same.state IN {listed(DOUBTFUL)} OFFSET 0) AS coin
+ WHERE line.task_id = %s AND {current_results.OPEN_SQL.format("line")}
  ORDER BY coin.task_id NULLS LAST, at LIMIT 1
 """  # noqa: S608 - constants
 

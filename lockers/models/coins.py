@@ -154,7 +154,8 @@ class ReceiptLine(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    task = models.ForeignKey(LockerTask, on_delete=models.PROTECT, related_name="receipt_lines")
+    # The constraint below has an index that begins with the task.
+    task = models.ForeignKey(LockerTask, on_delete=models.PROTECT, related_name="receipt_lines", db_index=False)
     denomination = models.SmallIntegerField()
     serial_number = models.BigIntegerField()
     pown = models.CharField(max_length=25)

@@ -88,15 +88,8 @@ STATEMENTS: Final = _statements()
 # They join open lines of two receipts. Without statistics an index of all open lines of a task seems as good to
 # PostgreSQL as one of the open lines of a coin.
 _NEED_STATISTICS: Final = ("current_results._EARLIER", "current_results._FOLLOW")
-# They need more: with statistics that say that the table is almost empty, a wrong plan is possible.
-_NEED_MORE: Final = (
-    "competing_claims._DROP",
-    "competing_claims._PROMOTE",
-    "current_results._LINES",
-    "current_results._NOW",
-    "operations.reserve._LOCK_FREE",
-    "retry_plan._WHO_ASKS",
-)
+# With statistics that say that the table is almost empty, it reads all coins of the wallet for each denomination.
+_NEED_MORE: Final = ("operations.reserve._LOCK_FREE",)
 # What the planner knows: the truth, nothing, or that the tables are almost empty.
 TRUE, NONE, EMPTY = "true", "none", "empty"
 _EXCEPT: Final = {TRUE: (), NONE: _NEED_STATISTICS, EMPTY: (*_NEED_STATISTICS, *_NEED_MORE)}
