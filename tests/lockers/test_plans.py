@@ -29,6 +29,7 @@ from lockers.states import SPENDABLE, CoinState, may_have_been
 from lockers.worker import task_store
 from tests.lockers.stock import post
 from tests.support.statement_work import forget_statistics
+from tests.tables import empty_tables
 from wallets import operations as wallets
 
 COINS: Final = 30_000
@@ -164,8 +165,8 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
             tasks = (each.pk for each in (running, waiting, later, earlier))
             yield World(wallet.pk, locker.pk, *tasks, ids, denominations, numbers, changed[0])
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE wallets_wallet CASCADE")
+            # Events too, which no foreign key ties to their wallet.
+            empty_tables()
 
 
 def values_of(name: str, statement: str, types: list[str], world: World) -> list[Any]:

@@ -18,6 +18,7 @@ from lockers.raida.coins import UNITS_PER_COIN
 from lockers.states import FileType
 from lockers.worker import task_store
 from tests.lockers.stock import post
+from tests.tables import empty_tables
 from trusts import operations as trusts
 from wallets import operations as wallets
 from wallets.models import Wallet
@@ -43,8 +44,8 @@ def rich(django_db_setup: None, django_db_blocker: Any) -> Iterator[Wallet]:
                 _vacuum(cursor)
             yield wallet
         finally:
-            with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE wallets_wallet CASCADE")
+            # Events too, which no foreign key ties to their wallet.
+            empty_tables()
 
 
 def _vacuum(cursor: Any) -> None:
