@@ -356,6 +356,17 @@ def test_a_backup_through_a_pooler_is_refused_unless_a_way_past_it_is_named(sett
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.django_db
+def test_a_standby_is_not_taken_for_a_recovered_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA standby")
+        cursor.execute("CREATE FUNCTION standby.pg_is_in_recovery() RETURNS boolean LANGUAGE sql RETURN true")
+        cursor.execute("SET LOCAL search_path = standby, public, pg_catalog")
+
+    with pytest.raises(BackupError, match="PostgreSQL is still recovering"):
+        backups.accept_recovery()
+
+
 def test_the_variables_of_a_shell_do_not_reach_the_programs_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or `PGSERVICE` or `PGOPTIONS` would lead pg_dump elsewhere, or restore with other settings."""
     for name in ("PGSERVICE", "PGOPTIONS", "PGHOST", "PGTARGETSESSIONATTRS"):

@@ -286,6 +286,9 @@ def test_a_rotated_key_is_valid_beside_its_successor_for_a_time(
         assert timedelta(0) <= old.expires_at - before - timedelta(hours=hours or 24) < timedelta(minutes=1)
     other.refresh_from_db()
     assert (other.revoked_at, other.expires_at) == (None, None)
+    # From the end of its time on it is like a revoked one.
+    ApiKey.objects.filter(pk=old.pk).exclude(expires_at=None).update(expires_at=before - timedelta(hours=1))
+    assert queries.credentials(api_key=old_text, bearer="").api_key_is_revoked
     (record,) = [each for each in caplog.records if each.name == "coppice.admin"]
     assert str(old.pk) in record.getMessage()
     assert str(new.pk) in record.getMessage()
