@@ -481,6 +481,18 @@ def test_an_image_is_on_the_disk_before_a_wallet_refers_to_it(
     assert flushed == [(str(path), None), (str(directory), None)]
 
 
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k-1"}], ids=["without a key", "with a key"])
+def test_a_form_counts_as_one_request(
+    alice: Caller, sapling: Wallet, address: str, settings: Any, headers: dict[str, str]
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 5
+
+    response = send(alice, sapling, ("logo_image", PNG), **headers)
+
+    assert response.status_code == 200
+    assert response.headers["RateLimit"].startswith('"wallet";r=4;t=')
+
+
 # --- what replaces an image ----------------------------------------------------------------------
 
 
