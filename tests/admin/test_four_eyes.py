@@ -260,6 +260,16 @@ def test_a_proposal_that_is_no_longer_good_is_not_approved(
     assert response.context["state"] == expected.get(happening, "open" if happening is lose_the_key else "refused")
 
 
+def test_a_proposal_that_has_expired_waits_for_no_one(team: SimpleNamespace) -> None:
+    first, second = proposed(team), proposed(team)
+    assert four_eyes.open_count() == 2
+
+    lapse(team, first)
+
+    assert four_eyes.open_count() == 1
+    assert Proposal.objects.filter(pk__in=[first.pk, second.pk], state=ProposalState.OPEN).count() == 2
+
+
 def test_an_approver_whose_role_lacks_the_act_does_nothing(team: SimpleNamespace) -> None:
     made, before = proposed(team), held(team.alice)
     for role in (roles.VIEWER, roles.OPERATOR):

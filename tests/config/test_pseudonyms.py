@@ -3,6 +3,7 @@
 import itertools
 import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -32,8 +33,8 @@ from transfers.states import ActionTokenState, TransferState
 from trusts import operations as trusts
 from trusts import restricted_keys
 from trusts.states import TrustRequestType, TrustState
+from wallets import images, operator_log
 from wallets import operations as wallets
-from wallets import operator_log
 from wallets.errors import NotPossible
 from wallets.models import (
     BearerToken,
@@ -146,6 +147,35 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
     assert not ApprovalChange.objects.exists()
     assert audits.findings() == []
     assert NAME not in "".join(wallet_export.lines(wallet_id=Wallet.objects.get(name="bobby").pk))
+
+
+def test_its_images_are_deleted_once_that_is_committed(
+    closed: Wallet, settings: Any, tmp_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    other = Wallet.objects.get(name="bobby")
+    picture = images.Picture(b"a picture", "png")
+    logo, cover, kept = (images.store(picture, wallet_id=each.pk) for each in (closed, closed, other))
+    Wallet.objects.filter(pk=closed.pk).update(
+        logo_url=f"https://example.org/media/{logo}", cover_url=f"https://example.org/media/{cover}"
+    )
+
+    with django_capture_on_commit_callbacks(execute=True):
+        pseudonyms.pseudonymise(wallet_id=closed.pk)
+        assert {path.name for path in tmp_path.iterdir()} == {logo, cover, kept}
+
+    assert {path.name for path in tmp_path.iterdir()} == {kept}
+
+
+def test_the_second_erasure_of_one_wallet_leaves_that_of_another_to_be_done(closed: Wallet) -> None:
+    other = with_a_history("zora", partner="carol", address="203.0.113.8", operators=("mina", "otto"))
+    for wallet in (closed, other):
+        pseudonyms.pseudonymise(wallet_id=wallet.pk)
+    FormerName.objects.filter(pk=closed.pk).update(due_at=timezone.now())
+
+    assert pseudonyms.finish() == 1
+
+    assert list(FormerName.objects.values_list("pk", "name")) == [(other.pk, "zora")]
 
 
 def test_proposals_of_acts_on_its_tasks_no_longer_name_it(closed: Wallet) -> None:

@@ -211,6 +211,37 @@ def test_who_is_refused_waits_for_the_limit_that_is_reached_and_nothing_is_count
         assert 0 < int(told[1]) <= 20 < int(told[2]) <= 60
 
 
+def test_of_two_limits_that_are_reached_the_later_end_is_waited_for(alice: Caller, settings: Any) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = 1, 1
+    alice.api_key = wallets.create_api_key(name="partner")[1]
+    assert alice.wallet is not None
+    assert alice.get("/wallets?limit=1").status_code == 200
+    redis_client(settings.REDIS_URL).pexpire(f"coppice:requests:wallet:{alice.wallet.pk}", 20_000)
+
+    refusal = alice.get("/wallets?limit=1")
+
+    told = re.fullmatch(r'"wallet";r=0;t=(\d+), "api-key";r=0;t=(\d+)', refusal.headers["RateLimit"])
+    assert refusal.status_code == 429
+    assert told is not None
+    assert int(told[1]) <= 20 < int(told[2])
+    assert refusal.headers["Retry-After"] == told[2]
+
+
+def test_requests_of_an_earlier_minute_are_not_added_to_the_next(
+    alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REQUESTS_PER_MINUTE = 200
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert alice.wallet is not None
+    # The last two are counted by this process alone.
+    assert [alice.get("/api/v1/wallets").status_code for _ in range(3)] == [200] * 3
+    redis_client(settings.REDIS_URL).delete(f"coppice:requests:wallet:{alice.wallet.pk}")
+    now += 61
+
+    assert alice.get("/api/v1/wallets").headers["RateLimit"].startswith('"wallet";r=199;t=')
+
+
 def test_a_process_adds_requests_to_the_shared_counters_in_groups_and_admits_no_more_than_the_limit(
     alice: Caller, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,27 @@ def test_an_audit_reads_as_of_one_moment_and_cannot_write(monkeypatch: pytest.Mo
     assert Wallet.objects.get().about == ""
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_of_all", [True, False])
+def test_an_audit_of_new_rows_and_one_of_all_run_beside_each_other(
+    is_of_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, beside = audits._findings, list[object]()
+
+    def noted(cursor: Any, *, is_of_all: bool) -> Any:
+        if not beside:
+            beside.append(None)
+            (refused,) = race([lambda: audits.findings(is_of_all=is_of_all)])
+            assert isinstance(refused, errors.AuditIsRunning)
+            beside.extend(race([lambda: audits.findings(is_of_all=not is_of_all)]))
+        return inner(cursor, is_of_all=is_of_all)
+
+    monkeypatch.setattr(audits, "_findings", noted)
+
+    assert audits.findings(is_of_all=is_of_all) == []
+    assert beside == [None, []]
+
+
 def test_audits_run_one_at_a_time() -> None:
     first = operator_log.begin_audit()
 
