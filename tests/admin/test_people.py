@@ -398,3 +398,29 @@ def test_of_two_administrators_who_dismiss_each_other_at_once_one_does() -> None
     assert sorted(outcomes) == ["done", "refused"]
     assert sorted(people.role_of(user) for user in pair) == [roles.ADMINISTRATOR, roles.VIEWER]
     assert OperatorAction.objects.count() == 1
+
+
+def test_a_single_permission_of_a_person_is_one_that_the_operator_may_lack(crew: Any) -> None:
+    """As a superuser may give it on the command line."""
+    operator, viewer = named(roles.OPERATOR), named(roles.VIEWER)
+    assert people.why_not(operator, viewer) == ""
+    lacked = set(roles.ROLES[roles.ADMINISTRATOR]) - operator.get_all_permissions()
+    label, _, codename = min(lacked).partition(".")
+
+    viewer.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+
+    assert people.why_not(operator, viewer) == "this person has rights that you lack"
+
+
+def test_who_is_activated_may_sign_in_to_the_admin(crew: Any) -> None:
+    viewer = named(roles.VIEWER)
+    User.objects.filter(pk=viewer.pk).update(is_active=False, is_staff=False)
+    viewer.refresh_from_db()
+
+    assert people.change_active(person=viewer, active=True) == 0
+
+    viewer.refresh_from_db()
+    assert (viewer.is_active, viewer.is_staff) == (True, True)
+    assert people.change_active(person=viewer, active=False) == 0
+    viewer.refresh_from_db()
+    assert (viewer.is_active, viewer.is_staff) == (False, True)
