@@ -13,8 +13,9 @@ from django.urls import URLPattern, URLResolver, reverse
 
 from config.admin import people, roles
 from config.admin.actions import registry
-from config.admin.actions.people import ChangeRole
+from config.admin.actions.people import ChangeMail, ChangeRole
 from config.admin.models import SecondFactor, Session
+from tests.admin.running import run
 from tests.support.desk_pages import confirm, confirmation, text_of, url
 from tests.support.second_factors import set_up
 from wallets import errors
@@ -424,3 +425,14 @@ def test_who_is_activated_may_sign_in_to_the_admin(crew: Any) -> None:
     assert people.change_active(person=viewer, active=False) == 1
     viewer.refresh_from_db()
     assert (viewer.is_active, viewer.is_staff) == (False, True)
+
+
+def test_what_is_not_possible_is_refused_on_the_locked_row_too(crew: Any) -> None:
+    """Nothing that the confirmation shows has changed, and its page was not asked."""
+    operator = named(roles.ADMINISTRATOR)
+    before = accounts()
+
+    with pytest.raises(errors.NotPossible, match="This is not possible: it is your own account"):
+        run(ChangeMail, operator, staff=operator.username, mail="other@example.org")
+
+    assert accounts() == before

@@ -31,6 +31,17 @@ def worker(settings: Any) -> None:
     redis_status.record_worker(settings.REDIS_URL, "celery@test")
 
 
+def test_what_beat_published_and_what_a_worker_processed_are_two_times(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for time, record in ((100.5, redis_status.record_heartbeat), (200.5, redis_status.record_published)):
+        monkeypatch.setattr(redis_status.time, "time", lambda time=time: time)
+        record(settings.REDIS_URL)
+
+    url = settings.REDIS_URL
+    assert (redis_status.last_heartbeat(url), redis_status.last_published(url)) == (100.5, 200.5)
+
+
 PARTS = ("status", "database", "settings", "writes", "migrations", "broker", "worker")
 WELL = dict.fromkeys(PARTS, "ok")
 
