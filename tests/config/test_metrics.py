@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from config.ops import audits, metrics, redis_status, request_metrics
+from config.ops import audits, metrics, partitions, redis_status, request_log, request_metrics
 from lockers.models import LockerTask, ServerHealth, ServerReading
 from lockers.states import TaskKind
 from tests.api.caller import Caller
@@ -373,3 +373,41 @@ def test_metrics_are_for_this_machine_or_for_whoever_has_the_token(
     assert answer.status_code == status
     assert (b"coppice_" in answer.content) == (status == 200)
     assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_request_is_counted_in_the_first_bucket_that_holds_it(settings: Any) -> None:
+    for seconds in (request_metrics.BUCKETS[0], 0.003, 11.0):
+        request_metrics.count("GET", "/counted", 200, seconds)
+
+    (found,) = [each for each in request_metrics.traffic() if each.route == "/counted"]
+
+    assert found.buckets == [1, 1, *[0] * (len(request_metrics.BUCKETS) - 2), 1]
+    assert (found.by_status, found.seconds) == ({"200": 3}, pytest.approx(11.0055))
+
+
+def test_what_is_counted_while_redis_does_not_answer_is_kept_beside_the_earlier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        request_metrics.count("GET", "/counted", 200, 0.001)
+        raise redis_status.BrokerSilent
+
+    request_metrics.count("GET", "/counted", 200, 0.001)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_status, "add_up", away)
+        request_metrics.flush()
+
+    (found,) = [each for each in request_metrics.traffic() if each.route == "/counted"]
+    assert found.by_status == {"200": 2}
+
+
+@pytest.mark.django_db
+def test_the_oldest_partition_of_a_table_is_told() -> None:
+    first = datetime(2020, 1, 6, tzinfo=UTC)
+    for days in (0, 7):
+        partitions.create(request_log.PARTITIONS, (first + timedelta(days)).date())
+
+    (told,) = [each for each in metrics._partitions() if each.name == "coppice_partition_oldest_timestamp_seconds"]
+
+    of_table = {each.labels["table"]: each.value for each in told.samples}
+    assert of_table[request_log.PARTITIONS.name] == first.timestamp()
