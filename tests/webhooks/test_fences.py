@@ -355,6 +355,22 @@ def test_a_webhook_whose_owner_controls_the_wallet_again_meanwhile_is_not_disabl
     assert Webhook.objects.get().state == "enabled"
 
 
+def test_the_deliveries_of_a_webhook_that_is_enabled_meanwhile_are_not_cancelled(alice: Wallet) -> None:
+    webhook = operations.create(actor=alice, url=URL).webhook
+    happen(alice, 1)
+    operations.fan_out()
+    operations.change(actor=alice, webhook_id=webhook.pk, state=operations.WebhookState.DISABLED)
+    WebhookDelivery.objects.update(state="pending")
+
+    with beside(operations.cancel_of_disabled) as outcomes:
+        operations.change(actor=alice, webhook_id=webhook.pk, state=operations.WebhookState.ENABLED)
+        # As of an event that has happened since.
+        WebhookDelivery.objects.update(state="pending")
+
+    assert outcomes == [0]
+    assert set(WebhookDelivery.objects.values_list("state", flat=True)) == {"pending"}
+
+
 def test_many_pending_deliveries_are_cancelled_in_slices(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement for all of them would exceed its time limit, and undo the results of other webhooks with it."""
     monkeypatch.setattr(operations, "_CANCELLED_AT_ONCE", 2)
