@@ -123,6 +123,8 @@ def test_readyz_names_a_migration_that_was_not_applied(client: Client, worker: N
 
     assert answer.status_code == 503
     assert answer.json()["migrations"].endswith("not applied; run `manage.py migrate`")
+    # Nor does it become so by being asked again.
+    assert client.get("/readyz").json()["migrations"] == answer.json()["migrations"]
 
 
 @pytest.mark.django_db
