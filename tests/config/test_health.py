@@ -11,6 +11,7 @@ from django.test import Client
 
 from config import tasks
 from config.ops import health, redis_status, request_metrics
+from config.postgresql import sessions
 from tests.api.caller import PASSWORD, logged_in
 from wallets import redis_servers
 from wallets.operations import create_api_key
@@ -191,3 +192,20 @@ def test_a_worker_of_long_ago_is_forgotten(settings: Any, monkeypatch: pytest.Mo
 )
 def test_a_redis_url_becomes_celerys(url: str, expected: str) -> None:
     assert redis_status.broker_from_url(url) == expected
+
+
+@pytest.mark.django_db
+def test_a_setting_of_the_url_differs_without_its_value(settings: Any) -> None:
+    settings.DATABASE_SETTINGS = {**settings.DATABASE_SETTINGS, "search_path": "of_the_url", "jit": "on"}
+
+    with pytest.raises(health.Unhealthy) as caught:
+        health.check_settings()
+
+    assert str(caught.value).startswith("jit is off, not on, search_path differs; ")
+    assert "of_the_url" not in str(caught.value)
+
+
+def test_dashes_in_the_name_of_a_setting_are_read_as_postgresql_reads_them() -> None:
+    assert sessions.settings_in("--statement-timeout=5s -c lock-timeout=1s") == {
+        "statement_timeout": "5s", "lock_timeout": "1s",
+    }  # fmt: skip
