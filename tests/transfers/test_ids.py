@@ -58,8 +58,8 @@ def test_each_way_to_make_a_transfer_or_a_link_gives_it_such_an_id(alice: Caller
     operations.send_tokens(actor=alice.wallet, sender="alice", receiver="bobby", token_ids=[token])
     operations.send_bundle(actor=bob.wallet, sender="alice", receiver="bobby", size=1)
     upload(alice, TRANSFER, "wallet_name\nbobby\nsapling\n", sender_wallet="alice", token_transfer_amount_default="1")
-    action_tokens.offer_bundles(actor=alice.wallet, sender="sapling", size=1, count=2)
     listed = action_tokens.offer_tokens(actor=alice.wallet, sender="sapling", token_ids=[held_by(sapling)[-1]])
+    action_tokens.offer_bundles(actor=alice.wallet, sender="sapling", size=1, count=2)
     claimed = action_tokens.redeem(actor=bob.wallet, code=listed.code)
     after = milliseconds()
 
