@@ -44,7 +44,8 @@ LETTER_STYLES: Mapping[str, str] = {
     "u": "bright_black",
 }
 BOARD_COLUMNS = 13
-UUID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+# To its first random digits: an id of version 7 begins with the time.
+UUID = re.compile(r"\b([0-9a-f]{8}(?:-[0-9a-f]{4}-7[0-9a-f]{3})?)(?:-[0-9a-f]{4})+-[0-9a-f]{12}\b")
 INDENT = 6
 
 
