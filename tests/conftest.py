@@ -20,7 +20,6 @@ from typing import Any
 import django
 import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
@@ -319,14 +318,12 @@ def _a_transactional_test_leaves_little_to_do() -> Iterator[None]:
         empty_tables()
 
     def must_reconnect(case: TransactionTestCase) -> bool:
-        if connection.errors_occurred or any(each.alias != DEFAULT_DB_ALIAS for each in used()):
+        used = {each.alias for each in connections.all(initialized_only=True) if each.connection is not None}
+        if connection.errors_occurred or used != {DEFAULT_DB_ALIAS}:
             return True
         with connection.cursor() as cursor:
             cursor.execute("RESET ALL")
         return False
-
-    def used() -> list[BaseDatabaseWrapper]:
-        return [each for each in connections.all(initialized_only=True) if each.connection is not None]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty)
