@@ -7,10 +7,11 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from tests.support.migrated_apps import APPS
+
 # Django renders the models of all apps for each migration, which takes 20 s of processor time.
 OF_SYSTEMS = True
 
-APPS: Final = ("desk", "lockers", "transfers", "treetracker_import", "trusts", "wallets", "webhooks")
 SCHEMA: Final = {
     "columns": """
         SELECT table_name, column_name, data_type, character_maximum_length, numeric_precision, is_nullable,

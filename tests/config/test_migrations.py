@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations import RunPython, RunSQL
 from django.db.migrations.loader import MigrationLoader
 
+from tests.support.migrated_apps import APPS
 from transfers import audit as transfers_audit
 from transfers import operations as transfers
 from trusts import operations as trusts
@@ -18,7 +19,6 @@ from wallets import operations as wallets
 from wallets.sql_files import load
 
 ROOT: Final = Path(__file__).parents[2]
-APPS: Final = ("desk", "lockers", "transfers", "treetracker_import", "trusts", "wallets", "webhooks")
 _CREATED: Final = re.compile(r"^(?:CREATE [A-Z ]+|DROP TRIGGER) (\w+)|ADD CONSTRAINT (\w+)", re.MULTILINE)
 
 

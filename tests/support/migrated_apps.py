@@ -1,0 +1,5 @@
+"""The apps of the product that have migrations."""
+
+from typing import Final
+
+APPS: Final = ("desk", "lockers", "transfers", "treetracker_import", "trusts", "wallets", "webhooks")
