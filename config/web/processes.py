@@ -1,5 +1,6 @@
 """The processes of the web server: granian's, with further limits, and replaced when they die."""
 
+import asyncio
 import ctypes
 import errno
 import gc
@@ -108,8 +109,12 @@ def _was_killed(exit_code: int | None) -> bool:
     return exit_code is not None and exit_code < 0
 
 
-def end_with_the_parent() -> None:
-    """End this process with its parent, even on `kill -9`: it would continue to serve old code."""
+def end_with_the_parent(loop: asyncio.AbstractEventLoop) -> None:
+    """
+    End this process with its parent, even on `kill -9`: it would continue to serve old code.
+
+    `loop` does not run yet.
+    """
     if sys.platform == "linux":
         # Recorded when this process was started: the parent may have died while it loaded the application.
         started_by = multiprocessing.parent_process()
@@ -117,6 +122,13 @@ def end_with_the_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             sys.exit("The main process of the web server has ended.")
+
+        def end_if_orphaned() -> None:
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        # uvloop drops a signal that arrives after its handler was added and before the loop runs.
+        loop.call_soon(end_if_orphaned)
 
 
 def exclude_from_garbage_collection() -> None:

@@ -137,7 +137,7 @@ class Entry:
         self._pools: dict[Pool, Threads[_Job]]
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        end_with_the_parent()
+        end_with_the_parent(loop)
         self._loop = loop
         self._pools = {pool: Threads(pool, size, self._work) for pool, size in SIZES.items()}
         watch(patience_seconds=self._seconds, bytes_a_second=bodies.BYTES_A_SECOND)

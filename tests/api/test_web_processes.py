@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.dev import ports
+from config.dev.embedded import ROOT
 from config.web import processes
 from tests.api.web_server import children_of, listeners, started
 from tests.ports import reserved_port
@@ -128,6 +130,34 @@ def test_no_process_that_still_loads_the_application_outlives_the_one_that_keeps
         main.kill()
 
         until(lambda: not any(_lives(pid) for pid in processes))
+
+
+def test_a_process_ends_when_its_parent_ended_before_its_event_loop_ran() -> None:
+    serves = """
+import os, signal, time, uvloop
+from config.web.processes import end_with_the_parent
+
+loop = uvloop.new_event_loop()
+parent = os.getppid()
+loop.add_signal_handler(signal.SIGTERM, loop.stop)
+end_with_the_parent(loop)
+print(os.getpid(), flush=True)
+while os.getppid() == parent:
+    time.sleep(0.01)
+loop.run_forever()
+"""
+    starts = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
+    with subprocess.Popen([sys.executable, "-c", starts, serves], cwd=ROOT, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        orphan = int(parent.stdout.readline())
+
+        parent.kill()
+
+        try:
+            until(lambda: not _lives(orphan))
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
 
 
 def test_a_server_that_cannot_start_ends_and_says_so() -> None:
