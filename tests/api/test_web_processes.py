@@ -67,12 +67,17 @@ def test_a_connection_waits_for_a_process_if_none_is_left(running: tuple["subpro
     before = children_of(main.pid)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: bool(children_of(main.pid) - before))
     # Stopped while they load the application, the replacements do not listen yet.
-    stopped = children_of(main.pid) - before
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    stopped: set[int] = set()
+
+    def both_are_stopped() -> bool:
+        for pid in children_of(main.pid) - before - stopped:
+            os.kill(pid, signal.SIGSTOP)
+            stopped.add(pid)
+        return len(stopped) == 2
+
     try:
+        until(both_are_stopped)
         connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     finally:
         for pid in stopped:
