@@ -115,15 +115,6 @@ _PAYLOAD_ORDER: Final = (
 )  # fmt: skip
 
 
-def events_visible_to(*, actor_id: UUID, wallet: str | None, **page: Any) -> list[EventRow]:
-    """
-    Return a page of the events of `wallets_of`, as `events_of` does.
-
-    :raises wallets.errors.DomainError: see `wallets_of`
-    """
-    return events_of(wallets_of(actor_id=actor_id, wallet=wallet), **page)
-
-
 def wallets_of(*, actor_id: UUID, wallet: str | None) -> list[UUID]:
     """
     Return the actor and the wallets that it manages, or the one of them named `wallet`: those whose events it may read.
@@ -141,25 +132,6 @@ def wallets_of(*, actor_id: UUID, wallet: str | None) -> list[UUID]:
     return wallet_ids
 
 
-def events_of(
-    wallet_ids: Sequence[UUID],
-    *,
-    limit: int,
-    offset: int = 0,
-    after: Sequence[int] | None = None,
-    since: datetime | None = None,
-) -> list[EventRow]:
-    """
-    Return a page of the events of these wallets.
-
-    `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
-    later page has them at their position. The first page begins with the oldest event that is kept.
-
-    :raises transfers.errors.EventsExpired: events after the position are no longer kept
-    """
-    return page_of(wallet_ids, limit=limit, offset=offset, after=after, since=since)[0]
-
-
 def page_of(
     wallet_ids: Sequence[UUID],
     *,
@@ -169,9 +141,12 @@ def page_of(
     since: datetime | None = None,
 ) -> tuple[list[EventRow], tuple[int, int]]:
     """
-    Return a page as `events_of`, and the position up to which a page that is not full has all events.
+    Return a page of the events of these wallets, and the position up to which a page that is not full has all events.
 
-    The position is not before `after`: what is final may end earlier than for the page before
+    `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
+    later page has them at their position. The first page begins with the oldest event that is kept.
+
+    The returned position is not before `after`: what is final may end earlier than for the page before
     (`wallets.event_sequence`).
 
     :raises transfers.errors.EventsExpired: events after the position are no longer kept

@@ -8,7 +8,7 @@ from django.db.models import Q
 from trusts import queries as trusts
 from wallets import queries as wallets
 from wallets.errors import WalletNotControlled
-from webhooks.errors import DeliveryNotFound, WebhookNotFound
+from webhooks.errors import WebhookNotFound
 from webhooks.models import Webhook, WebhookDelivery
 
 Position = tuple[datetime, UUID]
@@ -55,11 +55,3 @@ def deliveries_of(
         created_at, delivery_id = before
         rows = rows.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=delivery_id))
     return list(rows.order_by("-created_at", "-id")[offset : offset + limit])
-
-
-def delivery_of(*, webhook: Webhook, delivery_id: UUID) -> WebhookDelivery:
-    """:raises DeliveryNotFound: the webhook has no such delivery"""
-    row = WebhookDelivery.objects.select_related("message").filter(webhook=webhook, pk=delivery_id).first()
-    if row is None:
-        raise DeliveryNotFound
-    return row

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, connections, transaction
@@ -53,9 +54,12 @@ class Reader:
         self.seen.clear()
 
     def read(self, limit: int = 3) -> None:
-        while rows := events.events_visible_to(actor_id=self.wallet.pk, wallet=None, limit=limit, after=self.position):
+        while rows := events.page_of(self.wallet_ids(), limit=limit, after=self.position)[0]:
             self.position = (rows[-1].number, rows[-1].party)
             self.seen += [(row.wallet_id, row.type, row.number) for row in rows]
+
+    def wallet_ids(self) -> list[UUID]:
+        return events.wallets_of(actor_id=self.wallet.pk, wallet=None)
 
     def types(self) -> Any:
         return [kind for _, kind, _ in self.seen]

@@ -52,7 +52,8 @@ class Follower:
 
     def read(self) -> list[str]:
         with replica.reading():
-            rows = events.events_visible_to(actor_id=self.wallet.pk, wallet=None, limit=100, after=self.position)
+            wallet_ids = events.wallets_of(actor_id=self.wallet.pk, wallet=None)
+            rows, _ = events.page_of(wallet_ids, limit=100, after=self.position)
         if rows:
             self.position = (rows[-1].number, rows[-1].party)
         return [row.type for row in rows]

@@ -38,7 +38,7 @@ def bob(db: None) -> Caller:
 
 def told(caller: Caller) -> list[tuple[str, dict[str, Any]]]:
     """Return the types and payloads of the events of coins that the caller reads."""
-    rows = events.events_visible_to(actor_id=wallet_of(caller).pk, wallet=None, limit=1000)
+    rows, _ = events.page_of(events.wallets_of(actor_id=wallet_of(caller).pk, wallet=None), limit=1000)
     assert [misfits("EventPayload", dict(row.payload)) for row in rows] == [[]] * len(rows)
     return [(row.type, row.payload) for row in rows if row.type in OURS]
 

@@ -141,10 +141,10 @@ def test_events_are_dropped_when_they_are_old_and_were_read_by_all(
     kept, later = feed(alice, "/events?limit=1")
     assert kept == old[-2:]
     # Who has read the last of the others misses none.
-    (next_one,) = events.events_of([alice.wallet.pk], limit=1, after=[kept_from - 1, 1])
+    ((next_one,), _) = events.page_of([alice.wallet.pk], limit=1, after=[kept_from - 1, 1])
     assert next_one.id == Event.objects.filter(wallet=alice.wallet, number__gte=kept_from).earliest("number").pk
     with pytest.raises(EventsExpired):
-        events.events_of([alice.wallet.pk], limit=1, after=[kept_from - 2, 1])
+        events.page_of([alice.wallet.pk], limit=1, after=[kept_from - 2, 1])
     assert feed(alice, "/events?limit=1&since=2020-01-01")[0] == kept
     tidy(monkeypatch, expired, later=True)
     assert not Event.objects.filter(number__lt=kept_from).exists()

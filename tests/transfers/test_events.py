@@ -256,7 +256,7 @@ def test_since_leaves_out_what_was_before(busy: Any, monkeypatch: pytest.MonkeyP
 def test_the_events_of_a_range_are_those_of_the_pages(busy: Any, bob: Caller, sapling: Wallet) -> None:
     alice, receiver = busy.wallet.pk, bob.wallet.pk
     for wallet_ids in ([alice], [receiver], [sapling.pk], [alice, receiver], [alice, receiver, sapling.pk]):
-        every = feed.events_of(wallet_ids, limit=1000)
+        every, _ = feed.page_of(wallet_ids, limit=1000)
         numbers = [each.number for each in every]
         for after, upto in ((0, feed.settled_number()), (numbers[0], numbers[-1]), (numbers[1], numbers[-1] - 1)):
             found = feed.events_between(wallet_ids=wallet_ids, after=after, upto=upto)

@@ -634,13 +634,13 @@ def list_wallets_in_another_order(asked: Asked) -> set[str]:
 
 @path("GET /events")
 def list_events_of_the_wallet(asked: Asked) -> None:
-    events.events_visible_to(actor_id=asked.actor.pk, wallet=asked.wallet, limit=9)
+    events.page_of(events.wallets_of(actor_id=asked.actor.pk, wallet=asked.wallet), limit=9)
 
 
 @path("GET /events", expected=controlled, once=True)
 def list_events(asked: Asked) -> set[str]:
     names = {asked.world.wallet(name).pk: name for name in asked.world.callers}
-    rows = events.events_visible_to(actor_id=asked.actor.pk, wallet=None, limit=999)
+    rows, _ = events.page_of(events.wallets_of(actor_id=asked.actor.pk, wallet=None), limit=999)
     return {names[row.wallet_id] for row in rows}
 
 

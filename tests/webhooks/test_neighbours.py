@@ -477,15 +477,6 @@ def test_lists_go_on_where_a_page_ended_also_between_equal_times(alice: Wallet, 
         for place, each in enumerate(found, start=1):
             after = queries.deliveries_of(webhook=webhook, state=wanted, limit=2, before=(each.created_at, each.pk))
             assert after == found[place : place + 2]
-    assert queries.delivery_of(
-        webhook=webhook, delivery_id=found[0].pk if found else delivery_id_of(webhook)
-    ).webhook_id
-    with pytest.raises(DeliveryNotFound):
-        queries.delivery_of(webhook=every[1], delivery_id=delivery_id_of(webhook))
-
-
-def delivery_id_of(webhook: Webhook) -> uuid.UUID:
-    return WebhookDelivery.objects.filter(webhook=webhook)[0].pk
 
 
 def test_the_fan_out_never_goes_back(db: None) -> None:

@@ -57,7 +57,8 @@ def test_an_event_arrives_signed_as_the_feed_has_it(alice: Wallet) -> None:
         assert session.run() == 1
 
     [request] = receiver.received
-    [row] = events.events_visible_to(actor_id=alice.pk, wallet="alice", limit=10)[-1:]
+    rows, _ = events.page_of(events.wallets_of(actor_id=alice.pk, wallet="alice"), limit=10)
+    row = rows[-1]
     message = request.verify(created.secret)
     assert verify_webhook(request.body, request.headers, created.secret) == message
     assert message == {
