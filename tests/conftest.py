@@ -263,7 +263,7 @@ def _databases_of_this_process() -> Any:
 @pytest.fixture(autouse=True)
 def _no_credentials_are_remembered() -> None:
     cached_credentials.clear()
-    limits.forget_refusals()
+    limits._refusals.clear()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -208,10 +208,6 @@ class Counts:
                 number, ends = self._counts[key]
                 self._counts[key] = number - 1, ends
 
-    def forget(self) -> None:
-        with self.lock:
-            self._counts.clear()
-
 
 class SharedCounts:
     """

@@ -224,11 +224,6 @@ def note_refusal(request: HttpRequest, error: Exception, *, bearer: str, action:
     )
 
 
-def forget_refusals() -> None:
-    """Delete all stored refusals."""
-    _refusals.clear()
-
-
 _waiting: Final = Counter[UUID]()
 _waiting_lock: Final = threading.Lock()
 

@@ -36,7 +36,6 @@ from config.web.addresses import network_of
 from wallets import origins
 from wallets.errors import DomainError, InvalidPassword
 from wallets.redis_servers import Away, Counts, ask
-from wallets.redis_servers import client as client_of
 from wallets.sql_files import load_lua
 from wallets.states import OriginMeans
 
@@ -156,11 +155,3 @@ def _admit_here(keys: list[str]) -> None:
 def _leave_here(keys: list[str], slot: str, *, take_back: bool) -> None:
     for key in keys[1:] if take_back else ():
         _here.take_back(key)
-
-
-def forget_failures() -> None:
-    """Delete all counters, for an operator who unlocks accounts, and between tests."""
-    _here.forget()
-    shared = client_of(settings.REDIS_URL)
-    for key in shared.scan_iter("coppice:login:*"):
-        shared.delete(key)

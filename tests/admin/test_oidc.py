@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from config.admin import oidc, roles, second_factor
 from config.admin.models import Identity, Session
-from config.api import throttles
 from tests.concurrency.races import race
+from tests.support.counts import forget_failures
 from tests.support.desk_pages import text_of
 from tests.support.oidc_provider import CLIENT, KEY, OTHER_KEY, SECRET, Provider, providing
 from wallets import names
@@ -45,7 +45,7 @@ def provider(server: Provider, settings: Any) -> Provider:
     settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = server.issuer, CLIENT, SECRET
     settings.OIDC_GROUPS = {"tree-admins": "administrator", "tree-ops": "operator", "everyone": "viewer"}
     oidc.forget()
-    throttles.forget_failures()
+    forget_failures()
     roles.ensure()
     return server
 

@@ -22,6 +22,7 @@ from config.admin.models import RecoveryCode, SecondFactor, Session
 from config.api import throttles
 from lockers import vault
 from tests.concurrency.races import locked, wait_until_waiting
+from tests.support.counts import forget_failures
 from tests.support.desk_pages import confirm, confirmation, text_of, url
 from tests.support.second_factors import code_of, set_up
 from wallets.models import OperatorAction
@@ -34,7 +35,7 @@ LOGIN, FACTOR, HOME = "/admin/login/", "/admin/second-factor/", "/admin/"
 
 @pytest.fixture(autouse=True)
 def _no_attempt_is_counted() -> None:
-    throttles.forget_failures()
+    forget_failures()
 
 
 @pytest.fixture
@@ -125,10 +126,10 @@ def test_strangers_guesses_keep_nobody_out_from_where_they_signed_in_before(pers
 def test_without_redis_each_process_counts_wrong_passwords_alone(person: Any, settings: Any) -> None:
     person()
     settings.REDIS_URL = "unix:///nowhere/at/all.sock"
-    throttles._here.forget()
+    throttles._here._counts.clear()
 
     wrong = [sign_in(Client(), "otto", "wrong").status_code for _ in range(throttles.FAILURES_PER_ACCOUNT + 1)]
-    throttles._here.forget()
+    throttles._here._counts.clear()
     right = sign_in(Client(), "otto")
 
     assert wrong == [200] * throttles.FAILURES_PER_ACCOUNT + [429]

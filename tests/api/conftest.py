@@ -2,16 +2,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.api import throttles
 from tests.api.caller import Caller, logged_in
 from tests.api.web_server import web_server
-from tests.support.counts import forget_counts
+from tests.support.counts import forget_counts, forget_failures
 from wallets import operations
 
 
 @pytest.fixture(autouse=True)
 def _nobody_failed_to_log_in_yet() -> None:
-    throttles.forget_failures()
+    forget_failures()
     forget_counts()
 
 

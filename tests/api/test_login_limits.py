@@ -11,6 +11,7 @@ from config.api import throttles
 from config.api.errors import RequestRefused
 from config.web.addresses import network_of
 from tests.api.caller import PASSWORD, Caller, answer, refusal
+from tests.support.counts import forget_failures
 from wallets import operations, origins
 from wallets.models import BearerToken, KnownOrigin
 from wallets.redis_servers import client as client_of
@@ -170,7 +171,7 @@ def test_origins_outlive_the_broker_and_are_forgotten_after_90_days(
     alice: Caller, api_key: str, other_key: str
 ) -> None:
     assert log_in(HOME, api_key) == 200
-    throttles.forget_failures()
+    forget_failures()
     guess(10, ELSEWHERE, other_key)
     assert log_in(HOME, other_key) == 200
 

@@ -12,6 +12,7 @@ import pytest
 
 from config.api import throttles
 from config.api.errors import RequestRefused
+from tests.support.counts import forget_failures
 from wallets.errors import InvalidCredentials
 from wallets.redis_servers import Counts, client
 
@@ -62,7 +63,7 @@ def attempt(kind: str, account: str, address: str, *, is_right: bool) -> str:
 def test_attempts_are_admitted_as_the_model_says(
     where: str, seed: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    throttles.forget_failures()
+    forget_failures()
     monkeypatch.setattr(throttles, "FAILURES_PER_ACCOUNT", PER_ACCOUNT)
     monkeypatch.setattr(throttles, "FAILURES_PER_ADDRESS", PER_ADDRESS)
     monkeypatch.setattr(throttles, "_here", Counts())
@@ -107,7 +108,7 @@ def test_a_client_of_two_known_origins_is_admitted_while_one_of_them_has_room(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    throttles.forget_failures()
+    forget_failures()
     monkeypatch.setattr(throttles, "FAILURES_PER_ACCOUNT", PER_ACCOUNT)
     monkeypatch.setattr(throttles, "_here", Counts())
     known = {"address": ADDRESSES[0], "api_key": "a key"}
@@ -129,12 +130,12 @@ def test_a_client_of_two_known_origins_is_admitted_while_one_of_them_has_room(
     else:
         with pytest.raises(RequestRefused, match="Too many login attempts"):
             admit()
-    throttles.forget_failures()
+    forget_failures()
 
 
 def test_the_slot_of_a_process_that_died_is_free_when_its_lease_ends(settings: Any) -> None:
     """Also while other logins come, which keep the slots."""
-    throttles.forget_failures()
+    forget_failures()
     keys = throttles._keys("wallet", "alice", ADDRESSES[0])
     dead = {f"dead {number}": 1 for number in range(throttles.CHECKS_AT_ONCE)}
     client(settings.REDIS_URL).zadd(keys[0], dead)
@@ -142,7 +143,7 @@ def test_the_slot_of_a_process_that_died_is_free_when_its_lease_ends(settings: A
     throttles._admit(keys, "a slot")
 
     assert client(settings.REDIS_URL).zrange(keys[0], 0, -1) == [b"a slot"]
-    throttles.forget_failures()
+    forget_failures()
 
 
 def test_a_counter_ends_with_its_window_and_not_later(monkeypatch: pytest.MonkeyPatch) -> None:

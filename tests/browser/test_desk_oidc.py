@@ -9,11 +9,11 @@ from django.core.management import call_command
 from playwright.sync_api import Browser, expect
 
 from config.admin import roles
-from config.api import throttles
 from tests.api.web_server import web_server
 from tests.browser.clicks import follow
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
+from tests.support.counts import forget_failures
 from tests.support.desk_in_chromium import Desk, looked_at
 from tests.support.oidc_provider import CLIENT, SECRET, Provider, providing
 
@@ -26,7 +26,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def desk(django_db_setup: None, django_db_blocker: Any, provider: Provider) -> Iterator[Desk]:
-    throttles.forget_failures()
+    forget_failures()
     environment = {
         "COPPICE_OIDC_ISSUER": provider.issuer, "COPPICE_OIDC_CLIENT_ID": CLIENT, "COPPICE_OIDC_CLIENT_SECRET": SECRET,
         "COPPICE_OIDC_GROUPS": "tree-ops=operator, staff = viewer", "COPPICE_OIDC_NAME": "Treehouse",

@@ -18,6 +18,7 @@ from tests.api.web_server import web_server
 from tests.browser.clicks import follow, press
 from tests.browser.pictures import picture
 from tests.browser.watched import Watched
+from tests.support.counts import forget_failures
 from tests.support.desk_in_chromium import PASSWORD, Desk, assert_clean, looked_at
 from tests.support.desk_walks import BY_ADA, BY_OTTO, WALKED
 from wallets.errors import InvalidCredentials
@@ -28,7 +29,7 @@ from wallets.states import OperatorVerb
 @pytest.fixture(scope="module")
 def desk(django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
     """A desk with an administrator and with an operator, who must have a second factor."""
-    throttles.forget_failures()
+    forget_failures()
     with django_db_blocker.unblock():
         roles.ensure()
         for name, role in (("ada", roles.ADMINISTRATOR), ("otto", roles.OPERATOR), ("pia", roles.VIEWER)):
@@ -220,5 +221,5 @@ def test_after_too_many_attempts_the_page_says_when_to_try_again(desk: Desk, bro
     expect(page.get_by_role("alert")).to_contain_text("Too many sign-in attempts. Try again in")
     picture(page, "too-many")
     assert looked_at(page, "too many attempts") == []
-    throttles.forget_failures()
+    forget_failures()
     context.close()

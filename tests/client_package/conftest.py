@@ -8,8 +8,8 @@ import pytest
 from coppice_client import Client, Retries
 from django.test import Client as DjangoClient
 
-from config.api import throttles
 from tests.api.caller import Caller, logged_in
+from tests.support.counts import forget_failures
 from wallets import operations
 
 ADDRESS = "http://testserver"
@@ -82,7 +82,7 @@ def answering(status: int, body: Any = None, **headers: str) -> Callable[[httpx2
 
 @pytest.fixture(autouse=True)
 def _no_login_has_failed_yet() -> None:
-    throttles.forget_failures()
+    forget_failures()
 
 
 @pytest.fixture

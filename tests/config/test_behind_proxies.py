@@ -17,6 +17,7 @@ from config.admin.models import Session
 from config.api import throttles
 from tests.api.caller import PASSWORD, Caller, logged_in
 from tests.api.web_server import web_server
+from tests.support.counts import forget_failures
 from wallets import operations
 from wallets.errors import InvalidCredentials
 
@@ -26,7 +27,7 @@ NOT_SERVED = "The host in the URL or in the Host header is not served here"
 
 @pytest.fixture(autouse=True)
 def _nobody_failed_to_log_in_yet() -> None:
-    throttles.forget_failures()
+    forget_failures()
 
 
 @pytest.fixture

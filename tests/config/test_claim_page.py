@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config.api import throttles
-from tests.support.counts import forget_counts
+from tests.support.counts import forget_counts, forget_failures
 from tests.support.overtaken_logins import change_each_verified_password
 from tests.transfers.books import assert_sound, books, let_link_expire
 from transfers import action_tokens, operations
@@ -22,7 +21,7 @@ PASSWORD = "correct horse"
 @pytest.fixture(autouse=True)
 def _nobody_guessed_yet() -> None:
     forget_counts()
-    throttles.forget_failures()
+    forget_failures()
 
 
 @pytest.fixture

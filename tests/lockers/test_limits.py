@@ -307,7 +307,7 @@ def test_wrong_codes_are_counted_by_the_process_alone_while_the_counters_are_awa
         wrong_code_limits.note_wrong_code(**who)
     with pytest.raises(TooManyWrongCodes):
         wrong_code_limits.refuse_guesser(**who)
-    wrong_code_limits._counts._here.forget()
+    wrong_code_limits._counts._here._counts.clear()
 
     wrong_code_limits.refuse_guesser(**who)
     settings.REDIS_URL = shared
@@ -449,7 +449,7 @@ def test_a_call_beyond_those_that_may_wait_is_refused_and_begins_nothing(
     try:
         for call in calls:
             refusals.append(call())
-            limits.forget_refusals()
+            limits._refusals.clear()
     finally:
         limits.end_waiting(alice.wallet.pk)
 
