@@ -224,14 +224,6 @@ def encode_create_coins(coins: Sequence[Coin], admin_key: bytes) -> bytes:
 # Lockers (group 8).
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveReply:
-    """Whether there is such a locker, and which of the coins were taken out of it."""
-
-    locker_exists: bool
-    passed: tuple[bool, ...]
-
-
 def encode_put_to_each(
     coins: Sequence[Coin], ans: Mapping[int, Sequence[bytes]], keys: Mapping[int, bytes]
 ) -> dict[int, bytes]:
@@ -269,9 +261,9 @@ def decode_peek_reply(status: int, payload: bytes) -> tuple[Coin, ...]:
     return decode_coins(payload)
 
 
-def decode_remove_reply(status: int, payload: bytes, *, count: int) -> RemoveReply:
+def decode_remove_reply(status: int, payload: bytes, *, count: int) -> tuple[bool, ...]:
     """
-    Return which of `count` coins were taken out.
+    Return which of `count` coins were taken out: none if there is no such locker.
 
     Recorded servers send a bitmap with every status, one byte too long for a multiple of eight. Other servers are
     documented to send none if all passed, or one of exact size. Both are accepted.
@@ -279,16 +271,16 @@ def decode_remove_reply(status: int, payload: bytes, *, count: int) -> RemoveRep
     :raises BadPayload: status and bitmap contradict each other
     """
     if status in NO_SUCH_LOCKER and not payload:
-        return RemoveReply(False, (False,) * count)
+        return (False,) * count
     if status == Status.ALL_PASS and not payload:
-        return RemoveReply(True, (True,) * count)
+        return (True,) * count
     if status not in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED):
         raise errors.UnexpectedStatus("the answer says neither all, none nor some")
     is_shorter = len(payload) == _bitmap_size(count)
     passed = decode_bitmap(payload, count=count, size=None if is_shorter else _remove_bitmap_size(count))
     if (status == Status.ALL_PASS and not all(passed)) or (status == Status.ALL_FAIL and any(passed)):
         raise errors.BadPayload("the bitmap contradicts the status")
-    return RemoveReply(True, passed)
+    return passed
 
 
 def _remove_bitmap_size(count: int) -> int:

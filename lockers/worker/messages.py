@@ -186,7 +186,7 @@ def read(command: Command, result: Answer | NoResponse | None, count: int) -> tu
                 is_done = payloads.decode_verdict(result.status, result.payload)
                 return (Reply.PASS if is_done else Reply.FAIL,) * count
             case Command.REMOVE:
-                passed = payloads.decode_remove_reply(result.status, result.payload, count=count).passed
+                passed = payloads.decode_remove_reply(result.status, result.payload, count=count)
             case Command.FIND:
                 found = payloads.decode_find_reply(result.status, result.payload, count=count)
                 return tuple(_FOUND[one] for one in found)

@@ -6,7 +6,6 @@ from lockers.raida import errors, payloads
 from lockers.raida.coins import Coin
 from lockers.raida.payloads import (
     Found,
-    RemoveReply,
     SerialsOperation,
     SerialsReply,
     TicketReply,
@@ -197,18 +196,14 @@ def test_a_peek_succeeds_with_either_status() -> None:
     ],
 )
 def test_a_remove_has_a_bitmap_whatever_its_status(passed: tuple[bool, ...], status: int, bitmap: str) -> None:
-    reply = RemoveReply(locker_exists=True, passed=passed)
-
-    assert payloads.decode_remove_reply(status, bytes.fromhex(bitmap), count=len(passed)) == reply
+    assert payloads.decode_remove_reply(status, bytes.fromhex(bitmap), count=len(passed)) == passed
     with pytest.raises(errors.BadLength):
         payloads.decode_remove_reply(status, bytes.fromhex(bitmap) + b"\x00", count=len(passed))
 
 
 @pytest.mark.parametrize("status", [Status.ALL_FAIL, Status.LOCKER_EMPTY_OR_NOT_EXISTS])
 def test_a_remove_from_no_locker_has_no_bitmap(status: Status) -> None:
-    reply = RemoveReply(locker_exists=False, passed=(False, False))
-
-    assert payloads.decode_remove_reply(status, b"", count=2) == reply
+    assert payloads.decode_remove_reply(status, b"", count=2) == (False, False)
 
 
 def test_a_remove_that_took_some_says_which() -> None:
@@ -221,7 +216,7 @@ def test_a_remove_that_took_some_says_which() -> None:
     [(241, "", (True,) * 8), (241, "ff", (True,) * 8), (243, "7f", (True,) * 7 + (False,)), (242, "00", (False,) * 8)],
 )
 def test_a_remove_is_understood_in_fewer_bytes(status: int, bitmap: str, passed: tuple[bool, ...]) -> None:
-    assert payloads.decode_remove_reply(status, bytes.fromhex(bitmap), count=8) == RemoveReply(True, passed)
+    assert payloads.decode_remove_reply(status, bytes.fromhex(bitmap), count=8) == passed
 
 
 @pytest.mark.parametrize(("status", "bitmap"), [(Status.ALL_PASS, b"\x01"), (Status.ALL_FAIL, b"\x01")])

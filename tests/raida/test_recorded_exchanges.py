@@ -264,8 +264,8 @@ def understand(request: Request, response: Response) -> object:
         return coins, requests.peek_reply(coins)
     count = payload_count(request)
     if command is Command.REMOVE:
-        reply = payloads.decode_remove_reply(status, payload, count=count)
-        return reply, requests.remove_reply(reply.passed) if reply.locker_exists else (Status.ALL_FAIL, None)
+        passed = payloads.decode_remove_reply(status, payload, count=count)
+        return passed, requests.remove_reply(passed) if payload else (Status.ALL_FAIL, None)
     if command is Command.GET_TICKET:
         ticket = payloads.decode_get_ticket_reply(status, payload, count=count)
         again, bits = verdicts(ticket.passed)
@@ -312,7 +312,7 @@ def test_what_a_server_removed_in_part_is_read_bit_by_bit() -> None:
 
     reply = payloads.decode_remove_reply(response.status, response.payload, count=3)
 
-    assert reply == payloads.RemoveReply(locker_exists=True, passed=(False, True, True))
+    assert reply == (False, True, True)
 
 
 def test_a_mixed_answer_under_encryption_is_read_bit_by_bit() -> None:
