@@ -40,7 +40,6 @@ RETRY_DELAYS: Final = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-ATTEMPTS: Final = len(RETRY_DELAYS) + 1
 # Each delay is longer by up to this part, so that receivers that were down are not called by all senders at once.
 JITTER: Final = 0.2
 LONGEST_RETRY_AFTER: Final = timedelta(hours=24)
