@@ -1,6 +1,7 @@
 """Each SQL file of a query is planned against the schema, each Lua file compiled, and each is used."""
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ PARTS: Final = sorted(
 SCRIPTS: Final = sorted(
     path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.lua")
 )
+# What `sha256sum` prints of each file of the schema.
+DIGESTS: Final = ROOT / "tests/config/data/schema_files.sha256"
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -160,6 +163,20 @@ def test_a_lock_that_waits_is_taken_in_an_order() -> None:
 
     assert len(locking) > 10
     assert [(file, each) for file, each in locking if "ORDER BY" not in each] == []
+
+
+def test_no_schema_file_changes_once_a_migration_has_run_it() -> None:
+    """An installed database would keep the object of the old file, and only a new one would have the new object."""
+    recorded = dict(reversed(line.split()) for line in DIGESTS.read_text().splitlines())
+    found = {
+        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("sql/schema/*.sql")
+    }
+
+    changed = sorted(path for path in found.keys() & recorded.keys() if found[path] != recorded[path])
+    assert not changed, "A new migration replaces the object from a new file, <name>__2.sql"
+    assert found.keys() == recorded.keys(), f"Append the output of sha256sum to {DIGESTS.relative_to(ROOT)}"
 
 
 def test_each_file_is_used() -> None:
