@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.db.models import CharField, TextField
 from django.utils import timezone
 
 from config.admin import four_eyes
@@ -60,11 +61,17 @@ def closed(db: None) -> Wallet:
 
 
 def with_a_history(name: str, *, partner: str, address: str, operators: tuple[str, str]) -> Wallet:
-    wallet = wallets.create_wallet(name=name, password=PASSWORD, about=f"I am {name}")
+    wallet = wallets.create_wallet(name=name, password=PASSWORD)
     other = wallets.create_wallet(name=partner, password=PASSWORD)
-    Wallet.objects.filter(pk=wallet.pk).update(
-        display_name=name, logo_url=f"https://pictures.example/{name}", cover_url=f"https://pictures.example/{name}"
-    )
+    # Each text, also of a column that is added later.
+    others = {"name", "name_key", "password"}
+    texts = {
+        field.name: f"https://pictures.example/{name}" if field.name.endswith("_url") else name
+        for field in Wallet._meta.concrete_fields
+        if isinstance(field, CharField | TextField) and field.name not in others
+    }
+    assert {"about", "display_name", "logo_url", "cover_url"} <= set(texts)
+    Wallet.objects.filter(pk=wallet.pk).update(**texts)
     transfers.issue_tokens(wallet=wallet, count=3)
     wallets.authenticate(name_or_id=name, password=PASSWORD, address=address)
     row = trusts.request_trust(actor=wallet, request_type=TrustRequestType.MANAGE, requestee=partner)
