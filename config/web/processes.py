@@ -25,34 +25,34 @@ from config.dev import ports
 
 # Connections that wait until a process accepts them.
 BACKLOG: Final = 2048
-# How long the processes of a server whose main process was killed may keep the port.
+# How long to wait for the port: processes whose main process was killed need a moment to exit.
 BIND_SECONDS: Final = 5.0
 # Connections of one process, stalled ones included, at about 40 kB each.
 CONNECTIONS: Final = 4000
 # The largest head of a request, and the buffered part of a response.
 BUFFER_BYTES: Final = 32 * 1024
-# A process that exits before this age cannot start, and neither would its replacement.
+# A process that exits by itself before this age has failed to start, and its replacement would fail too.
 YOUNG_SECONDS: Final = 5.5
 # The minimum time between two replacements of a killed process.
 PAUSE_SECONDS: Final = 0.5
 EVERYWHERE: Final = "::"
 _PR_SET_PDEATHSIG: Final = 1
-# Python's default, but for the last: ten times as many collections of younger objects before a full one.
+# The default of Python 3.11, except the last: ten times as many collections of younger objects before a full one.
 _COLLECTIONS: Final = (700, 10, 100)
 
 
 class WebServer(MPServer):
     """
-    granian's server, which replaces each process that dies.
+    granian's server, which replaces each process that is killed or exits.
 
-    granian itself stops if a process dies within 5.5 seconds of replacing another, and may miss one that dies during a
-    replacement.
+    It stops if a process fails to start. granian itself stops if a replacement is killed within 5.5 seconds of its
+    start, and may miss a process that dies while another is replaced.
     """
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         while True:
             self.main_loop_interrupt.wait()
-            # Before the loop below: a process that dies from now on sets it again.
+            # Before the loop: a process that dies from here on sets the event again, so its death is not missed.
             self.main_loop_interrupt.clear()
             if self.interrupt_signal:
                 return
@@ -63,7 +63,7 @@ class WebServer(MPServer):
                 dead = self.wrks[index]
                 age = time.monotonic() - dead.birth
                 if not _was_killed(dead.inner.exitcode) and age < YOUNG_SECONDS:
-                    # Because of the remaining entry, `shutdown` exits with status 1.
+                    # The entry stays in `interrupt_children`, so granian's `shutdown` exits with status 1.
                     logger.error(f"worker-{index + 1} cannot start")
                     return
                 with self._listening_for_the_replacement():
@@ -74,7 +74,7 @@ class WebServer(MPServer):
     @contextmanager
     def _listening_for_the_replacement(self) -> Iterator[None]:
         """
-        Let the process that starts inherit a listening socket if no process listens.
+        If no process listens, open a listening socket and pass it to the replacement.
 
         Each process listens by itself, and a connection that none of them listens for would be refused. One socket for
         all would be simpler, but the first process that wakes accepts all connections of a pool
@@ -95,7 +95,7 @@ class WebServer(MPServer):
 
 
 def _is_answered(host: str, port: int) -> bool:
-    """Return whether a socket listens on the port."""
+    """Return whether a socket listens on the port: only a refused connection says that none does."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except ConnectionRefusedError:
@@ -111,12 +111,12 @@ def _was_killed(exit_code: int | None) -> bool:
 
 def end_with_the_parent(loop: asyncio.AbstractEventLoop) -> None:
     """
-    End this process with its parent, even on `kill -9`: it would continue to serve old code.
+    End this process when its parent ends, even by SIGKILL: otherwise it would continue to serve old code.
 
     `loop` does not run yet.
     """
     if sys.platform == "linux":
-        # Recorded when this process was started: the parent may have died while it loaded the application.
+        # Recorded when this process started: the parent may have ended while this process loaded the application.
         started_by = multiprocessing.parent_process()
         parent = started_by.pid if started_by else os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -135,9 +135,9 @@ def exclude_from_garbage_collection() -> None:
     """
     Exclude what the process has loaded from garbage collection, and make full collections rarer.
 
-    A full collection stops all threads, and visits 160,000 objects that live as long as the process; many held
-    connections bring it on (tests/benchmarks/README.md). Without the threshold, the smaller heap would be collected
-    after every 70,000 objects.
+    A full collection stops all threads, and visits 160,000 objects that live as long as the process; many open
+    connections trigger it (tests/benchmarks/README.md). After `gc.freeze` few objects are tracked, so with the default
+    thresholds a full collection would follow every 70,000 allocations.
     """
     gc.collect()
     gc.freeze()
@@ -146,7 +146,9 @@ def exclude_from_garbage_collection() -> None:
 
 def _hold(host: str, port: int) -> socket.socket:
     """
-    Reserve the port until this process ends, so that no second server shares it.
+    Reserve the port until the returned socket is closed, so that no second server shares it.
+
+    Waits up to `BIND_SECONDS` while another socket has the port.
 
     :raises SystemExit: the port cannot be used
     """
@@ -158,7 +160,7 @@ def _hold(host: str, port: int) -> socket.socket:
             is_taken = error.errno == errno.EADDRINUSE
             if not is_taken or time.monotonic() >= end:
                 reason = "another program uses it" if is_taken else error.strerror
-                sys.exit(f"Coppice cannot start: it cannot listen on port {port} of {host}, because {reason}.")
+                sys.exit(f"Coppice cannot start: it cannot listen on port {port} of {host}: {reason}.")
             time.sleep(0.2)
 
 
@@ -179,7 +181,7 @@ def serve(
     with ExitStack() as held:
         if not is_reserved:
             reserved = held.enter_context(_hold(host, port))
-            # Otherwise one that still answers a request when this process is killed would keep the port.
+            # Close the copy of each child process: one that outlives this process would keep the port reserved.
             os.register_at_fork(after_in_child=reserved.close)
         _allow(2 * CONNECTIONS + 500)
         _web_server(host, port, processes, stop_seconds, request_seconds).serve()

@@ -99,7 +99,7 @@ def test_a_port_that_another_server_of_the_user_has_is_refused(
             other.bind(("127.0.0.1", port))
             other.listen()
 
-        with pytest.raises(SystemExit, match=f"port {port} of 127.0.0.1, because another program uses it"):
+        with pytest.raises(SystemExit, match=f"port {port} of 127.0.0.1: another program uses it"):
             processes.serve(
                 host="127.0.0.1", port=port, is_reserved=False, processes=1, stop_seconds=1, request_seconds=1.0
             )
