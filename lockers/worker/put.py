@@ -1,10 +1,10 @@
 """
 Put: move the coins of a wallet into a locker.
 
-A put first asks only servers that are known to accept the coin's authenticity number (AN). If fewer than 13 of them
-store a coin, the other servers are asked which AN they hold: the import or take that brought the coin needed only 13
-confirmations, so each other server may hold the AN from before it or the new one. A coin that 13 servers can no longer
-store is taken back out of the locker.
+PUT is first sent only to the servers that are known to hold the coin's authenticity number (AN). If fewer than 13 of
+them store a coin, the other servers are asked which AN they hold: the import or take that brought the coin ended with
+13 confirmations, so each of the other 12 servers may hold the old AN or the new one. A coin that 13 servers can no
+longer store is taken back out of the locker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _ASKED_ABOUT_RETURN: Final[Table] = {
     (Mark.NEW, Reply.HAS_OLD): Mark.KEPT,
     (Mark.NEW, Reply.HAS_NEITHER): Mark.GONE,
 }
-# Marks of servers that may hold the old AN and have no command in flight: they are worth a DETECT.
+# Marks of servers that may hold the old AN and to which no command is on its way: DETECT can tell.
 _OLD_PERHAPS: Final = Mark.UNASKED + Mark.UNREACHED + Mark.REFUSED + Mark.KEPT + Mark.ERROR + Mark.UNREADABLE
 _CHECKED: Final[Table] = every(_OLD_PERHAPS, {Reply.PASS: Mark.KEPT, Reply.FAIL: Mark.NEITHER})
 _DENIED: Final[Table] = {(Mark.REFUSED, Reply.FAIL): Mark.NEITHER}
@@ -50,14 +50,16 @@ def run(task_run: TaskRun) -> None:
         if not broadcast.all_stored(coins):
             undecided.append(batch)
     if undecided:
-        _ask_until_decided(task_run, undecided)
+        _ask_the_undecided(task_run, undecided)
         take_back(task_run, undecided)
     task_run.conclude()
 
 
 def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -> None:
     """
-    Ask each server that refused a whole batch about each coin, and put the coins again that it accepts.
+    Ask each server that refused a whole batch about each coin, and send PUT again with the coins that it accepts.
+
+    A server that answered with an error is asked too.
 
     Does nothing if 13 servers have stored each coin: `lockers.worker.repair` asks about the others later. A server that
     accepts every coin refused the batch for another reason, and is not asked again.
@@ -77,7 +79,7 @@ def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) 
     Put each coin that fewer than 13 servers have stored on the servers that were not asked about it yet.
 
     These servers are first asked which AN they hold. Leaves out coins about which every server was asked, and coins
-    that would stay below 13 even if all of these servers stored them.
+    that would stay below 13 even if each server stored them that has neither confirmed nor refused.
     """
     undecided = [coin for coin in coins if _could_be_stored(coin.marks)]
     if not any(Mark.UNASKED in coin.marks for coin in undecided):
@@ -89,7 +91,7 @@ def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) 
     holding: dict[int, list[int]] = {}
     for raida, told in found.items():
         for index, reply in told.items():
-            # `new` may be the key of an earlier locker; a server that holds that key does not hold ours.
+            # `new` may be the key of an earlier locker. A server that holds that key holds no AN of this wallet.
             is_ours = reply is Reply.HAS_NEW and not is_locker_key(asked[index].new[raida])
             if is_ours:
                 adopted.setdefault(index, set()).add(raida)
@@ -145,7 +147,7 @@ def adopt(*, held: Claim, pieces: Sequence[CoinWork]) -> None:
             )
 
 
-def _ask_until_decided(task_run: TaskRun, numbers: Sequence[int]) -> None:
+def _ask_the_undecided(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """Ask servers that did not answer, or reported an error, about the coins that fewer than 13 servers have stored."""
     task_store.advance(held=task_run.held, step=Step.ASKING, progress=70)
     for batch in numbers:
@@ -157,8 +159,9 @@ def take_back(task_run: TaskRun, numbers: Sequence[int]) -> None:
     """
     Take the coins that can no longer be stored on 13 servers back out of the locker.
 
-    A coin stays where it is while servers that have not answered could still raise it to 13: it goes to limbo, and a
-    find decides when they answer. Coins that are being released (`Coin.releasing`) are left out.
+    A coin stays where it is while 13 servers may still store it: those that have not answered, and those at which a
+    delayed PUT may arrive. It goes to limbo, and a find decides when they answer. Coins that are being released
+    (`Coin.releasing`) are left out.
     """
     task_store.advance(held=task_run.held, step=Step.RETURNING, progress=85)
     for batch in numbers:
@@ -182,7 +185,8 @@ def _take_back_batch(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) -
     told = task_run.broadcast(Request(Command.REMOVE, batch, coins, Mark.NEW, _RETURNED, back=True))
     held = task_run.broadcast(ask)
     # A server loses its list of lockers when it restarts, but its coins keep the locker's key as AN. REMOVE then fails
-    # although the coin is there. POWN replaces the key on servers whose REMOVE failed and that have it, says FIND.
+    # although the coin is there. POWN replaces the key on each server whose REMOVE failed and which holds the key
+    # according to its reply to FIND.
     forgotten = {
         raida: {index: reply for index, reply in each.items() if told[raida].get(index) is Reply.FAIL}
         for raida, each in held.items()
