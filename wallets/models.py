@@ -81,9 +81,9 @@ class Token(models.Model):
     """
     One planted tree. A token is a row, not a balance: rows are locked, never the wallet.
 
-    Only `transfers.ledger` writes here. Every move rewrites all indexes, so each has a query that needs it. The
-    wallet has no foreign key constraint, which would lock the row of a busy wallet once for every token that it
-    receives.
+    Only `transfers.ledger` and the import of a Treetracker database write here. Every move rewrites all indexes, so
+    each has a query that needs it. The wallet has no foreign key constraint, which would lock the row of a busy wallet
+    once for every token that it receives.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
