@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
@@ -20,10 +20,16 @@ from psycopg.errors import LockNotAvailable
 from tests.concurrency.races import PATIENCE_SECONDS
 from tests.trusts import powers
 from tests.trusts.powers import PATHS, Asked, Path, World, undone
+from transfers import approvals
+from transfers import operations as transfers
+from transfers.queries import Demand
 from trusts import operations
 from trusts.states import TrustRequestType
 from wallets import operations as wallets
 from wallets.models import Wallet
+from webhooks import operations as webhooks
+from webhooks.models import Webhook
+from webhooks.states import DisabledBy, WebhookState
 
 # Answered with POST so that no cache keeps it. It changes nothing, so it came before whatever ended meanwhile.
 READS: Final = {"read_the_code_of_a_locker"}
@@ -133,3 +139,58 @@ def test_whatever_changes_something_is_raced() -> None:
     posts = {path.name for path in PATHS if any(not endpoint.startswith("GET ") for endpoint in path.endpoints)}
 
     assert posts - {path.name for path in PATHS if path.writes} == READS
+
+
+def approve_what_a_manager_sent(alice: Wallet, manager: Wallet, bob: Wallet) -> Callable[[], Any]:
+    Wallet.objects.filter(pk=alice.pk).update(approval_above=2)
+    held = transfers.send_bundle(actor=manager, sender="alice", receiver="bobby", size=3, credential_id=uuid4())
+    return lambda: approvals.approve(actor=alice, credential_id=uuid4(), transfer_id=held.id)
+
+
+def confirm_what_a_manager_asked_for(alice: Wallet, manager: Wallet, bob: Wallet) -> Callable[[], Any]:
+    Wallet.objects.filter(pk=alice.pk).update(approval_above=2)
+    asked: Any = {"wallet_id": alice.pk, "wanted": Demand()}
+    approvals.demand(actor=manager, credential_id=uuid4(), **asked)
+    return lambda: approvals.demand(actor=alice, credential_id=uuid4(), **asked)
+
+
+def accept_what_a_manager_requested(alice: Wallet, manager: Wallet, bob: Wallet) -> Callable[[], Any]:
+    row = operations.request_trust(
+        actor=manager, request_type=TrustRequestType.SEND, requestee="bobby", requester="alice"
+    )
+    return lambda: operations.accept_trust(actor=bob, trust_id=row.id)
+
+
+def enable_what_a_manager_owns(alice: Wallet, manager: Wallet, bob: Wallet) -> Callable[[], Any]:
+    hook = webhooks.create(actor=manager, wallet="alice", url=powers.HOOK).webhook
+    webhooks.disable(Webhook.objects.get(), by=DisabledBy.OPERATOR)
+    return lambda: webhooks.change(actor=alice, webhook_id=hook.pk, state=WebhookState.ENABLED)
+
+
+@pytest.mark.parametrize("has_lock", [True, False], ids=["", "control"])
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        approve_what_a_manager_sent,
+        confirm_what_a_manager_asked_for,
+        accept_what_a_manager_requested,
+        enable_what_a_manager_owns,
+    ],
+)
+def test_nor_does_the_right_of_another_wallet(
+    stocked: Wallet, bob: Wallet, carol: Wallet, prepared: Any, has_lock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Carol began it as a manager of alice, and her control must last, although another wallet decides now."""
+    management = powers.agreed(carol, TrustRequestType.MANAGE, stocked)
+    act = prepared(stocked, carol, bob)
+    # As in `world`.
+    monkeypatch.setattr(operations, "_lock_pair", lambda *_: None)
+
+    with ExitStack() as stack:
+        if not has_lock:
+            stack.enter_context(without_the_lock_on_trusts())
+        with undone():
+            act()
+            can = can_end(stocked, management)
+
+    assert can is not has_lock

@@ -167,6 +167,14 @@ def test_the_times_of_a_checkpoint_are_those_of_all_transfers_up_to_it(alice: Ca
     assert ListSpan.objects.count() > 1
 
 
+def test_what_an_upgraded_system_has_not_counted_yet_is_no_finding(alice: Caller, sapling: Wallet) -> None:
+    """Its managers are older than the notes of changed control, and before the first checkpoint nothing is kept."""
+    operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    ControlChange.objects.all().delete()
+
+    assert audit.audit_findings() == []
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_is_kept_is_read_until_control_changes(alice: Caller, bob: Caller, sapling: Wallet) -> None:
     """Shown by wrong counts: they are told as long as they may be used, and corrected where control changed."""

@@ -122,6 +122,10 @@ def test_each_operation_changes_its_webhook_alone(alice: Wallet, bob: Wallet) ->
     }
     new = set(changes(lambda: operations.send_test(**named)))
     assert {model for model, _ in new} == {WebhookDelivery, WebhookMessage}
+    # It is enabled: what waits is not cancelled, and nothing is passed over.
+    assert changes(lambda: operations.change(**named, state=WebhookState.ENABLED)) == {
+        webhook_row(mine): {"changed_at"}
+    }
     pending = WebhookDelivery.objects.filter(webhook=mine, state="pending")
     expected = {delivery_row(each): {"state"} for each in pending}
     assert len(expected) == 3
