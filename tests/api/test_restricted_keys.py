@@ -29,6 +29,7 @@ from wallets import queries, restricted_keys
 from wallets.models import Event, RestrictedKey, Wallet
 from wallets.states import KeyScope
 from webhooks import operations as webhooks
+from webhooks.models import Webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -405,6 +406,52 @@ def test_a_key_without_the_wallet_of_its_maker_does_not_act_for_it(rich: Caller,
     assert key.get("/wallet/v2/wallets?limit=9").json()["total"] == 1
     assert key.get("/api/v1/exports").json()["exports"] == []
     assert Transfer.objects.count() == before + 1
+
+
+def test_nor_does_it_touch_what_that_wallet_has(rich: Caller, bob: Caller, sapling: Wallet) -> None:
+    """Requests that name one thing: the maker is a party of each, the wallet of the key of none."""
+    every = [each for each in KeyScope if each not in {KeyScope.TRANSFERS_PENDING_ONLY, KeyScope.LOCKERS_PEEK}]
+    key = with_key(rich, *every, wallets=["sapling"])
+    alice = rich.wallet
+    transfers.issue_tokens(wallet=bob.wallet, count=2)
+    sent, gift, asked, wanted = (
+        transfers.send_bundle(actor=actor, sender=sender, receiver=receiver, size=1).id
+        for actor, sender, receiver in (
+            (alice, "alice", "bobby"), (bob.wallet, "bobby", "alice"), (bob.wallet, "alice", "bobby"),
+            (alice, "bobby", "alice"),
+        )
+    )  # fmt: skip
+    link = action_tokens.offer_bundles(actor=alice, sender=None, size=1)[0].id
+    hook = webhooks.create(actor=alice, url="https://shop.example/").webhook.pk
+    mine, theirs = (
+        trusts.request_trust(actor=one.wallet, request_type=TrustRequestType.SEND, requestee=other).id
+        for one, other in ((rich, "bobby"), (bob, "alice"))
+    )
+    before = [list(model.objects.order_by("pk").values()) for model in (Transfer, ActionToken, Trust, Webhook, Event)]
+
+    for method, path in (
+        *(("DELETE", f"/transfers/{each}") for each in (sent, wanted)),
+        *(("POST", f"/transfers/{each}/decline") for each in (gift, asked)),
+        *(("POST", f"/transfers/{each}/{verb}") for each, verb in ((gift, "accept"), (asked, "fulfill"))),
+        *((method, f"/trust_relationships/{each}{verb}") for each in (mine, theirs) for method, verb in (
+            ("GET", ""), ("POST", "/accept"), ("POST", "/decline"), ("DELETE", ""))),
+        *(("GET", f"/transfers/{each}{more}") for each in (sent, gift, asked, wanted)
+          for more in ("", "/tokens?limit=1")),
+        *((method, f"/action-tokens/{link}") for method in ("GET", "DELETE")),
+        *((method, f"/webhooks/{hook}") for method in ("GET", "DELETE")),
+        *(("POST", f"/webhooks/{hook}/{verb}") for verb in ("rotate-secret", "test")),
+        ("PATCH", f"/webhooks/{hook}"), ("GET", f"/webhooks/{hook}/deliveries?limit=1"),
+    ):  # fmt: skip
+        body = None if method in {"GET", "DELETE"} else {"state": "disabled"} if method == "PATCH" else {}
+        if path.endswith("/fulfill"):
+            body = {"implicit": True}
+        answered = key.send(method, path, body)
+        assert answered.status_code in {403, 404}, (method, path, answered.content)
+        assert answered["Error-Code"] != "key_scope_missing"
+
+    assert [
+        list(model.objects.order_by("pk").values()) for model in (Transfer, ActionToken, Trust, Webhook, Event)
+    ] == (before)
 
 
 def test_the_codes_of_lockers_are_for_keys_that_move_coins(alice: Caller, settings: Any) -> None:

@@ -12,6 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from tests.support.migrated_apps import APPS
 from transfers import audit as transfers_audit
+from transfers import counters
 from transfers import operations as transfers
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -75,6 +76,39 @@ def test_the_trusts_of_an_earlier_version_get_what_new_ones_have() -> None:
     assert {("Sapling", "sapling", False), ("bobby", "bobby", True), ("Alice", "alice", True), (None,) * 3} == set(
         named
     )
+
+
+@pytest.mark.django_db
+def test_the_days_of_an_earlier_version_are_those_that_are_kept_now() -> None:
+    """Of transfers that completed at once, those up to the checkpoint; of the others and of issues, all."""
+    alice, bob = (wallets.create_wallet(name=name) for name in ("alice", "bobby"))
+    trusts.open_managed_wallet(actor=alice, name="sapling")
+    transfers.issue_tokens(wallet=alice, count=9)
+    transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=3)
+    for decide, size in ((transfers.accept, 2), (transfers.decline, 1)):
+        row = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=size)
+        decide(actor=bob, transfer_id=row.id)
+    transfers.send_tokens(actor=alice, sender="alice", receiver="sapling", token_ids=[])
+    assert counters.roll_up()
+    # Since the checkpoint. The version before wrote no time into the differences, so the days do not get these later.
+    transfers.send_bundle(actor=alice, sender="alice", receiver="sapling", size=1)
+    row = transfers.send_bundle(actor=alice, sender="alice", receiver="bobby", size=1)
+    transfers.accept(actor=bob, transfer_id=row.id)
+    rows_of("UPDATE transfers_tallydelta SET at = NULL")
+    rows_of("DELETE FROM transfers_walletday")
+
+    rows_of(importlib.import_module("transfers.migrations.0009_reports")._FILL)
+
+    days = """SELECT wallet.name, received, sent, issued, lines, first_number IS NULL, first_number = last_number
+                FROM transfers_walletday JOIN wallets_wallet AS wallet ON wallet.id = wallet_id ORDER BY 1, day"""
+    assert rows_of(days) == [
+        ("alice", 0, 6, 9, 4, False, True),
+        ("bobby", 3, 0, 0, 2, True, None),
+        ("sapling", 3, 0, 0, 1, False, True),
+    ]
+    assert transfers_audit.audit_findings() == []
+    assert counters.roll_up()
+    assert transfers_audit.audit_findings() == []
 
 
 # The newest movement under another id: of partitions, it is in the same one.
