@@ -218,22 +218,23 @@ def test_a_name_that_is_a_formula_is_none_in_the_file(desk: Client, ledger: Simp
     assert "'=1+1" in [line[1] for line in file_of(desk, "report_wallets")]
 
 
+@pytest.mark.parametrize("lines_of_a_page", [1, 2])
 def test_the_statement_of_a_wallet_adds_up_on_pages_and_in_the_file(
-    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    desk: Client, ledger: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, lines_of_a_page: int
 ) -> None:
-    monkeypatch.setattr(reports, "_LINES", 2)
+    monkeypatch.setattr(reports, "_LINES", lines_of_a_page)
     monkeypatch.setattr(reports, "_LINES_OF_CSV", 2)
     url = reverse("admin:report_wallet", args=[ledger.alice.pk])
 
-    first = desk.get(url)
-    second = desk.get(first.context["next"])
+    pages: list[Any] = [desk.get(url)]
+    while pages[-1].context["next"] and len(pages) < 4:
+        pages.append(desk.get(pages[-1].context["next"]))
 
-    lines = [each["line"] for each in (*first.context["lines"], *second.context["lines"])]
-    assert [(line.word, line.tokens, line.balance) for line in lines] == [
-        ("issued", 20, 20), ("sent", -3, 17), ("sent", -4, 13),
-    ]  # fmt: skip
-    assert second.context["next"] == ""
-    for page in (first, second):
+    lines = [[(each["line"].word, each["line"].tokens, each["line"].balance) for each in page.context["lines"]]
+             for page in pages]  # fmt: skip
+    whole = [("issued", 20, 20), ("sent", -3, 17), ("sent", -4, 13)]
+    assert lines == [whole[each : each + lines_of_a_page] for each in range(0, 3, lines_of_a_page)]
+    for page in pages:
         assert (page.context["statement"].opening, page.context["statement"].closing) == (0, 13)
     heads, *rows = file_of(desk, "report_wallet", "?format=csv", ledger.alice.pk)
     assert heads == ["time", "type", "transfer", "counterparty", "amount", "balance"]
@@ -241,6 +242,14 @@ def test_the_statement_of_a_wallet_adds_up_on_pages_and_in_the_file(
         ["issued", "", "20", "20"], ["sent", "sapling", "-3", "17"], ["sent", "bobby", "-4", "13"],
     ]  # fmt: skip
     assert url in shown(desk, "wallets_wallet_change", "", ledger.alice.pk)
+
+
+def test_a_page_begins_behind_each_position_that_a_line_may_have() -> None:
+    at = "2026-01-01T00:00:00+00:00"
+    for kind, number in ((0, 0), (2, 2**63 - 1)):
+        assert reports._position(f"{at} {kind} {number}") == (datetime(2026, 1, 1, tzinfo=UTC), kind, number)
+    for none in (f"{at} -1 0", f"{at} 3 0", f"{at} 0 -1", f"{at} 0 {2**63}", f"{at[:-6]} 0 0", f"{at} 0"):
+        assert reports._position(none) is None, none
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """What the triggers of the database refuse, and what the audit finds of changes that were made without the triggers."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -150,6 +151,45 @@ def test_control_the_same_transfer_without_the_change_is_stored(books: Any) -> N
         "a pending transfer reserves what was asked, any other nothing",
         "the tallies agree with the tokens of each wallet",
     ]
+
+
+ASKED = {"approval_of": "'send'", "approval_asked_by_id": "source_id", "approval_asked_with": "%(strange)s::uuid"}
+APPROVED = {"approved_at": "now()", "approved_by_id": "source_id", "approved_with": "gen_random_uuid()"}
+DONE = {"state": "'completed'", "reserved_count": "0", "moved_count": "token_count", "closed_at": "now()"}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_stored"),
+    [
+        (ASKED, True),
+        (ASKED | {"approval_asked_by_id": "NULL"}, False),
+        (ASKED | APPROVED, True),
+        (ASKED | APPROVED | {"approval_asked_by_id": "NULL"}, False),
+        (ASKED | APPROVED | {"approved_at": "NULL"}, False),
+        (ASKED | APPROVED | {"approved_by_id": "NULL"}, False),
+        (ASKED | APPROVED | {"approved_with": "%(strange)s::uuid"}, False),
+        (ASKED | DONE, False),
+        (ASKED | APPROVED | DONE, True),
+    ],
+    ids=str,
+)
+def test_the_database_stores_what_needs_an_approval_as_it_was_asked_for_and_given(
+    books: Any, change: Any, is_stored: bool
+) -> None:
+    """Also of a new row, for which no trigger compares it with an old one."""
+    columns = [field.column for field in Transfer._meta.fields]
+    values = {column: column for column in columns} | {"id": "gen_random_uuid()"}
+    values |= {"number": "nextval('wallets_event_number')"} | change
+    copy = (
+        f"INSERT INTO transfers_transfer ({', '.join(columns)})"
+        f" SELECT {', '.join(values[column] for column in columns)} FROM transfers_transfer WHERE id = %(pending)s"
+    )
+
+    with ExitStack() as stack:
+        if not is_stored:
+            stack.enter_context(pytest.raises(IntegrityError, match="completes after another credential gave it"))
+        stack.enter_context(transaction.atomic())
+        execute(copy, **books)
 
 
 @pytest.mark.parametrize(
