@@ -167,6 +167,35 @@ def test_the_times_of_a_checkpoint_are_those_of_all_transfers_up_to_it(alice: Ca
     assert ListSpan.objects.count() > 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_audit_finds_kept_times_that_would_lose_a_transfer(alice: Caller, sapling: Wallet) -> None:
+    """
+    Of three in one span, the first is the newest and the second the oldest. A time that only makes a list read more is
+    no finding.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('wallets_event_number', (nextval('wallets_event_number') / 1024 + 1) * 1024)")
+    for _ in range(3):
+        operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        for transfer, seconds in zip(Transfer.objects.order_by("number"), (3, 1, 2), strict=True):
+            Transfer.objects.filter(pk=transfer.pk).update(
+                created_at=transfer.created_at.replace(minute=0, second=seconds, microsecond=0)
+            )
+        cursor.execute("SET session_replication_role = DEFAULT")
+    assert list_counts.roll_up()
+    kept, little = ListSpan.objects.get(), timedelta(microseconds=1)
+    assert (kept.oldest_at.second, kept.newest_at.second, kept.spread.seconds) == (1, 3, 2)
+
+    for field, wrong in (("newest_at", -little), ("oldest_at", little), ("spread", -little)):
+        for by, is_found in ((wrong, True), (0 * little, False), (-wrong, False)):
+            ListSpan.objects.update(**{field: getattr(kept, field) + by})
+            found = [each.detail for each in audit.audit_findings()]
+            assert len([each for each in found if each.startswith("transfers with the numbers")]) == is_found, found
+        kept.save()
+
+
 def test_what_an_upgraded_system_has_not_counted_yet_is_no_finding(alice: Caller, sapling: Wallet) -> None:
     """Its managers are older than the notes of changed control, and before the first checkpoint nothing is kept."""
     operations.send_bundle(actor=alice.wallet, sender="alice", receiver="sapling", size=1)

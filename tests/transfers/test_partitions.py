@@ -304,11 +304,20 @@ def test_a_partition_comes_back_as_it_was(alice: Caller, moved: Any) -> None:
     with pytest.raises(DatabaseError, match="detached"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE {FIRST} SET number = number")
 
-    write(f"UPDATE {FIRST} SET processed_at = processed_at + interval '1 microsecond' WHERE number = 1")
-    with pytest.raises(PartitionRefused, match="does not have the rows"):
-        partitions.attach(FIRST)
-    assert list(bounds()) == [SECOND]
-    write(f"UPDATE {FIRST} SET processed_at = processed_at - interval '1 microsecond' WHERE number = 1")
+    # One row that differs in one column, the others as they were.
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE kept ON COMMIT DROP AS TABLE {FIRST}")
+    for column, other in (
+        ("id", "-1"), ("token_id", "gen_random_uuid()"), ("number", "7"), ("transfer_number", "transfer_number - 1"),
+        ("source_id", "destination_id"), ("destination_id", "source_id"),
+        ("processed_at", "processed_at + interval '1 microsecond'"),
+    ):  # fmt: skip
+        write(f"UPDATE {FIRST} SET {column} = {other} WHERE token_id = %s AND number = 1", token)
+        with pytest.raises(PartitionRefused, match="does not have the rows"):
+            partitions.attach(FIRST)
+        assert list(bounds()) == [SECOND]
+        write(f"DELETE FROM {FIRST}")
+        write(f"INSERT INTO {FIRST} SELECT * FROM kept")
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {FIRST} RENAME TO elsewhere")
     with pytest.raises(PartitionRefused, match="no table"):
