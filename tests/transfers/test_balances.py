@@ -56,6 +56,9 @@ def check(wallet: Wallet, moments: Sequence[datetime]) -> None:
             lines = [line for page in pages for line in page.lines]
             for page in pages:
                 assert page[:4] == (start, end, told(wallet, start), told(wallet, end))
+            for offset in {1, len(lines) // 2}:
+                page = balances.statement(wallet_id=wallet.pk, start=start, end=end, limit=limit, offset=offset)
+                assert page.lines == lines[offset : offset + limit]
             running = told(wallet, start)
             for line in lines:
                 running += line.tokens
