@@ -116,6 +116,15 @@ def test_what_is_asked_of_the_provider_binds_the_answer_to_this_browser(provider
     assert again["state"] != [asked["state"]]
 
 
+def test_the_provider_answers_to_the_address_that_the_installation_names(provider: Provider, settings: Any) -> None:
+    """A proxy may send the request under another one, which the provider would not know."""
+    settings.PUBLIC_ORIGIN = "https://trees.example"
+
+    asked = parse_qs(urlsplit(Client().get(BEGIN)["Location"]).query)
+
+    assert asked["redirect_uri"] == ["https://trees.example/admin/oidc/callback/"]
+
+
 def unsigned(claims: dict[str, Any]) -> str:
     return jwt.encode(claims, None, "none")  # type: ignore[arg-type]
 
