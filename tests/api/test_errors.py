@@ -6,7 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
+from django.test import RequestFactory
 
 from config.api import errors
 from tests.api.caller import Caller, answer, created, refusal
@@ -93,6 +95,18 @@ def test_row_2_a_body_that_is_too_large_is_413(alice: Caller, path: str, kibibyt
     assert response.status_code == status
     if status == 413:
         assert answer(response) == refusal(413, "Request entity too large")
+
+
+@pytest.mark.parametrize("path", ["/claim/", "/admin/login/", "/wallets", "/api/v1/locker", "/wallet/v2/wallets"])
+def test_what_django_refuses_before_a_view_is_told_as_views_tell_it(path: str) -> None:
+    for refused, status, message in (
+        (RequestDataTooBig(), 413, "Request entity too large"),
+        (SuspiciousOperation(), 400, "Malformed request"),
+    ):
+        response = errors.bad_request(RequestFactory().post(path), refused)
+
+        told = json.loads(response.content)
+        assert (response.status_code, told.get("message", told.get("detail"))) == (status, message)
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "nonsense"])

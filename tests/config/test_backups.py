@@ -106,7 +106,8 @@ def test_a_restored_database_is_the_one_that_was_backed_up(backup: Any, empty_da
     # As of the snapshot, not of the end of the dump.
     assert (made.made_at.isoformat(), made.bytes) == (manifest["made_at"], (backup / "database.dump").stat().st_size)
     assert manifest["counts"]["wallets_event"] > 0
-    assert {path.name: path.stat().st_mode & 0o777 for path in backup.iterdir()} == {
+    assert {path.name: path.stat().st_mode & 0o777 for path in (backup, *backup.iterdir())} == {
+        backup.name: 0o700,
         "database.dump": 0o600,
         "images": 0o700,
         "manifest.json": 0o600,

@@ -113,3 +113,20 @@ def test_an_empty_table_has_no_records(content: bytes) -> None:
 def test_what_is_no_table_is_refused(content: Any) -> None:
     with pytest.raises(tables.Unreadable):
         list(tables.records(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ('"name"x,amount\n', 1, 1),
+        ('name,"amount"x\n', 1, 2),
+        ('"na\nme",amount\nbobby,"1"2\n', 3, 2),
+        ('\n"name"x\n', 2, 1),
+        ('sep=;\n"name"x;amount\n', 2, 1),
+        ('name,amount\n"bob""by",1\nanna,"2', 3, 2),
+        ('name,amount\nbobby,1\n"an\nna"x,2\n', 4, 1),
+    ],
+)
+def test_the_cell_that_makes_a_table_malformed_is_named(text: str, line: int, column: int) -> None:
+    with pytest.raises(tables.Unreadable, match=f"is malformed at line {line}, column {column}: "):
+        list(tables.records(text.encode()))

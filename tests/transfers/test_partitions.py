@@ -186,6 +186,20 @@ def test_the_audit_finds_a_number_that_is_in_two_partitions(moved: Any) -> None:
 # --- detached ------------------------------------------------------------------------------
 
 
+@pytest.mark.django_db
+def test_a_partition_of_issues_alone_is_detached_before_anything_is_transferred(alice: Caller) -> None:
+    arrive_at(SIZE)
+    operations.issue_tokens(wallet=alice.wallet, count=1)
+    sealing.seal(is_due=True)
+    assert not Transfer.objects.exists()
+
+    kept = partitions.detach(FIRST, distance=0)
+
+    assert (kept.movements, kept.last_transfer) == (5, None)
+    assert list(bounds()) == [SECOND]
+    assert_sound()
+
+
 @pytest.fixture
 def detached(moved: Any) -> DetachedPartition:
     return partitions.detach(FIRST, distance=0)
