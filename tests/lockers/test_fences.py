@@ -276,6 +276,26 @@ def test_a_worker_writes_nothing_about_a_task_that_has_ended(name: str, supersed
     assert rows() == before
 
 
+# What a later worker finds out again by asking the servers need not last.
+MAY_BE_LOST = {"task_store.advance", "task_store.note_answers", "task_store.settle", "take.reserve_listed"}
+# These need servers, files or a break; what they write is written by the others.
+NOT_OF_A_PUT = {
+    "runner.run", "runner.settle_overdue", "import_.end_reading", "break_coin.assemble", "break_coin.propose",
+    "break_coin.finish_break",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - NOT_OF_A_PUT))
+def test_what_the_servers_cannot_tell_again_waits_for_the_disk(name: str, superseded: Claim) -> None:
+    """An intent, fresh numbers and the end of a task outlast a crash of the database."""
+    with connection.cursor() as cursor:
+        # The server of the tests need not be durable.
+        cursor.execute("SET LOCAL synchronous_commit = 'on'")
+        CALLS[name](Claim(superseded.task_id, 2))
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone()[0] == ("off" if name in MAY_BE_LOST else "on")
+
+
 def test_a_superseded_worker_gives_no_way_and_holds_nothing(superseded: Claim, alice: Wallet, settings: Any) -> None:
     settings.WORKERS = 1
     LockerTask.objects.filter(pk=superseded.task_id).update(is_long=True)
