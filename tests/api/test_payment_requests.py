@@ -12,7 +12,7 @@ from lockers.operations import payment_requests as operations
 from tests.api.caller import Caller, answer, logged_in
 from tests.lockers.stock import stock
 from wallets import operations as wallets
-from wallets.models import Wallet
+from wallets.models import Event, Wallet
 
 pytestmark = pytest.mark.django_db
 PATH = "/api/v1/payment-requests"
@@ -106,6 +106,16 @@ def test_a_payer_sees_what_the_page_shows(alice: Caller, bob: Caller) -> None:
     seen = answer(bob.get(f"{PATH}/{asked['id']}"))[1]
     assert seen == {name: value for name, value in asked.items() if name not in {"reference", "payments"}}
     assert answer(bob.get(PATH))[1] == {"payment_requests": []}
+
+
+def test_a_request_without_a_reference_has_no_such_field(alice: Caller, bob: Caller) -> None:
+    asked = ask(alice)
+    stock(wallet(bob), *[0] * 5)
+    answer(bob.post(f"{PATH}/{asked['id']}/pay", {}))
+
+    assert "reference" not in asked
+    (event,) = Event.objects.filter(type="payment_request.paid")
+    assert "reference" not in event.payload
 
 
 @pytest.mark.parametrize(

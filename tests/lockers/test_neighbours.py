@@ -27,6 +27,7 @@ from lockers import (
     queries,
     reports,
     task_recovery,
+    task_results,
     tasks,
     vault,
     wrong_code_limits,
@@ -159,6 +160,37 @@ AWAITED, TIMEOUT = int(Attempt.Unanswered.AWAITED), int(Attempt.Unanswered.TIMEO
 )
 def test_who_was_not_waited_for(recorded: list[Any], awaited: dict[int, set[int]]) -> None:
     assert task_store.not_waited_for(recorded) == awaited
+
+
+def test_attempts_are_read_in_the_order_in_which_they_were_made(alice: Wallet) -> None:
+    """A later one says what became of an earlier one. Those that moved nothing and say nothing of a batch are not."""
+    task, other = a_task(alice, TaskKind.TAKE), a_task(alice, TaskKind.TAKE)
+    asked: list[tuple[LockerTask, int, str, str]] = [
+        (task, 3, "FIND", "p" * 25), (task, 2, "FIND", ""), (task, 1, "POWN", ""), (task, 0, "REMOVE", "n" * 25),
+        (other, 0, "REMOVE", "n" * 25),
+    ]  # fmt: skip
+    for of, ordinal, command, covering in asked:
+        Attempt.objects.create(
+            task=of, ordinal=ordinal, number=1, command=command, batch=ordinal, answers=[None] * 25, covering=covering
+        )
+
+    assert [(batch, *said) for batch, *said, _ in task_store.attempts(task.pk)] == [
+        (0, "REMOVE", "n" * 25), (1, "POWN", ""), (3, "FIND", "p" * 25),
+    ]  # fmt: skip
+
+
+def test_a_server_has_answered_with_any_status(alice: Wallet) -> None:
+    task, other = a_task(alice, TaskKind.TAKE), a_task(alice, TaskKind.TAKE)
+    silent = [each.value for each in Attempt.Unanswered]
+    for of, ordinal, answers in (
+        (task, 0, [0, 241, None, *silent]), (task, 1, [None, 241, 255]), (other, 0, [None] * 24 + [241]),
+    ):  # fmt: skip
+        Attempt.objects.create(
+            task=of, ordinal=ordinal, number=1, command="REMOVE", batch=0, covering="",
+            answers=answers + [None] * (25 - len(answers)),
+        )  # fmt: skip
+
+    assert task_results.servers_that_answered(task.pk) == 3
 
 
 @pytest.mark.parametrize("command", [each for each in Command if each.name in ("PUT", "POWN", "REMOVE", "FIND", "FIX")])

@@ -190,7 +190,11 @@ def test_coins_of_which_too_little_is_known_are_set_aside_in_a_batch_that_is_fre
     assert [[coin.coin_id for coin in run.fresh_coins(batch)] for batch in (1, 3)] == [
         [known.coin_id], [unknown.coin_id],
     ]  # fmt: skip
-    assert [run.fresh_coins(batch)[0].old for batch in (1, 3)] == [known.new, unknown.old]
+    fresh, aside = (run.fresh_coins(batch)[0] for batch in (1, 3))
+    assert (fresh.old, aside.old, aside.new) == (known.new, unknown.old, unknown.new)
+    # Both numbers of the file are known to the person from whom it came; what replaces them is not.
+    assert len({*fresh.new}) == 25
+    assert not {*fresh.new} & {*known.old, *known.new}
 
 
 def test_the_second_number_of_a_file_is_taken_where_a_server_says_that_it_holds_it(

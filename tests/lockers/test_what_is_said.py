@@ -36,6 +36,7 @@ from tests.lockers.books import assert_true_to_the_servers, finish, states
 from tests.lockers.conftest import Mint
 from tests.lockers.stock import stock
 from tests.support.coin_commands import half_swapped
+from tests.support.coin_rows import a_coin
 from tests.support.ended_tasks import COIN, a_task
 from tests.support.local_network import LocalNetwork
 from wallets.models import OperatorAction, Wallet
@@ -234,6 +235,21 @@ def test_only_a_completed_export_has_coins_in_a_file(alice: Wallet) -> None:
     Coin.objects.filter(export_id=task.pk).update(state=CoinState.SENT)
     assert task_recovery.state_of(task)["coins_in_file"] == 0
     assert task_recovery.why_not_roll_back(task) == "all coins of its file have returned"
+
+
+def test_a_decision_rests_on_what_the_locker_of_the_task_still_holds(alice: Wallet) -> None:
+    for _ in range(4):
+        a_coin(alice, CoinState.LOCKED)
+    rows = list(Coin.objects.select_related("locker").order_by("serial_number"))
+    locker = rows[0].locker
+    Coin.objects.filter(pk=rows[1].pk).update(locker=locker, denomination=1)
+    Coin.objects.filter(pk=rows[2].pk).update(locker=locker, state=CoinState.SENT)
+    task = a_task(alice, "put", "locked", "locked")
+    assert task_recovery.state_of(task)["units_in_locker"] == 0
+
+    task.locker = locker
+
+    assert task_recovery.state_of(task)["units_in_locker"] == 11 * COIN
 
 
 @pytest.mark.parametrize(
