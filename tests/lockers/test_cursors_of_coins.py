@@ -51,7 +51,9 @@ def test_a_cursor_is_good_for_its_own_list_alone(alice: Caller) -> None:
         for path, methods in json.loads(DESCRIPTION.read_text())["paths"].items()
     }
     described = {path for path, names in takes.items() if path.startswith("/api/") and "cursor" in names}
-    assert {page.partition("?")[0].replace("alice", "{name}").replace("savings", "{name}") for page in pages} == described
+    assert {
+        page.partition("?")[0].replace("alice", "{name}").replace("savings", "{name}") for page in pages
+    } == described
     cursors = {page: next_path(alice.get(f"{page}limit=1")).partition("cursor=")[2] for page in pages}
 
     for own, cursor in cursors.items():
