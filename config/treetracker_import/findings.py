@@ -307,13 +307,14 @@ def _of_listed_tokens() -> None:
     decisions.apply("listed_elsewhere")
     run(statement("find_listed_reserved"))
     decisions.apply("listed_reserved")
+    # A transfer on which the import waits reserves nothing: another one gets its tokens.
     run(
         "INSERT INTO import_reserved (token_id, transfer_id)"
         " SELECT listed.token_id, planned.id FROM import_group AS planned"
         "   JOIN import_listed AS listed ON listed.transfer_id = planned.id"
         "  WHERE planned.state = 'pending' AND NOT planned.is_known"
         "    AND NOT EXISTS (SELECT FROM import_finding AS finding"
-        "                     WHERE finding.id = planned.id AND finding.action = 'fail')"
+        "                     WHERE finding.id = planned.id AND finding.action IN ('fail', 'refuse'))"
     )
     run("CREATE UNIQUE INDEX ON import_reserved (token_id)")
 

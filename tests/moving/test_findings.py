@@ -1,9 +1,11 @@
 """Every inconsistency that the database of a wallet service may hold: what the report says, and what is written."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connection
 
 from config.treetracker_import.kinds import KINDS
@@ -52,6 +54,14 @@ def test_every_inconsistency_is_reported_and_settled(peer: Service, tmp_path: An
     assert expected.keys() | LATER == KINDS.keys()
     assert printed[-1] == "Dry run: nothing was written."
     assert everything() == before
+
+    # A decision may refuse each of them, whatever is usual.
+    refusing, waiting = tmp_path / "refusing.json", tmp_path / "waiting.json"
+    entries = [{"kind": kind, "action": "refuse"} for kind in KINDS]
+    refusing.write_text(json.dumps({"format": 1, "decisions": entries}))
+    with pytest.raises(CommandError, match="findings wait for a decision"):
+        imported(peer, dry_run=True, decisions=refusing, template=waiting)
+    assert {each["kind"] for each in json.loads(waiting.read_text())["decisions"]} == expected.keys()
 
     # Nothing waits, and the file of decisions says so.
     imported(peer, decisions=template)
