@@ -22,6 +22,7 @@ from lockers.worker import (
     broadcast,
     echo,
     finalize,
+    find,
     fix,
     import_,
     incoming,
@@ -463,6 +464,23 @@ def test_each_part_of_a_put_is_shown_with_its_progress(finding: TaskRun, monkeyp
     put.take_back(finding, [])
 
     assert shown == [("asking", 70), ("returning", 85), ("checking", 92)]
+
+
+def test_a_find_is_shown_from_its_first_question(
+    finding: TaskRun, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, int]] = []
+    write = task_store.open_attempt
+
+    def look_and_write(**values: Any) -> int:
+        shown.append(LockerTask.objects.values_list("step", "progress").get(pk=finding.task.pk))
+        return write(**values)
+
+    monkeypatch.setattr(task_store, "open_attempt", look_and_write)
+
+    find.run(finding)
+
+    assert shown[0] == ("finding", 5)
 
 
 def test_only_a_missing_answer_is_one_that_is_waited_for() -> None:
