@@ -36,7 +36,7 @@ from django.db import IntegrityError, connection
 from transfers import partitions
 from transfers.errors import ReferenceTaken
 from transfers.link_terms import LinkTerms, OfferedLink
-from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, transfer_json
+from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, new_transfer_json
 from transfers.states import ActionTokenState, TransferEvent, TransferState
 from wallets import restrictions
 from wallets.errors import KeyInUse
@@ -58,11 +58,19 @@ def _part(name: str) -> str:
     return load("transfers", f"parts/{name}")
 
 
-# By whether a transfer waits for its receiver even if it need not: see `restrictions.Restriction.is_pending_only`.
-_DECISION: Final = {
-    is_pending_only: load("transfers", "parts/decision", completed=state)
-    for is_pending_only, state in ((False, TransferState.COMPLETED.value), (True, TransferState.PENDING.value))
-}
+def _decision(columns: str, *, is_pending_only: bool) -> str:
+    """
+    Return the SQL that decides on transfers, see the file.
+
+    With `is_pending_only` a transfer waits for its receiver even if it need not: see `restrictions.Restriction`.
+    """
+    state = TransferState.PENDING if is_pending_only else TransferState.COMPLETED
+    return load("transfers", "parts/decision", columns=columns, completed=state.value)
+
+
+# The columns of the parties that the statements of one transfer and of a batch use behind the decision.
+_OF_ONE: Final = "source_id, source_name, destination_id, destination_name"
+_OF_MANY: Final = "line, destination_id"
 # How a party is looked up, by whether it is given by id.
 _IS_PARTY: Final = {True: "{0}.id = %({0}_id)s::uuid", False: "{0}.name_key = %({0}_key)s::text"}
 # True if another request with this key is in flight (it holds the lock of the key), or has committed.
@@ -78,6 +86,7 @@ _TERMED: Final = {
     "terms_columns": ", has_terms, expires_at",
     "terms_values": ", %(has_terms)s::boolean, "
     + _EXPIRY_OF_OPEN.format("coalesce(%(expires_at)s::timestamptz, at + %(lifetime)s::interval)"),
+    "terms_returned": ", has_terms, expires_at, originator_id, source_id, destination_id",
     "terms_stored": _part("store_terms") + ", ",
     "has_terms": ", transfer.has_terms IS TRUE OR transfer.expires_at IS NOT NULL",
 }
@@ -89,7 +98,7 @@ _TERMED_BATCH: Final = {
     "terms_stored": _part("store_references") + ", ",
 }
 _TERMLESS_BATCH: Final = dict.fromkeys(_TERMED_BATCH, "")
-_TERMLESS: Final = {"terms_columns": "", "terms_values": "", "terms_stored": "", "has_terms": ""}
+_TERMLESS: Final = dict.fromkeys(_TERMED, "")
 # The terms in the JSON of a transfer that is being written: its row of terms cannot be read yet.
 _NEW_TERMS_JSON: Final = f""", ',"reference":' || to_json(nullif(%(reference)s::text, ''))::text,
     ',"metadata":' || %(metadata)s::jsonb::text, ',"expires_at":' || {EXPIRES_AT_JSON}"""
@@ -184,12 +193,12 @@ def _send_statement(
     parts = {
         "is_source": _IS_PARTY[by_id[0]].format("source"),
         "is_destination": _IS_PARTY[by_id[1]].format("destination"),
-        "decision": _DECISION[is_pending_only],
+        "decision": _decision(_OF_ONE, is_pending_only=is_pending_only),
         "selection": _part(select),
         "count": _part(count),
         "announced": ANNOUNCED,
     }
-    json = transfer_json(terms=_NEW_TERMS_JSON if is_termed else "")
+    json = new_transfer_json(terms=_NEW_TERMS_JSON if is_termed else "")
     parts |= (_KEYED if is_keyed else _UNKEYED) | (_TERMED if is_termed else _TERMLESS)
     return load("transfers", "send", **parts, json=json, created_at_json=CREATED_AT_JSON)
 
@@ -442,7 +451,10 @@ def decide_batch(
         "sizes": list(sizes),
     }
     with connection.cursor() as cursor:
-        cursor.execute(load("transfers", "decide_batch", decision=_DECISION[_is_pending_only()]), arguments)
+        cursor.execute(
+            load("transfers", "decide_batch", decisions=_decision(_OF_MANY, is_pending_only=_is_pending_only())),
+            arguments,
+        )
         return [BatchDecision(*row) for row in cursor.fetchall()]
 
 

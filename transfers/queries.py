@@ -49,17 +49,20 @@ def transfer_json(
     more: str = "",
 ) -> str:
     """Return the SQL of a transfer's JSON, see the file; `state`, `closed_at` and `awaits` are SQL."""
-    closed_at_json = wallet_queries.time_json(closed_at)
-    return load(
-        "transfers",
-        "parts/transfer_json",
-        state=state,
-        closed_at=closed_at,
-        closed_at_json=closed_at_json,
-        awaits=awaits,
-        terms=terms,
-        more=more,
+    closed = (
+        f"CASE WHEN {closed_at} = transfer.created_at THEN at.created ELSE {wallet_queries.time_json(closed_at)} END"
     )
+    return _json(state=state, closed=closed, awaits=awaits, terms=terms, more=more)
+
+
+def new_transfer_json(*, terms: str) -> str:
+    """Return the same for a transfer that is being written: it is closed at its creation or open, and not approved."""
+    closed = "CASE WHEN transfer.closed_at IS NOT NULL THEN at.created END"
+    return _json(state="transfer.state", closed=closed, awaits="transfer.approval_of IS NOT NULL", terms=terms, more="")
+
+
+def _json(**parts: str) -> str:
+    return load("transfers", "parts/transfer_json", **parts)
 
 
 def event_payload(*, state: str, awaits: str = AWAITED) -> str:

@@ -35,10 +35,8 @@ _OWN: Final = {
         "FROM wallets_wallet JOIN me USING (id) WHERE id = %(restricted_own)s::uuid AND"
     ),
     # transfers/sql/parts/decision.sql
-    "source_id = actor_id OR held.over_source": "source_id = %(restricted_own)s::uuid OR held.over_source",
-    "destination_id = actor_id OR held.over_destination": (
-        "destination_id = %(restricted_own)s::uuid OR held.over_destination"
-    ),
+    "source_id = actor_id OR held.powers": "source_id = %(restricted_own)s::uuid OR held.powers",
+    "destination_id = actor_id OR held.powers": "destination_id = %(restricted_own)s::uuid OR held.powers",
 }
 # Where else the actor may stand, with white space collapsed, in a text that is narrowed.
 _KNOWN: Final = (
@@ -54,8 +52,8 @@ _KNOWN: Final = (
     "me.id AS actor_id, source.id AS source_id",
     "AS needs_approval FROM me LEFT JOIN wallets_wallet AS source ON",
     "SELECT given.line, %(actor)s::uuid AS actor_id, %(source)s::uuid AS source_id",
-    "('over source', 'manage', parties.actor_id, parties.source_id)",
-    "('over destination', 'manage', parties.actor_id, parties.destination_id)",
+    "(1, 'manage', parties.actor_id, parties.source_id)",
+    "(2, 'manage', parties.actor_id, parties.destination_id)",
     # Whose idempotency key it is.
     "pg_try_advisory_xact_lock(hashtextextended(me.id::text || %(key)s, 0))",
     "FROM wallets_idempotentanswer WHERE wallet_id = me.id AND key = %(key)s::varchar AND",

@@ -61,7 +61,8 @@ INSERTED: Final = {
     "closing": [balances.balance_sql("ended.until")],
     "count": part(r"/count_\w+"),
     "created_at_json": [queries.CREATED_AT_JSON],
-    "decision": part("/decision"),
+    "decision": [ledger._decision(ledger._OF_ONE, is_pending_only=False)],
+    "decisions": [ledger._decision(ledger._OF_MANY, is_pending_only=False)],
     **{name: [transfer_audit._PARTS[name]] for name in ("detached_below", "detached_transfers", "detached_until")},
     "doubtful": ["('limbo')"],
     "groups": ["count(*)"],
@@ -74,7 +75,7 @@ INSERTED: Final = {
     "is_held": ["other.state = 'bank'"],
     "is_open": ["line.settled_by_id IS NULL"],
     "is_settled": ["other.locker_id IS NULL"],
-    "json": [queries.transfer_json(terms="")],
+    "json": [queries.new_transfer_json(terms="")],
     "key_columns": [" "],
     "lines": [balances.lines_sql("period.page_start", "period.page_end")],
     "new": part("/coins_by_"),
@@ -92,7 +93,18 @@ INSERTED: Final = {
     "usable": [findings.USABLE],
     "values": ["''"],
     # The terms of a transfer go together: tests/transfers/test_terms.py executes them.
-    **{key: [" "] for key in ("has_terms", "reference", "references", "terms_columns", "terms_stored", "terms_values")},
+    **{
+        key: [" "]
+        for key in (
+            "has_terms",
+            "reference",
+            "references",
+            "terms_columns",
+            "terms_returned",
+            "terms_stored",
+            "terms_values",
+        )
+    },
     "visible": part("/visible_up_to"),
     "span": [str(list_counts.SPAN)],
     "wallet_days": part("/wallet_days"),

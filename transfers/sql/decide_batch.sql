@@ -14,5 +14,5 @@ WITH parties AS MATERIALIZED (
                 SELECT id FROM wallets_wallet WHERE name_key BETWEEN given.name_key AND given.name_key
                  ORDER BY name_key LIMIT 1
            ) AS by_name ON true
-), {decision}
+), {decisions}
 SELECT destination_id, state, approval_of FROM decision ORDER BY line

@@ -12,7 +12,7 @@ WITH source AS MATERIALIZED (
 ), guard AS MATERIALIZED (
     SELECT clock_timestamp() AS at
       FROM (SELECT %(source)s::uuid AS source_id) AS decision
-     WHERE CASE WHEN %(selects)s::boolean THEN (SELECT cardinality(ids) FROM selected) ELSE ({count}) END
+     WHERE CASE WHEN %(selects)s::boolean THEN (SELECT cardinality(ids) FROM selected) ELSE {count} END
            = %(size)s::integer
        AND {announced}
 ), placed AS MATERIALIZED (

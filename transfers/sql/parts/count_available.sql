@@ -1,1 +1,1 @@
-SELECT transfers_count_available(decision.source_id, %(size)s::integer)
+transfers_count_available(decision.source_id, %(size)s::integer)
