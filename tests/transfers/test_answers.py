@@ -202,6 +202,9 @@ def test_while_the_first_request_runs_a_transfer_is_refused_and_moves_nothing(
         monkeypatch.setattr(ledger, "send_bundle", lambda **arguments: (hold(), send(**arguments))[1])
     try:
         response = alice.post("/transfers", bundle("alice", "bobby", 1), idempotency_key="k-1")
+        # Closing alone does not wait until the server has released the lock.
+        with first.cursor() as cursor:
+            cursor.execute("ROLLBACK")
     finally:
         first.close()
     monkeypatch.undo()
