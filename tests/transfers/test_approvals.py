@@ -1,5 +1,6 @@
 """Approvals: what waits for a second login, on each path by which tokens leave a wallet, and who gives it."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -233,7 +234,7 @@ def test_every_endpoint_that_writes_is_a_path_here_or_moves_no_token_out() -> No
 def test_every_statement_of_the_ledger_that_moves_or_reserves_tokens_knows_of_approvals() -> None:
     sql = ROOT / "transfers" / "sql"
     writing = {path.stem for path in sql.glob("*.sql") if "UPDATE wallets_token" in path.read_text()}
-    through_decision = {path.stem for path in sql.glob("*.sql") if "{decision}" in path.read_text()}
+    through_decision = {path.stem for path in sql.glob("*.sql") if re.search(r"\{decisions?\}", path.read_text())}
 
     assert through_decision == {"send", "decide_batch"}
     # `complete` refuses by a trigger what is not approved; `hold` reserves; the others free tokens, or serve links.

@@ -28,7 +28,11 @@ OWN = {
         "trusts", "parts/controlled_in_order", key="name", managed="", own="true", direction="", order="id"
     ),
     "count": load("trusts", "parts/controlled_count", managed="", own="true"),
-    "decision": load("transfers", "decide_batch", decision=load("transfers", "parts/decision", completed="completed")),
+    "decision": load(
+        "transfers",
+        "decide_batch",
+        decisions=load("transfers", "parts/decision", columns="line, destination_id", completed="completed"),
+    ),
 }
 
 
