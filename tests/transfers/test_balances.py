@@ -7,11 +7,13 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 
+from config.postgresql.base import numbered
 from tests.api.caller import Caller
-from tests.support.statement_work import measured
+from tests.support.statement_work import forget_statistics, measured
 from tests.transfers.books import assert_sound
 from transfers import action_tokens, balances, bulk, counters, list_counts, operations
 from transfers.models import Movement, Transfer, WalletDay
@@ -303,3 +305,69 @@ def test_a_balance_reads_the_transfers_of_its_day_up_to_its_moment(alice: Caller
             assert count is None or count()
             for wallet in sides:
                 check(wallet, [*moments, older, older + TICK, older + 2 * TICK])
+
+
+_PLANT_ENDED = """
+INSERT INTO transfers_transfer (
+       id, number, originator_id, source_id, destination_id, parameters, state, token_count, reserved_count,
+       moved_count, created_at, closed_at, closed_event, closed_from)
+SELECT gen_random_uuid(), nextval('wallets_event_number'), source, source, destination,
+       '{"bundle": {"bundleSize": 1}}', 'completed', 1, 0, 1, at, at + interval '1 hour', 'accept', 'pending'
+  FROM generate_series(%(since)s::timestamptz, %(until)s, '1 hour') AS at,
+       (VALUES (%(one)s::uuid, %(other)s::uuid), (%(other)s, %(one)s), (%(other)s, %(third)s)
+       ) AS side (source, destination)
+"""
+_DAYS = 60
+# The lines of the day from transfers that completed late, up to the moment: those of both directions.
+_LATE = 2 * 12
+
+
+def steps(plan: Any) -> Iterator[tuple[str, int]]:
+    """Each step of a plan that reads transfers, with the rows that it returned, filtered out, or took from an index."""
+    if "transfer" in plan.get("Relation Name", "") or plan.get("Index Name", "").startswith("transfer_"):
+        rows = plan["Actual Rows"] + sum(value for name, value in plan.items() if name.startswith("Rows Removed by"))
+        yield plan.get("Index Name") or plan["Node Type"], rows * plan["Actual Loops"]
+    for child in plan.get("Plans", ()):
+        yield from steps(child)
+
+
+@pytest.mark.parametrize("statistics", ["kept", "new", "of empty tables"])
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+def test_a_balance_reads_the_transfers_of_its_wallet_that_completed_late_in_its_day_alone(
+    alice: Caller, bob: Caller, carol: Caller, statistics: str, mode: str
+) -> None:
+    """Neither the late ones of its other days, nor those of all wallets, nor what it has that completed at once."""
+    day = datetime(2026, 5, 1, tzinfo=UTC)
+    at = day + timedelta(days=_DAYS // 2, hours=12, minutes=30)
+    plant(alice.wallet, bob.wallet, [day + timedelta(hours=number) for number in range(24 * _DAYS)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(
+            _PLANT_ENDED,
+            {
+                "since": day,
+                "until": day + timedelta(days=_DAYS),
+                "one": alice.wallet.pk,
+                "other": bob.wallet.pk,
+                "third": carol.wallet.pk,
+            },
+        )
+    assert counters.roll_up()
+    with transaction.atomic(), connection.cursor() as cursor:
+        if statistics == "new":
+            cursor.execute("ANALYZE transfers_transfer")
+        elif statistics == "of empty tables":
+            forget_statistics()
+        cursor.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        text, names = numbered(balances._balance_statement())
+        values = {"wallet": alice.wallet.pk, "at": at}
+        cursor.execute(f"PREPARE balance (timestamptz, uuid) AS {text.decode()}")
+        given = psycopg.ClientCursor(connection.connection).mogrify("%s, %s", [values[name] for name in names])
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE balance ({given})")
+        (plan,) = cursor.fetchone()[0]
+        cursor.execute("DEALLOCATE balance")
+
+    # Without statistics those of the day of all wallets may be read for one direction.
+    late = [(step, rows) for step, rows in steps(plan["Plan"]) if step.startswith(("transfer_ended", "transfer_slow"))]
+    assert sum(rows for step, rows in late) in range(_LATE, 3 * _LATE), late
+    assert [(step, rows) for step, rows in steps(plan["Plan"]) if rows > 24 * _DAYS // 2] == []
