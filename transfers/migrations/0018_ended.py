@@ -1,9 +1,9 @@
 """
 One index by time of closing for each party, in place of those for lists and those for statements.
 
-PostgreSQL opens each index, and evaluates its condition, also for a transfer that is not in it. The new
-indexes are built first, with readers beside them; those that they replace are dropped afterwards, in a moment.
-Interrupted at any place, the migration runs again.
+PostgreSQL opens each index, and evaluates its condition, also for a transfer that is not in it. The new indexes are
+built first, with readers beside them; those that they replace are dropped afterwards, in a moment. Interrupted at any
+place, the migration runs again.
 """
 
 from typing import Any

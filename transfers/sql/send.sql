@@ -1,8 +1,8 @@
 -- Decides on a transfer and writes it: completed with its tokens moved, pending with its tokens reserved, or requested.
 -- `guard` takes its number, after its own condition has announced it.
 -- A party is given by id or by the key of its name. Each combination has its own statement: one that serves all, with
--- subqueries for what is not given, takes 4 % more instructions. For the same reason no step has columns that none behind
--- it uses.
+-- subqueries for what is not given, takes 4 % more instructions. For the same reason no CTE has columns that nothing
+-- behind it uses.
 WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED (
     SELECT me.id AS actor_id, source.id AS source_id, source.name AS source_name,
            destination.id AS destination_id, destination.name AS destination_name, {is_duplicate} AS is_duplicate,
@@ -14,8 +14,8 @@ WITH me AS MATERIALIZED (SELECT %(actor)s::uuid AS id), parties AS MATERIALIZED 
 ), {decision}, source AS (
     SELECT source_id FROM decision WHERE state IN ('completed', 'pending')
 ), {selection}, guard AS MATERIALIZED (
-    SELECT source_id, destination_id, state, state = 'completed' AS completes, approval_of, ids, clock_timestamp() AS at,
-           nextval('wallets_event_number') AS number
+    SELECT source_id, destination_id, state, state = 'completed' AS completes, approval_of, ids,
+           clock_timestamp() AS at, nextval('wallets_event_number') AS number
       FROM decision CROSS JOIN selected
      WHERE CASE WHEN state IN ('completed', 'pending') THEN cardinality(ids) = %(size)s::integer
                 WHEN state = 'requested' THEN {count} = %(size)s::integer
