@@ -1,6 +1,7 @@
 """Which beat leads, within one process; tests/config/test_beat.py has several."""
 
 import signal
+import time
 
 import psycopg
 import pytest
@@ -8,6 +9,20 @@ import pytest
 from config.beat import Leadership, Scheduler
 from config.celery import app
 from tests.support.databases import database_url
+
+LEADERS = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def wait_until_no_beat_leads() -> None:
+    """Wait for the server to end the session of a leader whose connection is closed."""
+    end = time.monotonic() + 20
+    with psycopg.connect(database_url(), autocommit=True) as other:
+        while other.execute(f"SELECT {LEADERS}").fetchall():
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_a_signal_whose_exception_is_lost_ends_beat_at_its_next_tick() -> None:
@@ -46,20 +61,32 @@ def test_a_change_of_the_leader_is_logged_once(
         assert renewed(first) == (True, ["beat_leads"])
         assert renewed(second) == (False, ["beat_stands_by"])
         assert [renewed(first), renewed(second)] == [(True, []), (False, [])]
+        with psycopg.connect(database_url(), autocommit=True) as other:
+            # That of the leader. Behind a pooler, each transaction has a session that no other client has.
+            assert other.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND state = 'idle in transaction'"
+            ).fetchone() == (1,)
         # PostgreSQL ends the session of a leader from which it hears nothing.
         with psycopg.connect(database_url(), autocommit=True) as other:
-            other.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            )
+            other.execute(f"SELECT pg_terminate_backend(pid, 5000) {LEADERS}")
         assert renewed(second) == (True, ["beat_leads"])
         assert renewed(first) == (False, ["beat_lost_the_database", "beat_stands_by"])
         assert renewed(first) == (False, [])
         second.release()
+        wait_until_no_beat_leads()
         assert renewed(first) == (True, ["beat_leads"])
     finally:
         first.release()
         second.release()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scheduler_that_is_closed_leads_no_more() -> None:
+    scheduler = Scheduler(app=app, lazy=True)
+    assert scheduler._leadership.renew()
+    scheduler.close()
+    wait_until_no_beat_leads()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -114,6 +114,27 @@ def test_sessions_that_are_ended_are_idle_of_this_database_and_began_before(
         assert [is_alive(each) for each in (at_work, elsewhere)] == [False, True]
 
 
+def test_a_session_that_begins_while_earlier_ones_are_waited_for_stays(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.ensure_connection()
+    here = connection.get_connection_params()
+    arguments = {name: here[name] for name in ("dbname", "user", "host", "port", "password") if here.get(name)}
+    at_work = psycopg.connect(**arguments)
+    at_work.execute("SELECT 1")
+    begun = []
+
+    def wait(seconds: float) -> None:
+        begun.append(psycopg.connect(**arguments, autocommit=True))
+        at_work.close()
+
+    monkeypatch.setattr(sessions.time, "sleep", wait)
+    assert sessions._end_earlier_sessions(connection) == 0
+    (later,) = begun
+    with later:
+        assert later.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_session_that_lacks_what_is_stored_already_is_ended(forget_the_settings: None) -> None:
     """A pooler keeps a session that began before."""
     wanted = sessions.wanted("postgresql://h/n")

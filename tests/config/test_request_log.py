@@ -164,6 +164,19 @@ def test_what_was_lost_is_counted_once_redis_answers(settings: LazySettings) -> 
     writer.stop(patience_seconds=60)
 
 
+def test_what_the_database_has_not_taken_when_a_process_stops_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = idle_writer()
+    for _ in range(3):
+        writer.take(LINE)
+    with monkeypatch.context() as patch:
+        # The thread of the writer, which opens its connection now, reaches no database.
+        patch.setitem(connection.settings_dict, "HOST", "/nowhere")
+        writer.stop(patience_seconds=60)
+
+    assert not Request.objects.exists()
+    assert request_log.lost() == {TODAY: 3}
+
+
 def test_rows_of_the_same_moment_and_rows_that_are_sent_again_are_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = idle_writer()
     now = time.time_ns()

@@ -4,6 +4,7 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -17,9 +18,12 @@ from config.seals import blocks, chain, merkle, sealing, settled, verifying
 from config.seals.tables import SEQUENCES, TABLES
 from lockers.models import StatementLine
 from lockers.states import LineType
+from tests.concurrency.writers import uncommitted
 from tests.support.sealed_rows import SEALED, another, columns, drop_checks, execute, key_of, plant, plant_all
 from tests.tables import empty_tables
+from transfers import partitions
 from transfers.models import Issue, Movement, Transfer, TransferTerms
+from transfers.partition_models import DetachedPartition
 from transfers.seal_models import POSITIONS, LateTransfer, Seal, SealMark
 from trusts.models import TrustChange
 from wallets.audit import Finding
@@ -395,6 +399,27 @@ def test_a_writer_that_began_later_is_not_waited_for(monkeypatch: pytest.MonkeyP
     assert next(writers, None) is None
 
 
+def test_a_transaction_that_writes_a_table_or_has_locked_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have taken a key. Readers have not, nor who moves a partition to another tablespace."""
+    monkeypatch.setattr(settled, "WAIT_SECONDS", 0.0)
+    strong = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
+    part = partitions.attached()[0].name
+    for table, mode, position in (
+        *((each.source, "ROW EXCLUSIVE", each.position) for each in SEQUENCES),
+        *((each.source, mode, each.position) for each in SEQUENCES for mode in strong),
+        (part, "ROW EXCLUSIVE", "movements"),
+        *((part, mode, None) for mode in strong),
+        *((each.source, mode, None) for each in SEQUENCES for mode in ("ROW SHARE", "SHARE UPDATE EXCLUSIVE", "SHARE")),
+    ):
+        statement = f"LOCK TABLE ONLY {table} IN {mode} MODE"
+        with uncommitted(partial(execute, statement)):
+            assert set(POSITIONS) - settled.settled(SEQUENCES).keys() == {position} - {None}, statement
+    # What the own transaction writes is final for it.
+    for each in SEQUENCES:
+        execute(f"LOCK TABLE {each.source} IN EXCLUSIVE MODE")
+    assert settled.settled(SEQUENCES).keys() == set(POSITIONS)
+
+
 def test_a_key_that_no_row_has_taken_yet_is_not_final() -> None:
     for each in SEQUENCES:
         execute(f"ALTER SEQUENCE {each.sequence} RESTART WITH 7")
@@ -534,3 +559,14 @@ def test_a_block_is_not_compared_if_one_of_its_movements_may_be_in_a_missing_par
     with connection.cursor() as cursor:
         cursor.execute(verifying._NOT_COMPARED, [[first], [end]])
         assert cursor.fetchone() == (number,)
+
+
+@pytest.mark.parametrize(("end", "first"), [(2, 2), (10, 2), (11, 3), (12, 4), (21, 4), (22, 4)])
+def test_the_first_block_that_is_compared_is_the_one_after_the_last_missing_movement(end: int, first: int) -> None:
+    for height, upto in enumerate((9, 10, 20), start=1):
+        row = dict.fromkeys(["previous", "root", "hash", "secret"], bytes([height])) | dict.fromkeys(POSITIONS, upto)
+        Seal.objects.create(height=height, format=1, leaves=0, sealed_at=timezone.now(), **row)
+    assert verifying._first_here() == 1
+    DetachedPartition.objects.create(below=end, name="missing", movements=1, checksum=0)
+
+    assert verifying._first_here() == first
