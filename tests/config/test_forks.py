@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client
 
@@ -64,10 +65,10 @@ def test_a_backup_of_another_history_is_refused_and_changes_nothing(backup: Path
             backups.restore(backup, replace=True, kept={2: before[2], 3: before[3]})
         with transaction.atomic():
             execute("UPDATE transfers_seal SET hash = sha256(hash) WHERE height = 2")
-        with pytest.raises(BackupError, match=r"its seal 2 is not that of this database.*--allow-fork"):
-            backups.restore(backup, replace=True)
-        with pytest.raises(BackupError, match="others are connected"):
-            backups.restore(backup, replace=True, allows_fork=True)
+        with pytest.raises(CommandError, match=r"its seal 2 is not that of this database.*--allow-fork"):
+            call_command("restore", backup, "--replace")
+        with pytest.raises(CommandError, match="others are connected"):
+            call_command("restore", backup, "--replace", "--allow-fork")
     assert Seal.objects.count() == 3
 
 

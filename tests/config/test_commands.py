@@ -1,0 +1,97 @@
+"""Commands of operators, within this process: what they refuse, what they record, and what they leave behind."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from config.admin import roles
+from config.admin.models import Backup
+from config.ops import partitions, request_log
+from config.web import static_files
+from tests.support.sealed_rows import past_triggers
+from transfers import operations
+from wallets import operations as wallets
+from wallets.models import Token
+
+
+def run(*arguments: str) -> str:
+    output = StringIO()
+    call_command(*arguments, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("command", "refusal", "otherwise"),
+    [
+        ("audit", "something was lost, doubled or changed behind the ledger", "Nothing was lost or doubled."),
+        ("accept_recovery", "do not let this database serve", "Nothing was lost or doubled, as of the moment to"),
+    ],
+)
+def test_a_single_finding_is_said_and_is_a_failure(command: str, refusal: str, otherwise: str) -> None:
+    operations.issue_tokens(wallet=wallets.create_wallet(name="alice"), count=1)
+    assert run(command).startswith(otherwise)
+    token = Token.objects.get()
+    with past_triggers():
+        Token.objects.update(arrival=token.arrival + 1)
+    said = StringIO()
+    with pytest.raises(CommandError, match=f"^1 findings: {refusal}"):
+        call_command(command, stdout=said, stderr=said)
+    assert said.getvalue().splitlines() == [said.getvalue().strip()]
+
+
+@pytest.mark.django_db
+def test_a_backup_of_another_program_is_recorded_with_its_size_if_that_is_known() -> None:
+    with pytest.raises(CommandError, match="must not be negative"):
+        run("record_backup", "--bytes=-1")
+    assert not Backup.objects.exists()
+    before = timezone.now()
+    for arguments, size in (([], 0), (["--bytes=0"], 0), (["--bytes=12"], 12)):
+        run("record_backup", *arguments)
+        latest = Backup.objects.latest("id")
+        assert latest.bytes == size
+        assert before < latest.made_at < timezone.now()
+    assert Backup.objects.count() == 3
+
+
+@pytest.fixture
+def prepared(transactional_db: None, settings: LazySettings, tmp_path: Path) -> Iterator[None]:
+    """What the command has to do, but for static files, which are current; afterwards there is none of it."""
+    settings.STATIC_ROOT = tmp_path
+    (tmp_path / ".collected").write_text(static_files._state())
+    Group.objects.all().delete()
+    yield
+    for day in partitions.days(request_log.PARTITIONS):
+        partitions.drop(request_log.PARTITIONS, day)
+
+
+def test_prepare_makes_what_beat_would_make_later(prepared: None) -> None:
+    with connection.cursor() as cursor:
+        # What a killed run left: it refuses events, and with them transfers, of that time.
+        cursor.execute(
+            "ALTER TABLE wallets_event_default"
+            " ADD CONSTRAINT events_of_later CHECK (created_at < '2100-01-01') NOT VALID"
+        )
+    weekly = (partitions.ANSWERS, partitions.MESSAGES, partitions.DELIVERIES)
+    partitions.tidy()
+    ahead = [partitions.days(table) for table in weekly]
+    for table, days in zip(weekly, ahead, strict=True):
+        partitions.drop(table, days[-1])
+
+    assert run("prepare") == "static files: nothing to collect\nmigrations: nothing to apply\n"
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_constraint WHERE conname = 'events_of_later'")
+        assert cursor.fetchall() == []
+    assert [partitions.days(table) for table in weekly] == ahead
+    today = partitions.today()
+    assert partitions.days(request_log.PARTITIONS) == [today + timedelta(days=after) for after in range(3)]
+    assert {group.name for group in Group.objects.all()} == {roles.VIEWER, roles.OPERATOR, roles.ADMINISTRATOR}
