@@ -18,6 +18,7 @@ from config.api.domain_error_codes import BY_CLASS
 from config.api.json_schemas import Named
 from config.api.treetracker import v2
 from config.api.validation import Shape
+from config.web import reference
 from config.web.docs_pages import PAGES
 from config.web.markdown import html_of
 from tests.api.caller import Caller, answer
@@ -465,6 +466,30 @@ def test_the_reference_has_every_operation_and_every_schema(document: Any) -> No
     assert {f"schema-{name}" for name in document["components"]["schemas"]} <= set(anchors)
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(anchors)
     assert "Do not have enough tokens to send" in page
+
+
+def test_the_reference_says_of_each_operation_and_schema_what_the_document_says(document: Any) -> None:
+    shown = {each.id: each for group in reference.groups() for each in group.operations}
+    page = Client().get("/docs/").content.decode()
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            operation = shown[told["operationId"]]
+            assert (operation.method, operation.path, operation.summary) == (method.upper(), path, told["summary"])
+            assert [(each.name, each.place, each.is_required) for each in operation.parameters] == [
+                (each["name"], each["in"], each.get("required", False)) for each in told.get("parameters", [])
+            ]
+            assert all(each.type in page and each.text in page for each in operation.parameters)
+            assert [each.media_type for each in operation.bodies] == list(
+                told.get("requestBody", {}).get("content", {})
+            )
+            assert [each.status for each in operation.answers] == sorted(told["responses"])
+            assert all(bool(each.messages) is (each.status >= "400") for each in operation.answers)
+    for schema in reference.schemas():
+        told = document["components"]["schemas"][schema.name]
+        assert [(row.name, row.is_required) for row in schema.rows] == [
+            (name, name in told.get("required", [])) for name in told.get("properties", {})
+        ]
+        assert all(row.type in page and row.text in page for row in schema.rows)
 
 
 @pytest.mark.parametrize("name", ["partners", "clients", "glossary"])
