@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Group
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connection
 from django.utils import timezone
 
@@ -26,6 +26,31 @@ def run(*arguments: str) -> str:
     output = StringIO()
     call_command(*arguments, stdout=output)
     return output.getvalue()
+
+
+# What a command does not run without.
+REQUIRED = {
+    "backup": ["directory"],
+    "create_api_key": ["name"],
+    "create_wallet": ["name"],
+    "export_wallet": ["wallet"],
+    "import_treetracker": ["dsn"],
+    "issue_tokens": ["--wallet"],
+    "mint_coins": ["--out", "--coins"],
+    "pseudonymise_wallet": ["wallet"],
+    "reset_second_factor": ["name"],
+    "restore": ["directory"],
+    "rotate_api_key": ["key"],
+}
+
+
+def test_what_a_command_requires_is_as_listed() -> None:
+    found = {}
+    for name, app in get_commands().items():
+        if not app.startswith("django."):
+            actions = load_command_class(app, name).create_parser("manage.py", name)._actions
+            found[name] = [(each.option_strings or [each.dest])[0] for each in actions if each.required]
+    assert {name: wanted for name, wanted in found.items() if wanted} == REQUIRED
 
 
 @pytest.mark.django_db

@@ -83,7 +83,8 @@ def with_a_history(name: str, *, partner: str, address: str, operators: tuple[st
     restricted_keys.create(
         actor=wallet, name=f"cron of {name}", scopes=["transfers:write"], networks=[address], expires_at=None
     )
-    approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=5))
+    demanded = Demand(above=5, new_receivers=True)
+    approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=demanded)
     approvals.demand(actor=wallet, credential_id=uuid4(), wallet_id=wallet.pk, wanted=Demand(above=9))
     proposer, actor = operators
     Proposal.objects.create(
@@ -140,6 +141,8 @@ def test_nothing_in_the_database_names_the_wallet_and_the_ledger_is_whole(closed
     assert "203.0.113.7" not in after
     assert closed.password not in after
     assert name == f"closed-{closed.pk.hex}"
+    left = ("password", "about", "display_name", "logo_url", "cover_url", "approval_above", "approval_of_new_receivers")
+    assert Wallet.objects.values_list(*left).get(pk=closed.pk) == ("", "", "", None, None, None, None)
     assert Event.objects.count() == events
     told = {key: value for event in Event.objects.all() for key, value in event.payload.items()}
     assert told["walletSender"] == name

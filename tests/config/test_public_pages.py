@@ -7,10 +7,11 @@ from django.db import connection, transaction
 from django.test import Client, RequestFactory
 
 from config.api import throttles
+from config.api.domain_error_codes import BY_CLASS
 from config.web import cors, pages
 from config.web.public_pages import base
 from wallets import operations
-from wallets.errors import InvalidCredentials
+from wallets.errors import DomainError, InvalidCredentials
 from wallets.models import BearerToken, Event, Wallet
 
 PASSWORD = "correct horse"
@@ -65,18 +66,35 @@ def test_a_login_gives_the_wallet_and_leaves_neither_token_nor_event(alice: Wall
 
 @pytest.mark.parametrize("name", ["alice", "nobody", "no body", "", "x" * 300])
 def test_every_wrong_login_has_the_same_answer(alice: Wallet, name: str) -> None:
+    request = form(wallet=name, password="wrong")
     with pytest.raises(base.LoginRefused) as refused:
-        base.log_in(form(wallet=name, password="wrong"))
+        base.log_in(request)
+    # The log may tell them apart.
+    assert request.error_code
 
     assert refused.value.refusal == base.Refusal(base.WRONG_LOGIN, 403, {})
+
+
+def test_a_refusal_by_a_rule_has_its_status_and_its_code_in_the_log() -> None:
+    # Those that are made without a value.
+    kinds = [kind for kind in BY_CLASS if kind.__init__ is DomainError.__init__]
+    assert len(kinds) > 20
+    for kind in kinds:
+        request = form()
+        refusal = base.refusal_of(request, kind("as it says"))
+        code = BY_CLASS[kind]
+        assert refusal == base.Refusal("as it says", 403 if code.status == 401 else code.status, {}), kind
+        assert request.error_code == code.name
 
 
 def test_failures_count_as_those_of_the_api(alice: Wallet) -> None:
     for _ in range(throttles.FAILURES_PER_ACCOUNT):
         with pytest.raises(base.LoginRefused):
             base.log_in(form(wallet="alice", password="wrong"))
+    request = form(wallet="alice", password=PASSWORD)
     with pytest.raises(base.LoginRefused) as refused:
-        base.log_in(form(wallet="alice", password=PASSWORD))
+        base.log_in(request)
+    assert request.error_code == "too_many_login_attempts"
 
     assert refused.value.refusal.status == 429
     assert "Retry-After" in refused.value.refusal.headers

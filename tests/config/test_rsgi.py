@@ -13,6 +13,7 @@ import pytest
 from django.core.handlers.wsgi import WSGIRequest
 
 from config.api.pools import SIZES, Pool
+from config.ops import request_metrics
 from config.web.bodies import Body, Refused, Room
 from config.web.rsgi import Entry
 from config.web.threads import Threads
@@ -170,7 +171,7 @@ def test_an_application_that_fails_amid_its_answer_is_500_in_the_dialect_of_the_
     assert (status, body) == (500, b'{"status":"error","error":true,"message":"Unknown error","code":500}')
 
 
-def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(
+def test_a_request_that_no_thread_saw_is_logged_with_its_client_and_error_and_counted(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     scope = {
@@ -184,6 +185,7 @@ def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(
         "headers": Headers([("host", "localhost"), ("authorization", "Bearer a"), ("authorization", "Bearer b")]),
     }
     connection = Connection()
+    before = _refused_of_other_methods()
     capfd.readouterr()
 
     asyncio.run(Entry().__rsgi__(SimpleNamespace(**scope), connection))
@@ -195,6 +197,12 @@ def test_the_log_line_of_a_request_that_no_thread_saw_has_its_client_and_error(
         "method": "OTHER", "route": "other", "status": 400, "client": "203.0.113.7", "error": "header_invalid",
     }  # fmt: skip
     assert status == 400
+    assert _refused_of_other_methods() == before + 1
+
+
+def _refused_of_other_methods() -> int:
+    found = {(each.method, each.route): each.by_status for each in request_metrics.traffic()}
+    return found.get(("OTHER", "other"), {}).get("400", 0)
 
 
 def test_the_large_body_that_lags_makes_room() -> None:
