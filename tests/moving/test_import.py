@@ -2,6 +2,10 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -10,16 +14,17 @@ import psycopg
 import pytest
 from django.core.management.base import CommandError
 from django.db import connection
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from config.management.commands.import_treetracker import moment
-from config.treetracker_import import decisions, source, writing
+from config.treetracker_import import decisions, importing, source, writing
 from config.treetracker_import.models import ImportedRow, ImportRun
 from config.treetracker_import.source import opened
 from tests.moving.conftest import imported
 from tests.moving.planted import everything, plant_history, plant_open_transfers
 from tests.moving.service import Service, an_id, hashed
-from wallets.models import Token, Wallet
+from wallets.models import ApiKey, Token, Wallet
 
 
 def log_in(key: str, name: str, password: str) -> Any:
@@ -71,6 +76,25 @@ def test_a_partner_goes_on_with_the_same_key_and_password(peer: Service) -> None
         format="json",
     )
     assert (sent.status_code, sent.json()["state"]) == (201, "completed")
+
+
+def test_what_the_import_itself_does_is_not_before_anything_in_the_source(
+    peer: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the source's server may be ahead."""
+    ahead = timezone.now() + timedelta(hours=1)
+
+    @contextmanager
+    def read(*arguments: Any, **options: Any) -> Iterator[source.Source]:
+        with opened(*arguments, **options) as found:
+            yield replace(found, snapshot_at=ahead)
+
+    peer.wallet("anna")
+    peer.add("api_key", key="partner-key-of-the-old-service", name="partner", tree_token_api_access=True)
+    monkeypatch.setattr(importing, "opened", read)
+    imported(peer)
+
+    assert ApiKey.objects.get().created_at == ahead
 
 
 def test_nothing_stays_of_an_import_that_fails(peer: Service, monkeypatch: pytest.MonkeyPatch) -> None:
