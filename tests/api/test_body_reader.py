@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -73,6 +74,29 @@ def _assert_read(pieces: Sequence[bytes], expected: bytes | str, **headers: str)
         # What is refused takes no memory any more.
         assert room._free == 1000
     assert not room._arriving
+
+
+@pytest.mark.parametrize(
+    ("pieces", "is_read"),
+    [([b"a"] * 3, True), ([b"a"] * 4, False), ([ZEROS] * 3, True), ([ZEROS, ZEROS + b"+"], False)],
+)
+def test_what_is_read_of_a_body_that_is_refused_is_limited_too(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], is_read: bool
+) -> None:
+    """In bytes, and in pieces, of which each takes the event loop's time."""
+    monkeypatch.setattr(bodies, "_MOST_PIECES", 3)
+    monkeypatch.setattr(bodies, "_DISCARDED", 300 if len(pieces) == 3 else 200)
+    unread = iter([*pieces, b""])
+
+    async def arrive() -> AsyncIterator[bytes]:
+        for piece in unread:
+            yield piece
+
+    connection: Any = arrive()
+    room = bodies.Room(1000)
+    with suppress(bodies.Refused):
+        asyncio.run(bodies.read({}, connection, room=room, largest=100, seconds=5))
+    assert (list(unread) == []) is is_read
 
 
 @pytest.mark.parametrize(("free", "is_read"), [(100, True), (99, False)])

@@ -12,7 +12,7 @@ from wsgiref.validate import check_environ
 import pytest
 from django.core.handlers.wsgi import WSGIRequest
 
-from config.api.pools import SIZES, Pool
+from config.api.pools import SIZES, Pool, Size
 from config.ops import request_metrics
 from config.web.bodies import Body, Refused, Room
 from config.web.rsgi import Entry
@@ -128,6 +128,23 @@ def test_forms_with_images_leave_the_others_their_threads() -> None:
         return [got[1].answer[0], sorted({each.answer[0] for _, each in sent})]
 
     assert asyncio.run(run()) == [200, [200, 503]]
+
+
+def test_a_job_that_finds_the_queue_full_is_refused_and_those_in_it_are_done() -> None:
+    begun, may_end, done = threading.Event(), threading.Event(), list[int]()
+
+    def work(job: int) -> None:
+        begun.set()
+        may_end.wait(60)
+        done.append(job)
+
+    threads = Threads("few", Size(threads=1, waiting=2), work)
+    assert threads.take(0)
+    assert begun.wait(60)
+    assert [threads.take(job) for job in (1, 2, 3)] == [True, True, False]
+    may_end.set()
+    threads.stop(patience_seconds=60)
+    assert done == [0, 1, 2]
 
 
 def answered(application: Any) -> tuple[Any, ...]:

@@ -123,13 +123,19 @@ def test_what_the_last_import_settled_is_not_reported_again(world: World, tmp_pa
     peer.add("api_key", key="b" * 32, name="refused", tree_token_api_access=False)
     peer.add("api_key", key="a" * 32, name="twice")
     peer.add("wallet_event", wallet_id=an_id("nobody at all"), type="login", created_at="2023-01-01")
-    assert len(world.again(tmp_path)) == 5
+    greedy = world.open_transfer("greedy", bundle={"bundleSize": 99})
+    assert len(world.again(tmp_path)) == 6
+    assert Transfer.objects.get(pk=greedy).state == "failed"
 
     assert world.again(tmp_path) == []
     assert "findings are those of an earlier import" in (tmp_path / "report.txt").read_text()
     # What was left out takes its place once the one that was kept has ended.
     peer.change("wallet_trust", an_id("send"), state="cancelled_by_target")
+    # Here it has ended already, by what the import decided.
+    peer.change("transfer", greedy, state="cancelled")
     found = world.again(tmp_path)
+    assert [line for line in found if str(greedy) in line] == []
+    assert Transfer.objects.get(pk=greedy).state == "failed"
     assert [line for line in found if str(an_id("send")) in line.partition(":")[0]] == [
         f"trust {an_id('send')}: was trusted, is cancelled_by_target; here trusted -> apply"
     ]
