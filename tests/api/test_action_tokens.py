@@ -1,14 +1,18 @@
 """The endpoints `/action-tokens`: bodies, texts of the errors, stored answers, files, and the limit of wrong codes."""
 
+import base64
 import csv
 import io
 import re
+import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.test import Client
+from reportlab.lib.pagesizes import A4
 
 from config.api import claim_limits, idempotency
 from config.web import claim_links
@@ -232,6 +236,37 @@ def test_a_batch_is_a_sheet_to_print(alice: Caller) -> None:
     assert (response.status_code, response["Content-Type"]) == (200, "application/pdf")
     assert response.content.startswith(b"%PDF-")
     assert response.content.count(b"/Type /Page\n") == 1
+
+
+def _drawn(pdf: bytes) -> Iterator[tuple[int, tuple[float, ...], str]]:
+    """Yield the page, the frame (left, bottom, right, top) and the drawing, up to the next frame, of each link."""
+    for page, stream in enumerate(re.findall(rb"stream\r?\n(.*?)~>endstream", pdf, re.DOTALL)):
+        _, *drawings = zlib.decompress(base64.a85decode(stream)).decode("latin-1").split("[1 2] 0 d\n")
+        for drawing in drawings:
+            left, bottom, width, height = map(float, drawing.split()[1:5])
+            yield page, (left, bottom, left + width, bottom + height), drawing
+
+
+def test_each_link_of_a_sheet_has_a_place_of_its_own() -> None:
+    links = [NewLink(UUID(int=number), f"{number:024}", datetime(2040, 1, 1, tzinfo=UTC), 2) for number in range(14)]
+    drawn = list(_drawn(claim_links.sheet(links, page="https://trees.example.org/claim", sender="anna", message="hi")))
+
+    assert [page for page, _, _ in drawn] == [0] * 12 + [1] * 2
+    for link, (page, (left, bottom, right, top), drawing) in zip(links, drawn, strict=True):
+        assert 0 < left < right < A4[0]
+        assert 0 < bottom < top < A4[1]
+        # The square of the code, and its letters.
+        modules = [tuple(map(float, each)) for each in re.findall(r"([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) re", drawing)]
+        assert len(modules) > 100
+        assert all(left <= x and x + w <= right and bottom <= y and y + h <= top for x, y, w, h in modules)
+        (at,) = re.findall(rf"1 0 0 1 ([\d.]+) ([\d.]+) Tm \({link.code}\)", drawing)
+        assert left < float(at[0]) < right
+        assert bottom < float(at[1]) < min(y for _, y, _, _ in modules[1:])
+        for other_page, (west, south, east, north), _ in drawn:
+            is_same = (west, south) == (left, bottom)
+            is_apart = east <= left + 0.1 or right <= west + 0.1 or north <= bottom + 0.1 or top <= south + 0.1
+            assert other_page != page or is_same or is_apart
+    assert len({(page, frame) for page, frame, _ in drawn}) == 14
 
 
 def test_what_all_links_of_a_sheet_say_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_a_page_has_its_own_policy_and_is_stored_nowhere(db: None, path: str) ->
     assert "style=" not in text
 
 
-@pytest.mark.parametrize("prefix", pages.PREFIXES)
+@pytest.mark.parametrize("prefix", [*pages.PREFIXES, "/livez", "/readyz", "/metrics"])
 def test_no_page_of_another_origin_may_read_a_page(prefix: str) -> None:
     assert not [path for path in (prefix, f"{prefix}/", f"{prefix}/x") if cors.PATHS.match(path)]
 
