@@ -248,6 +248,7 @@ def test_the_url_of_a_mail_server_is_read(url: str, host: str, port: int, tls: b
     found = mail.read(url)["default"]["OPTIONS"]
 
     assert [found[name] for name in ("host", "port", "use_tls", "use_ssl")] == [host, port, tls, ssl]
+    assert (found["username"], found["password"]) == (("u", "p:") if "@" in url else ("", ""))
 
 
 def test_without_a_url_there_is_no_mail_server() -> None:

@@ -24,6 +24,7 @@ def test_a_container_asks_for_its_own_worker_and_for_beat_without_loading_django
 
     with redis_status.redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(redis_status.WORKERS_KEY, redis_status.PUBLISHED_KEY)
+    redis_status.record_worker(settings.REDIS_URL, "celery@another-container")
     assert (alive("worker"), alive("beat")) == (1, 1)
     redis_status.record_worker(settings.REDIS_URL, f"celery@{socket.gethostname()}")
     tasks.heartbeat.apply_async(expires=0.001)

@@ -1,16 +1,20 @@
 """What `manage.py doctor` says about files, packages, operators and servers, at both sides of each limit."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import django
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
+from config.admin.models import FormerName
 from config.management.commands import doctor
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from tests.lockers.conftest import network, running_network
 from tests.support.local_network import LocalNetwork
+from wallets import operations as wallets
 
 # Fixtures.
 __all__ = ["network", "running_network"]
@@ -64,6 +68,14 @@ def test_an_operator_is_active_and_of_the_staff(db: None, monkeypatch: pytest.Mo
     assert failed(doctor.operators) == "no operator can log in at /admin/"
     User.objects.create_user("olga", is_staff=True)
     assert doctor.operators() == "1 can log in at /admin/"
+
+
+@pytest.mark.parametrize(("minutes", "wrong"), [(14, ""), (16, "1 pseudonymised wallets wait to be erased again")])
+def test_a_second_erasure_may_wait_for_a_quarter_of_an_hour(db: None, minutes: int, wrong: str) -> None:
+    due_at = timezone.now() - timedelta(minutes=minutes)
+    FormerName.objects.create(wallet=wallets.create_wallet(name="closed"), name="anna", due_at=due_at)
+    assert failed(doctor.pseudonyms).startswith(wrong)
+    assert bool(failed(doctor.pseudonyms)) is bool(wrong)
 
 
 def test_a_quorum_of_servers_is_told_from_less(network: LocalNetwork) -> None:

@@ -1,5 +1,7 @@
 """The page at `/`, and the sockets that are opened for the web server."""
 
+import resource
+import signal
 import socket
 
 import pytest
@@ -45,3 +47,28 @@ def test_without_ipv6_all_of_ipv4_is_served(monkeypatch: pytest.MonkeyPatch) -> 
         processes.serve(host=host, port=1, is_reserved=True, processes=1, stop_seconds=1, request_seconds=1)
 
     assert bound == ["0.0.0.0", "::1", "127.0.0.1"]
+
+
+def test_a_process_was_killed_if_a_signal_ended_it() -> None:
+    from config.web import processes  # noqa: PLC0415
+
+    assert [processes._was_killed(code) for code in (None, 0, 1, -signal.SIGTERM, -signal.SIGKILL)] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
+
+
+def test_the_limit_of_open_files_is_raised_and_never_lowered() -> None:
+    from config.web import processes  # noqa: PLC0415
+
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft > 1000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 200, hard))
+        for wanted in (soft - 100, soft - 200):
+            processes._allow(wanted)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft - 100, hard)
+        if hard != resource.RLIM_INFINITY:
+            processes._allow(hard + 1)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -86,6 +86,8 @@ def test_a_scheduler_that_is_closed_leads_no_more() -> None:
     scheduler = Scheduler(app=app, lazy=True)
     assert scheduler._leadership.renew()
     scheduler.close()
+    # Not when the lease ends.
+    assert scheduler._leadership._connection is None
     wait_until_no_beat_leads()
 
 

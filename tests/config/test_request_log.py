@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from config.admin.models import Request
-from config.ops import metrics, request_log
+from config.ops import access_log, metrics, request_log
 from tests.api.caller import logged_in
 from wallets import operations, redis_servers
 
@@ -319,3 +319,15 @@ def test_the_line_of_the_access_log_is_the_only_source(monkeypatch: pytest.Monke
     Client().get("/livez", headers={"X-Request-Id": "once"})
 
     assert [(line["request_id"], line["route"]) for line in recorded] == [("once", "/livez")]
+
+
+def test_what_reached_no_view_is_recorded_if_it_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr(request_log, "record", recorded.append)
+    for route, status in ((access_log.NO_ROUTE, 200), (access_log.NO_ROUTE, 399), (access_log.NO_ROUTE, 400),
+                          (access_log.NO_ROUTE, 503), ("/wallets", 200), ("/wallets", 404)):  # fmt: skip
+        access_log.write(request_id="x", method="GET", route=route, status=status, seconds=0.0, client="192.0.2.7")
+
+    assert [(line["route"], line["status"]) for line in recorded] == [
+        (access_log.NO_ROUTE, 400), (access_log.NO_ROUTE, 503), ("/wallets", 200), ("/wallets", 404),
+    ]  # fmt: skip

@@ -532,6 +532,19 @@ class TestLateCommits:
         assert sum(Seal.objects.values_list("leaves", flat=True)) == (6 if waits else 4)
         assert [finding.check for finding in found()] == ([] if waits else [verifying.ROWS])
 
+    def test_the_command_verifies_one_snapshot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = []
+        whole = verifying.whole
+
+        def verified(**options: Any) -> verifying.Verified:
+            settings.extend(execute("SELECT current_setting('transaction_isolation')") or [])
+            settings.extend(execute("SELECT current_setting('transaction_read_only')") or [])
+            return whole(**options)
+
+        monkeypatch.setattr(verifying, "whole", verified)
+        call_command("verify", stdout=StringIO())
+        assert settings == [("repeatable read",), ("on",)]
+
     def test_one_process_seals(self) -> None:
         with transaction.atomic():
             plant_all()
