@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from config.api import throttles
 from config.api.domain_error_codes import BY_CLASS
-from config.web import cors, pages
+from config.web import cors, pages, security_headers
 from config.web.public_pages import base
 from wallets import operations
 from wallets.errors import DomainError, InvalidCredentials
@@ -50,6 +51,17 @@ def test_a_page_has_its_own_policy_and_is_stored_nowhere(db: None, path: str) ->
 @pytest.mark.parametrize("prefix", [*pages.PREFIXES, "/livez", "/readyz", "/metrics"])
 def test_no_page_of_another_origin_may_read_a_page(prefix: str) -> None:
     assert not [path for path in (prefix, f"{prefix}/", f"{prefix}/x") if cors.PATHS.match(path)]
+
+
+@pytest.mark.parametrize(("is_secure", "expected"), [(True, "max-age=3600"), (False, None)])
+def test_transport_security_is_asked_for_over_https_alone(settings: Any, is_secure: bool, expected: str | None) -> None:
+    """A browser ignores it without HTTPS (RFC 6797, 7.2, where a server must not send it)."""
+    settings.SECURE_HSTS_SECONDS, settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = 3600, False
+    middleware = security_headers.guarded(lambda request: HttpResponse())
+
+    response = middleware(RequestFactory().get("/wallets", secure=is_secure))
+
+    assert (response.status_code, response.get("Strict-Transport-Security")) == (200, expected)
 
 
 @pytest.mark.parametrize("path", pages.PUBLIC)
