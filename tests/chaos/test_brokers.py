@@ -59,10 +59,11 @@ def test_tasks_go_on_when_rabbitmq_is_killed_and_replaced(
         before = rabbitmq.waiting(broker.url, redis_status.QUEUES)
         with Celery("trees", broker=broker.url, set_as_current=False) as app:
             app.conf.broker_transport_options = rabbitmq.TRANSPORT_OPTIONS
-            app.send_task(dispatch.RUN_TASK, queue=redis_status.TASKS_QUEUE_KEY, retry=False, ignore_result=True)
-        assert rabbitmq.waiting(broker.url, [*redis_status.QUEUES, "a queue that no worker has declared"]) == before + 1
+            for queue in redis_status.QUEUES:
+                app.send_task(dispatch.RUN_TASK, queue=queue, retry=False, ignore_result=True)
+        assert rabbitmq.waiting(broker.url, [*redis_status.QUEUES, "a queue that no worker has declared"]) == before + 2
         metrics_of = {metric.name: metric.samples[0].value for metric in metrics._broker()}
-        assert metrics_of["coppice_queue_messages"] == before + 1
+        assert metrics_of["coppice_queue_messages"] == before + 2
         assert "coppice_queue_unacknowledged" not in metrics_of
     assert list(audit.audit_findings()) == []
 
