@@ -225,6 +225,21 @@ def events_between(*, wallet_ids: Sequence[UUID], after: int, upto: int) -> list
         return [EventRow(*[*row[:6], _ordered(orjson.loads(row[6]))]) for row in cursor.fetchall()]
 
 
+def wallets_between(*, after: int, upto: int) -> list[UUID]:
+    """Return the wallets that have an event in this range of numbers, see `events_between`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WALLETS_BETWEEN, {"after": after, "upto": upto})
+        return [row[0] for row in cursor.fetchall()]
+
+
+_WALLETS_BETWEEN: Final = """
+SELECT event.wallet_id FROM wallets_event AS event WHERE event.number > %(after)s AND event.number <= %(upto)s
+ UNION
+SELECT side.wallet_id
+  FROM transfers_transfer AS transfer
+ CROSS JOIN LATERAL (VALUES (transfer.source_id), (transfer.destination_id)) AS side (wallet_id)
+ WHERE transfer.number > %(after)s AND transfer.number <= %(upto)s
+"""
 _BETWEEN: Final = load(
     "transfers",
     "events_between",

@@ -54,6 +54,8 @@ class Webhook(models.Model):
         indexes = [
             models.Index(fields=["wallet", "created_at", "id"], name="webhook_of_wallet"),
             models.Index(fields=["-created_at", "-id"], name="webhook_newest"),
+            # Those of wallets that the owner manages, or managed: the sender looks every few seconds whether it still does.
+            models.Index(fields=["owner"], condition=~Q(owner=models.F("wallet")), name="webhook_of_managed"),
         ]
         permissions = [
             ("act_disable_webhook", "Can disable webhooks"),
@@ -128,6 +130,12 @@ class WebhookDelivery(models.Model):
             # The deliveries that a worker has: few.
             models.Index(fields=["webhook"], condition=Q(lease_until__isnull=False), name="delivery_leased"),
             models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_of_webhook"),
+            # Few among many that were delivered.
+            models.Index(
+                fields=["webhook", "state", "-created_at", "-id"],
+                condition=Q(state__in=[DeliveryState.FAILED, DeliveryState.CANCELLED]),
+                name="delivery_given_up",
+            ),
             models.Index(fields=["-created_at", "-id"], name="delivery_newest"),
         ]
 

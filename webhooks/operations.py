@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.views.decorators.debug import sensitive_variables
 
@@ -201,9 +200,9 @@ def disable(webhook: Webhook, *, by: DisabledBy) -> None:
 
 def _cancel_pending(webhook: Webhook) -> int:
     """Cancel some pending deliveries of a webhook whose row is locked, and return how many; 0 if none is left."""
-    pending = WebhookDelivery.objects.filter(webhook=webhook, state=DeliveryState.PENDING)
-    some = pending.filter(pk__in=pending.values("pk")[:_CANCELLED_AT_ONCE])
-    return some.update(state=DeliveryState.CANCELLED, lease_until=None)
+    with connection.cursor() as cursor:
+        cursor.execute(load("webhooks", "cancel_pending"), {"webhook": webhook.pk, "most": _CANCELLED_AT_ONCE})
+        return int(cursor.rowcount)
 
 
 def cancel_of_disabled() -> int:
@@ -212,10 +211,11 @@ def cancel_of_disabled() -> int:
 
     There are such deliveries if there were many when it was disabled, or if the fan-out did not see that it was.
     """
-    pending = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=DeliveryState.PENDING)
-    found = Webhook.objects.filter(Exists(pending), state=WebhookState.DISABLED).values_list("pk", flat=True)
+    with connection.cursor() as cursor:
+        cursor.execute(load("webhooks", "waiting_and_disabled", waiting=load("webhooks", "parts/waiting")))
+        found = [row[0] for row in cursor.fetchall()]
     number = 0
-    for webhook_id in list(found.order_by("pk")):
+    for webhook_id in found:
         # It may be deleted or enabled meanwhile.
         with suppress(WebhookNotFound), transaction.atomic():
             webhook = lock(webhook_id)
@@ -355,13 +355,24 @@ def fan_out() -> int:
             return 0
         after = int(row[0])
         upto = min(settled, after + _NUMBERS_AT_ONCE)
-        cursor.execute("SELECT DISTINCT wallet_id FROM webhooks_webhook WHERE state = 'enabled'")
-        wallet_ids = [each[0] for each in cursor.fetchall()]
+        cursor.execute("SELECT EXISTS (SELECT FROM webhooks_webhook WHERE state = 'enabled')")
+        is_used = cursor.fetchone() == (True,)
+        wallet_ids = _subscribed(events.wallets_between(after=after, upto=upto)) if is_used else []
         rows = events.events_between(wallet_ids=wallet_ids, after=after, upto=upto) if wallet_ids else []
         if rows:
             _store(rows)
         cursor.execute("UPDATE webhooks_fanout SET number = %s WHERE id = 1", [upto])
     return upto - after
+
+
+def _subscribed(wallet_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those of the wallets that have an enabled webhook."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT wallet_id FROM webhooks_webhook WHERE wallet_id = ANY (%s) AND state = 'enabled'",
+            [list(wallet_ids)],
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 # Numbers of events in one transaction of the fan-out.

@@ -1,11 +1,8 @@
 -- The events of some wallets whose number is in a range, in order. An event is stored, or derived from a transfer
 -- (party 0: the wallet sends, 1: it receives), as in events_page.sql.
-WITH wallet AS MATERIALIZED (
-    SELECT id FROM unnest(%(wallets)s::uuid[]) AS wallet (id)
-)
 SELECT event.number, 0 AS party, event.id, event.wallet_id, event.type, event.created_at, event.payload::text
   FROM wallets_event AS event
- WHERE event.number > %(after)s AND event.number <= %(upto)s AND event.wallet_id IN (SELECT id FROM wallet)
+ WHERE event.number > %(after)s AND event.number <= %(upto)s AND event.wallet_id = ANY (%(wallets)s::uuid[])
  UNION ALL
 SELECT transfer.number, side.party, md5(transfer.id::text || side.party)::uuid, side.wallet_id,
        CASE WHEN first.state = 'completed' THEN 'transfer_completed'
@@ -17,5 +14,5 @@ SELECT transfer.number, side.party, md5(transfer.id::text || side.party)::uuid, 
   JOIN wallets_wallet AS source ON source.id = transfer.source_id
   JOIN wallets_wallet AS destination ON destination.id = transfer.destination_id
  CROSS JOIN LATERAL (SELECT {state_as_created}) AS first (state)
- WHERE transfer.number > %(after)s AND transfer.number <= %(upto)s AND side.wallet_id IN (SELECT id FROM wallet)
+ WHERE transfer.number > %(after)s AND transfer.number <= %(upto)s AND side.wallet_id = ANY (%(wallets)s::uuid[])
  ORDER BY 1, 2

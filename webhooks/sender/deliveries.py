@@ -101,7 +101,7 @@ def claim(*, healthy: int, failing: int) -> list[Claim]:
     """Claim due deliveries: up to `healthy`, and up to `failing` of webhooks whose last attempt failed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            load("webhooks", "claim"),
+            load("webhooks", "claim", waiting=load("webhooks", "parts/waiting")),
             {
                 "healthy": healthy,
                 "failing": failing,

@@ -2,14 +2,7 @@
 -- more in all than a part, so that receivers that do not answer delay no others. `waiting`: the webhooks with pending
 -- deliveries, found one by one in the index. A webhook whose owner no longer controls the wallet gets nothing.
 -- `created_at` selects the partition.
-WITH RECURSIVE waiting AS (
-    (SELECT webhook_id FROM webhooks_webhookdelivery WHERE state = 'pending' ORDER BY webhook_id LIMIT 1)
-     UNION ALL
-    SELECT (SELECT delivery.webhook_id FROM webhooks_webhookdelivery AS delivery
-             WHERE delivery.state = 'pending' AND delivery.webhook_id > waiting.webhook_id
-             ORDER BY delivery.webhook_id LIMIT 1)
-      FROM waiting WHERE waiting.webhook_id IS NOT NULL
-), able AS MATERIALIZED (
+WITH RECURSIVE {waiting}, able AS MATERIALIZED (
     SELECT webhook.id, webhook.failing_since IS NOT NULL AS is_failing,
            CASE WHEN webhook.failing_since IS NULL THEN %(at_once)s::int ELSE 1 END
            - (SELECT count(*) FROM webhooks_webhookdelivery AS leased
