@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from django.db.models.expressions import RawSQL
+
 from trusts.models import Trust, TrustChange
 from trusts.states import OPEN, TrustState, TrustType
 from wallets.models import Wallet
@@ -39,10 +41,16 @@ def meaning(trust: Trust) -> str:
     return f"{trust.actor.name} {says.format(trust.target.name)}"
 
 
+# A constant of the statement: the indexes of both sides are used only with it. The states are none, because an index
+# of open trusts would be used, which does not begin with the second side.
+_ZERO: Final = RawSQL("0", ())
+_OPEN: Final = [RawSQL(f"SELECT '{state.value}'", ()) for state in OPEN]  # noqa: S611 - constants
+
+
 def neighbours(*, wallet_id: UUID) -> Sequence[Neighbour]:
     """Return the wallets that share an open trust with this one, the oldest trust first; at most 31, one too many."""
     sides = [
-        Trust.objects.filter(**{side: wallet_id}, state__in=OPEN, number__gt=0)
+        Trust.objects.filter(**{side: wallet_id}, state__in=_OPEN, number__gt=_ZERO)
         .order_by("number")
         .values("number")[: NEIGHBOURS_SHOWN + 1]
         for side in ("actor_id", "target_id")

@@ -83,7 +83,7 @@ def _trusts_by_party(
             ("target_id", ""),
             ("originator_id", "AND originator_id <> actor_id"),
         ),
-        condition="AND number > 0" + "".join(f" AND {name} = %({name})s" for name in filters.given),
+        condition="AND number > 0" + "".join(f" AND {name} = (SELECT %({name})s::text)" for name in filters.given),
         skips=True,
         wallets=wallets,
     )

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
@@ -465,7 +466,10 @@ def purge_expired() -> int:
 
 
 def _delete_in_slices(rows: QuerySet[Any]) -> int:
+    """Delete rows. They are looked for once: no index has the conditions, so each search reads the table."""
     total = 0
-    while ids := list(rows.values_list("pk", flat=True)[:_PURGED_AT_ONCE]):
-        total += rows.model._base_manager.filter(pk__in=ids).delete()[0]
+    found = rows.values_list("pk", flat=True).iterator(chunk_size=_PURGED_AT_ONCE)
+    while ids := list(islice(found, _PURGED_AT_ONCE)):
+        # One may have been renewed meanwhile.
+        total += rows.filter(pk__in=ids).delete()[0]
     return total

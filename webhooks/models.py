@@ -54,7 +54,7 @@ class Webhook(models.Model):
         indexes = [
             models.Index(fields=["wallet", "created_at", "id"], name="webhook_of_wallet"),
             models.Index(fields=["-created_at", "-id"], name="webhook_newest"),
-            # Those of wallets that the owner manages, or managed: the sender looks every few seconds whether it still does.
+            # Of wallets that the owner manages, or managed: the sender looks every few seconds whether it still does.
             models.Index(fields=["owner"], condition=~Q(owner=models.F("wallet")), name="webhook_of_managed"),
         ]
         permissions = [

@@ -26,54 +26,83 @@ _ROWS_AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The rows of one table that speak of a wallet. `where` is SQL about `this`, the table; `without` names columns."""
+    """
+    The rows of one table that speak of a wallet: those with at least one of some conditions, SQL about `this`, the
+    table. Each is looked up for itself, by its index: with OR, or in the order of the export, all rows may be read.
+    `without` names columns.
+    """
 
-    where: str
+    conditions: tuple[str, ...]
     without: frozenset[str] = frozenset()
 
 
 def _of(*columns: str, without: tuple[str, ...] = ()) -> Section:
-    return Section(" OR ".join(f"this.{column} = %(wallet)s::uuid" for column in columns), frozenset(without))
+    return Section(tuple(f"this.{column} = %(wallet)s::uuid" for column in columns), frozenset(without))
 
 
+def _where(condition: str, *without: str) -> Section:
+    return Section((condition,), frozenset(without))
+
+
+_IDS: Final = "SELECT id FROM {} AS this WHERE {}"
+_MINE: Final = "{} = %(wallet)s::uuid"
+# Of an index: what a third wallet began.
+_IS_BEGUN_APART: Final = (
+    "this.originator_id = %(wallet)s::uuid AND NOT this.originator_id = this.source_id"
+    " AND NOT this.originator_id = this.destination_id"
+)
+# Each side of a trust has an index with a condition that always holds.
+_SIDES: Final = (
+    "this.actor_id = %(wallet)s::uuid AND this.number > 0",
+    "this.target_id = %(wallet)s::uuid AND this.number > 0",
+    "this.originator_id = %(wallet)s::uuid AND NOT this.originator_id = this.actor_id AND this.number > 0",
+)
 # The numbers of the transfers of the wallet, each read by an index.
-_NUMBERS: Final = "SELECT number FROM transfers_transfer WHERE {} = %(wallet)s::uuid"
-_SENT: Final = _NUMBERS.format("source_id")
-_RECEIVED: Final = _NUMBERS.format("destination_id")
+_NUMBERS: Final = "SELECT number FROM transfers_transfer AS this WHERE {}"
+_SENT: Final = _NUMBERS.format(_MINE.format("this.source_id"))
+_RECEIVED: Final = _NUMBERS.format(_MINE.format("this.destination_id"))
+_BEGUN: Final = _NUMBERS.format(_IS_BEGUN_APART)
 _TASKS: Final = "SELECT id FROM lockers_lockertask WHERE wallet_id = %(wallet)s::uuid OR actor_id = %(wallet)s::uuid"
+
+_WEBHOOKS: Final = (
+    "this.wallet_id = %(wallet)s::uuid",
+    "this.owner_id = %(wallet)s::uuid AND NOT this.owner_id = this.wallet_id",
+)
 
 EXPORTED: Final[Mapping[str, Section]] = {
     # `name_key` and `written` repeat columns of the row.
     "wallets.Wallet": _of("id", without=("password", "name_key", "written")),
     "wallets.BearerToken": _of("wallet_id", without=("prefix",)),
     "wallets.RestrictedKey": _of("wallet_id", without=("prefix",)),
-    "wallets.KnownOrigin": Section("this.kind = 'wallet' AND this.account = %(wallet)s::uuid::text"),
+    "wallets.KnownOrigin": _where("this.kind = 'wallet' AND this.account = %(wallet)s::uuid::text"),
     "wallets.Event": _of("wallet_id"),
     "wallets.IdempotentAnswer": _of("wallet_id"),
     # Which of the operators acted is about them.
-    "wallets.OperatorAction": Section(
-        "this.things @> ARRAY[%(thing)s]::varchar[]", frozenset({"staff_id", "confirmation"})
-    ),
+    "wallets.OperatorAction": _where("this.things @> ARRAY[%(thing)s]::varchar[]", "staff_id", "confirmation"),
     "wallets.Token": _of("wallet_id"),
-    "trusts.Trust": _of("actor_id", "target_id", "originator_id", without=("managed_name_key",)),
+    "trusts.Trust": Section(_SIDES, frozenset({"managed_name_key"})),
     "trusts.TrustChange": Section(
-        "this.trust_id IN (SELECT id FROM trusts_trust WHERE actor_id = %(wallet)s::uuid"
-        " OR target_id = %(wallet)s::uuid OR originator_id = %(wallet)s::uuid)"
+        tuple(f"this.trust_id = ANY (ARRAY({_IDS.format('trusts_trust', each)}))" for each in _SIDES)
     ),
-    "transfers.Transfer": _of("source_id", "destination_id", "originator_id"),
+    "transfers.Transfer": Section(
+        (_MINE.format("this.source_id"), _MINE.format("this.destination_id"), _IS_BEGUN_APART)
+    ),
     "transfers.TransferTerms": Section(
-        f"this.transfer_number IN ({_SENT} UNION ALL {_RECEIVED} UNION ALL {_NUMBERS.format('originator_id')})"
+        tuple(f"this.transfer_number = ANY (ARRAY({each}))" for each in (_SENT, _RECEIVED, _BEGUN))
     ),
     "transfers.ActionToken": _of("originator_id", "sender_id", "closed_by_id"),
     # Movement 0 of a token is its issue: it is here still, or was sent by a movement 1.
     "transfers.Movement": Section(
-        f"this.transfer_number IN ({_SENT} UNION ALL {_RECEIVED})"  # noqa: S608 - constants
-        " OR this.number = 0 AND this.destination_id = %(wallet)s::uuid AND this.token_id IN ("
-        " SELECT id FROM wallets_token WHERE wallet_id = %(wallet)s::uuid UNION ALL"
-        f" SELECT token_id FROM transfers_movement WHERE transfer_number IN ({_SENT}))"
+        (
+            f"this.transfer_number = ANY (ARRAY({_SENT}))",
+            f"this.transfer_number = ANY (ARRAY({_RECEIVED}))",
+            "this.number = 0 AND this.destination_id = %(wallet)s::uuid AND this.token_id = ANY (ARRAY("  # noqa: S608
+            " SELECT id FROM wallets_token WHERE wallet_id = %(wallet)s::uuid UNION ALL"
+            f" SELECT token_id FROM transfers_movement WHERE transfer_number = ANY (ARRAY({_SENT}))))",
+        )
     ),
     # Which movements no export has: those with a lower id than `below` of the last row.
-    "transfers.DetachedPartition": Section("true"),
+    "transfers.DetachedPartition": _where("true"),
     "transfers.KnownReceiver": _of("wallet_id", "receiver_id"),
     "transfers.ApprovalChange": _of("wallet_id", "asked_by_id"),
     "transfers.Issue": _of("wallet_id"),
@@ -81,23 +110,24 @@ EXPORTED: Final[Mapping[str, Section]] = {
     "lockers.LockerTask": _of("wallet_id", "actor_id"),
     "lockers.Export": _of("wallet_id"),
     "lockers.Coin": _of("wallet_id"),
-    "lockers.ReceiptLine": Section(f"this.task_id IN ({_TASKS})"),
+    "lockers.ReceiptLine": _where(f"this.task_id = ANY (ARRAY({_TASKS}))"),
     "lockers.PaymentRequest": _of("wallet_id", "actor_id"),
     "lockers.Payment": Section(
-        "this.payer_id = %(wallet)s::uuid OR this.request_id IN"
-        " (SELECT id FROM lockers_paymentrequest WHERE wallet_id = %(wallet)s::uuid)"
+        (
+            "this.payer_id = %(wallet)s::uuid",
+            "this.request_id = ANY (ARRAY(SELECT id FROM lockers_paymentrequest WHERE wallet_id = %(wallet)s::uuid))",
+        )
     ),
     "lockers.Account": _of("wallet_id"),
     "lockers.StatementLine": _of("wallet_id", "other_wallet_id"),
-    "webhooks.Webhook": _of("wallet_id", "owner_id"),
+    "webhooks.Webhook": Section(_WEBHOOKS),
     "webhooks.WebhookDelivery": Section(
-        "this.webhook_id IN (SELECT id FROM webhooks_webhook"
-        " WHERE wallet_id = %(wallet)s::uuid OR owner_id = %(wallet)s::uuid)"
+        tuple(f"this.webhook_id = ANY (ARRAY({_IDS.format('webhooks_webhook', each)}))" for each in _WEBHOOKS)
     ),
     "desk.Request": _of("wallet_id", without=("user_id",)),
     # What an import of another installation read; its copies hold the digest of a password.
-    "treetracker_import.ImportedRow": Section(
-        "this.kind = 'wallet' AND this.source_id = %(wallet)s::uuid", frozenset({"source", "written"})
+    "treetracker_import.ImportedRow": _where(
+        "this.kind = 'wallet' AND this.source_id = %(wallet)s::uuid", "source", "written"
     ),
 }
 
@@ -152,10 +182,21 @@ def columns(model: type[models.Model], section: Section) -> list[str]:
 
 def _statement(label: str, section: Section) -> str:
     model = apps.get_model(label)
+    table, key = model._meta.db_table, model._meta.pk.column
     names = ", ".join(f"this.{name}" for name in columns(model, section))
+    if len(section.conditions) == 1:
+        return (
+            f"SELECT row_to_json(row)::text FROM (SELECT * FROM (SELECT {names} FROM {table} AS this"  # noqa: S608
+            f" WHERE {section.conditions[0]} OFFSET 0) AS found ORDER BY {key}) AS row"
+        )
+    keys = " UNION ".join(
+        f"(SELECT this.{key} AS key FROM {table} AS this WHERE {condition} OFFSET 0)"  # noqa: S608 - constants
+        for condition in section.conditions
+    )
     return (
-        f"SELECT row_to_json(row)::text FROM (SELECT {names} FROM {model._meta.db_table} AS this"  # noqa: S608 - constants
-        f" WHERE {section.where} ORDER BY this.{model._meta.pk.column}) AS row"
+        f"SELECT row_to_json(row)::text FROM (SELECT found.* FROM ({keys}) AS mine"  # noqa: S608 - constants
+        f" CROSS JOIN LATERAL (SELECT {names} FROM {table} AS this WHERE this.{key} = mine.key OFFSET 0) AS found"
+        " ORDER BY mine.key) AS row"
     )
 
 

@@ -106,6 +106,7 @@ INSERTED: Final = {
         )
     },
     "visible": part("/visible_up_to"),
+    "waiting": part("/waiting"),
     "span": [str(list_counts.SPAN)],
     "wallet_days": part("/wallet_days"),
     "stored": [" ", *(f"{text}, " for text in part("/store_result"))],

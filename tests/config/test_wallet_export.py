@@ -179,7 +179,7 @@ def test_which_rows_speak_of_a_wallet() -> None:
             columns |= {"id"} if model is Wallet else set()
             for column in columns if label not in _BY_MORE else ():
                 others = {each: uuid4() for each in columns}
-                number = {"number": next(numbers)} if label == "transfers.Transfer" else {}
+                number = {"number": next(numbers)} if label in {"transfers.Transfer", "trusts.Trust"} else {}
                 row = others | {column: mine} | number
                 add(label, column, is_mine=column in _SPEAK.get(label, set()), **row)
             if columns and label not in _BY_MORE:
@@ -212,8 +212,8 @@ def _add_what_belongs(add: Any, mine: Any, theirs: Any) -> None:
             thing("key", theirs), thing(kind, object_id)])  # fmt: skip
         add("treetracker_import.ImportedRow", f"{kind} {object_id}", is_mine=is_mine, kind=kind, source_id=object_id)
     for party in ("actor_id", "target_id", "originator_id", ""):
-        trust = add("trusts.Trust", f"of changes, {party}", is_mine=bool(party), actor_id=theirs, target_id=theirs,
-                    originator_id=theirs)  # fmt: skip
+        trust = add("trusts.Trust", f"of changes, {party}", is_mine=bool(party), number=1, actor_id=theirs,
+                    target_id=theirs, originator_id=theirs)  # fmt: skip
         with connection.cursor() as cursor:
             if party:
                 cursor.execute(f"UPDATE trusts_trust SET {party} = %s WHERE id = %s", [mine, trust])

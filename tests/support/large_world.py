@@ -30,7 +30,7 @@ from wallets.models import (
 from webhooks.models import FanOut, Webhook, WebhookDelivery, WebhookMessage
 
 ROWS: Final = 20_000
-# Half of the rows are of wallet 1, the others of one wallet each.
+# Half of the rows are of wallet 1, the others of one wallet each, with an odd number.
 _WALLET: Final = f"CASE WHEN n % 2 = 0 THEN md5('1 1')::uuid ELSE {uuid_of(1)} END"
 _OTHER: Final = f"CASE WHEN n % 2 = 1 THEN md5('1 1')::uuid ELSE {uuid_of(1)} END"
 # Never the same as _WALLET.
@@ -50,12 +50,15 @@ def write(*names: str) -> None:
     for name in names:
         _PARTS[name]()
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT setval('wallets_event_number', {2 * ROWS})")
+        cursor.execute(
+            f"SELECT setval('wallets_event_number', {2 * ROWS}), setval('trusts_trust_number', {ROWS}),"
+            f" setval(pg_get_serial_sequence('trusts_trustchange', 'id'), {2 * ROWS})"
+        )
         cursor.execute(f"VACUUM ANALYZE {', '.join(_TABLES)}")
 
 
 def wallet(number: int = 1) -> Wallet:
-    """Return a wallet; wallet 1 has half of all rows."""
+    """Return a wallet: 1 has half of all rows, another with an odd number few."""
     return Wallet.objects.get(pk=id_of(1, number))
 
 
@@ -125,7 +128,14 @@ def _transfers() -> None:
     )  # fmt: skip
     _fill(Movement, 2 * ROWS, id="n + 1", token_id=uuid_of(6), transfer_number="2 * (n / 2) + 2", destination_id=_OTHER)
     _fill(TransferTerms, transfer_number="2 * n + 2", reference="'invoice ' || n")
-    _fill(ActionToken, id=uuid_of(9), token_count="1", sender_id=_WALLET, originator_id=_WALLET)
+    _fill(
+        ActionToken,
+        id=uuid_of(9),
+        token_count="1",
+        expires_at="now() + interval '1 day'",
+        sender_id=_WALLET,
+        originator_id=_WALLET,
+    )
     _fill(KnownReceiver, wallet_id=_WALLET, receiver_id=_OTHER)
     _fill(Issue, id="n + 1", wallet_id=_WALLET)
 

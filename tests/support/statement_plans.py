@@ -35,6 +35,8 @@ _STATEMENTS: Final = frozenset({"WITH", "SELECT", "INSERT", "UPDATE", "DELETE"})
 # A statement with a longer list is never prepared (`config.postgresql.base`).
 _PREPARED_LIST: Final = 100
 _NUMBERS: Final = itertools.count(1)
+# Less than what a sequential scan costs with `enable_seqscan` off.
+_DISABLED_COST: Final = 1e9
 # An execution that takes longer is cancelled, and counts as one that reads everything.
 _LONGEST: Final = "5s"
 _ENDLESS: Final = 10**9
@@ -128,7 +130,10 @@ class Work(NamedTuple):
     @property
     def is_too_much(self) -> bool:
         """Whether it read many rows, or much of an index to find few."""
-        return not self.is_whole and (self.rows > MOST_ROWS or any(map(_is_wasteful, _nodes(self.plan))))
+        # PostgreSQL chooses a plan for any values if it costs no more than planning anew, so never with such a scan.
+        if self.is_whole or (self.is_generic and self.plan and self.plan["Total Cost"] > _DISABLED_COST):
+            return False
+        return self.rows > MOST_ROWS or any(map(_is_wasteful, _nodes(self.plan))) if self.plan else True
 
     def __str__(self) -> str:
         how = "any values" if self.is_generic else "its values"

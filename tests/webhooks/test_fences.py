@@ -298,12 +298,12 @@ def test_a_delivery_that_is_cancelled_or_claimed_meanwhile_is_not_claimed(
     operations.create(actor=alice, url=URL)
     happen(alice)
     operations.fan_out()
-    statement = load("webhooks", "claim")
+    statement = load("webhooks", "claim", waiting=load("webhooks", "parts/waiting"))
     waiting = statement.replace("FROM due JOIN", "FROM (SELECT due.*, pg_advisory_xact_lock(7) FROM due) AS due JOIN")
     assert waiting != statement
 
     def claim() -> list[Claim]:
-        monkeypatch.setattr(deliveries, "load", lambda app, name: waiting)
+        monkeypatch.setattr(deliveries, "load", lambda app, name, **parts: waiting)
         return deliveries.claim(healthy=10, failing=10)
 
     with beside(claim) as outcomes, connection.cursor() as cursor:
