@@ -118,7 +118,7 @@ def _webhooks() -> None:
         created_at=_AT,
         due_at=_AT,
     )
-    _fill(FanOut, 1, id="1", number=str(2 * ROWS - 100))
+    _fill(FanOut, 1, id="1", number=str(2 * ROWS - 400))
 
 
 def _transfers() -> None:

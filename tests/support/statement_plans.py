@@ -10,6 +10,7 @@ import ast
 import inspect
 import itertools
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -125,15 +126,15 @@ class Work(NamedTuple):
     rows: int
     blocks: int
     plan: Any
-    is_whole: bool
+    most: float
 
     @property
     def is_too_much(self) -> bool:
         """Whether it read many rows, or much of an index to find few."""
         # PostgreSQL chooses a plan for any values if it costs no more than planning anew, so never with such a scan.
-        if self.is_whole or (self.is_generic and self.plan and self.plan["Total Cost"] > _DISABLED_COST):
+        if self.most == math.inf or (self.is_generic and self.plan and self.plan["Total Cost"] > _DISABLED_COST):
             return False
-        return self.rows > MOST_ROWS or any(map(_is_wasteful, _nodes(self.plan))) if self.plan else True
+        return self.rows > self.most or any(map(_is_wasteful, _nodes(self.plan))) if self.plan else True
 
     def __str__(self) -> str:
         how = "any values" if self.is_generic else "its values"
@@ -182,15 +183,15 @@ class Walk:
         self._reached: set[tuple[str, int]] = set()
         self.works: list[Work] = []
         self._name = ""
-        self._is_whole = False
+        self._most: float = MOST_ROWS
 
     @contextmanager
-    def step(self, name: str, *, whole: str = "") -> Iterator[None]:
+    def step(self, name: str, *, most: float = MOST_ROWS, whole: str = "") -> Iterator[None]:
         """
         Measure the statements of the block, by this name. What it writes is undone. `whole` says why they may read
-        a table, or all rows of a wallet.
+        a table, or all rows of a wallet; otherwise each handles at most `most` rows.
         """
-        self._name, self._is_whole = name, bool(whole)
+        self._name, self._most = name, math.inf if whole else most
         before = sys.gettrace()
         with connection.cursor() as cursor:
             cursor.execute("SAVEPOINT step")
@@ -231,13 +232,13 @@ class Walk:
             tracing = sys.gettrace()
             sys.settrace(None)
             try:
-                self.works += explained(self._name, sql, params, is_whole=self._is_whole)
+                self.works += explained(self._name, sql, params, most=self._most)
             finally:
                 sys.settrace(tracing)
         return execute(sql, params, many, context)
 
 
-def explained(name: str, sql: str, params: Any, *, is_whole: bool) -> Iterator[Work]:
+def explained(name: str, sql: str, params: Any, *, most: float) -> Iterator[Work]:
     """Execute a statement, planned for its values and, if it may be prepared, for any values. Each is undone."""
     statement, values = bound(sql, params)
     values = [] if values is None else [list(each) if isinstance(each, list) else each for each in values]
@@ -248,14 +249,14 @@ def explained(name: str, sql: str, params: Any, *, is_whole: bool) -> Iterator[W
     types = ", ".join(_type_name(raw, oid) for oid in transformer.types or ())
     is_planned_anew = any(isinstance(value, list) and len(value) > _PREPARED_LIST for value in values)
     for is_generic in (False,) if is_planned_anew or not values else (False, True):
-        work = _executed(name, text, types, values, is_generic=is_generic, is_whole=is_whole)
+        work = _executed(name, text, types, values, is_generic=is_generic, most=most)
         if work.is_too_much and work.plan:
             # An index may have entries of rows that earlier steps wrote and undid. The first scan marks them.
-            work = _executed(name, text, types, values, is_generic=is_generic, is_whole=is_whole)
+            work = _executed(name, text, types, values, is_generic=is_generic, most=most)
         yield work
 
 
-def _executed(name: str, text: str, types: str, values: Any, *, is_generic: bool, is_whole: bool) -> Work:
+def _executed(name: str, text: str, types: str, values: Any, *, is_generic: bool, most: float) -> Work:
     raw = connection.connection.cursor()
     # psycopg may deallocate all statements after a rollback, so each execution has its own.
     walked = f"walked_{next(_NUMBERS)}"
@@ -271,10 +272,10 @@ def _executed(name: str, text: str, types: str, values: Any, *, is_generic: bool
     try:
         raw.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE {walked}{given}", prepare=False)
     except psycopg.errors.QueryCanceled:
-        return Work(name, text, is_generic, _ENDLESS, _ENDLESS, {}, is_whole)
+        return Work(name, text, is_generic, _ENDLESS, _ENDLESS, {}, most)
     else:
         (plan,) = (each["Plan"] for each in _json(raw.fetchone()[0]))
-        return Work(name, text, is_generic, rows_of(plan), _blocks(plan), plan, is_whole)
+        return Work(name, text, is_generic, rows_of(plan), _blocks(plan), plan, most)
     finally:
         raw.execute("ROLLBACK TO SAVEPOINT explained")
 
