@@ -235,14 +235,14 @@ def _want_decided(coins: Sequence[WireCoin], task_id: UUID) -> None:
 
 # Locked tasks are skipped: a worker is processing them.
 _WANT: Final = f"""
-UPDATE lockers_lockertask SET is_wanted = true WHERE id IN (
+UPDATE lockers_lockertask SET is_wanted = true WHERE id = ANY (ARRAY(
     SELECT id FROM lockers_lockertask WHERE state = 'running' AND NOT is_wanted AND id IN (
         SELECT other.task_id
           FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[])
                AS given (denomination, serial_number)
           JOIN lockers_coin AS other USING (denomination, serial_number)
          WHERE {_IS_OPEN} AND other.task_id <> %(task)s)
-       FOR NO KEY UPDATE SKIP LOCKED)
+       FOR NO KEY UPDATE SKIP LOCKED))
 """  # noqa: S608 - constants
 
 

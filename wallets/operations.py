@@ -422,8 +422,8 @@ def touch_last_used(
             continue
         with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {table} SET last_used_at = now() WHERE id IN ("  # noqa: S608 - two constants
-                f"SELECT id FROM {table} WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED)",
+                f"UPDATE {table} SET last_used_at = now() WHERE id = ANY (ARRAY("  # noqa: S608 - two constants
+                f"SELECT id FROM {table} WHERE id = %s FOR NO KEY UPDATE SKIP LOCKED))",
                 [row_id],
             )
 

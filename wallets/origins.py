@@ -55,9 +55,9 @@ def remember(*, kind: str, account: str, origins: Origins) -> None:
             return
         for means in origins:
             cursor.execute(
-                "DELETE FROM wallets_knownorigin WHERE id IN ("
+                "DELETE FROM wallets_knownorigin WHERE id = ANY (ARRAY("
                 "SELECT id FROM wallets_knownorigin WHERE kind = %s AND account = %s AND means = %s"
-                " ORDER BY last_login_at DESC, id DESC OFFSET %s FOR UPDATE SKIP LOCKED)",
+                " ORDER BY last_login_at DESC, id DESC OFFSET %s FOR UPDATE SKIP LOCKED))",
                 [kind, account, str(means), AT_MOST[means]],
             )
 

@@ -109,10 +109,10 @@ def probe() -> None:
     with connection.cursor() as cursor:
         # Another worker finds these rows locked, or probed a moment ago, and skips them.
         cursor.execute(
-            "UPDATE lockers_serverhealth SET probed_at = now() WHERE raida IN ("
+            "UPDATE lockers_serverhealth SET probed_at = now() WHERE raida = ANY (ARRAY("
             " SELECT raida FROM lockers_serverhealth WHERE (rest_until IS NULL OR rest_until < now())"
             " AND (probed_at IS NULL OR probed_at < now() - make_interval(secs => %s))"
-            " ORDER BY raida FOR UPDATE SKIP LOCKED) RETURNING raida",
+            " ORDER BY raida FOR UPDATE SKIP LOCKED)) RETURNING raida",
             [_SHORTEST_SECONDS],
         )
         due = [row[0] for row in cursor.fetchall()]

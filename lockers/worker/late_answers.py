@@ -148,9 +148,9 @@ def claim_lost(*, limit: int) -> list[LostAnswers]:
     """Claim tasks whose listening time is over, for 30 s, and return them with their coins."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lockers_lockertask SET listens_until = now() + interval '30 seconds' WHERE id IN ("
+            "UPDATE lockers_lockertask SET listens_until = now() + interval '30 seconds' WHERE id = ANY (ARRAY("
             " SELECT id FROM lockers_lockertask WHERE listens_until < now() ORDER BY listens_until LIMIT %s"
-            " FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
+            " FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id",
             [limit],
         )
         ids = [row[0] for row in cursor.fetchall()]

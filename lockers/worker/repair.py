@@ -143,8 +143,8 @@ def _claim() -> list[UUID]:
 
 
 _CLAIM: Final = """
-UPDATE lockers_locker SET mend_at = now() + make_interval(secs => %s), mends = mends + 1 WHERE id IN (
-    SELECT id FROM lockers_locker WHERE mend_at <= now() ORDER BY mend_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE lockers_locker SET mend_at = now() + make_interval(secs => %s), mends = mends + 1 WHERE id = ANY (ARRAY(
+    SELECT id FROM lockers_locker WHERE mend_at <= now() ORDER BY mend_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING id
 """
 

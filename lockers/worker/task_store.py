@@ -83,10 +83,10 @@ def overdue_tasks(*, limit: int = 100) -> list[UUID]:
     """Return open tasks without a lease for which no message was sent for 5 s, and note that one is sent now."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lockers_lockertask SET rung_at = now() WHERE id IN ("
+            "UPDATE lockers_lockertask SET rung_at = now() WHERE id = ANY (ARRAY("
             " SELECT id FROM lockers_lockertask WHERE state = %s AND (lease_until IS NULL OR lease_until < now())"
             " AND NOT is_parked AND rung_at < now() - interval '5 seconds' ORDER BY rung_at LIMIT %s"
-            " FOR NO KEY UPDATE SKIP LOCKED)"
+            " FOR NO KEY UPDATE SKIP LOCKED))"
             " RETURNING id",
             [TaskState.RUNNING, limit],
         )

@@ -178,6 +178,35 @@ def test_a_lock_that_waits_is_taken_in_an_order() -> None:
     assert [(file, each) for file, each in locking if "ORDER BY" not in each] == []
 
 
+def test_rows_that_are_locked_and_limited_are_selected_once() -> None:
+    """
+    An array is computed once. A subquery after IN may run again; it then skips the rows that the statement has changed.
+
+    Its LIMIT would not hold: the statement takes further rows.
+    """
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.suffix in {".py", ".sql"}]
+    found = {
+        f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, place) + 1}"
+        for path in sources
+        for text in [path.read_text(encoding="utf-8")]
+        for match in re.finditer("SKIP LOCKED", text)
+        for place in [opening_bracket(text, match.start())]
+        if re.search(r"\bIN\s*$", text[:place], re.IGNORECASE)
+    }
+
+    assert not found, "Write `= ANY (ARRAY(SELECT …))`"
+
+
+def opening_bracket(text: str, end: int) -> int:
+    """Return the position of the last bracket before `end` that is open there, or 0."""
+    depth = 0
+    for place in range(end - 1, 0, -1):
+        depth += {")": 1, "(": -1}.get(text[place], 0)
+        if depth < 0:
+            return place
+    return 0
+
+
 def test_no_schema_file_changes_once_a_migration_has_run_it() -> None:
     """An installed database would keep the object of the old file, and only a new one would have the new object."""
     recorded = dict(reversed(line.split()) for line in DIGESTS.read_text().splitlines())
