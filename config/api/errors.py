@@ -26,11 +26,11 @@ from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 from django.views import csrf, defaults
 from rest_framework import exceptions as drf_errors
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api.domain_error_codes import BY_CLASS
 from config.api.error_codes import ErrorCode
+from config.api.renderers import Response
 from config.api.treetracker import v2
 from config.web.pages import DESK, PUBLIC, is_page
 from lockers.errors import ServersDisagreed

@@ -26,11 +26,11 @@ from uuid import UUID
 import orjson
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import renderers
 from config.api.errors import Invalid
+from config.api.renderers import Response
 from config.api.treetracker import v2
 from config.api.validation import Field, Number, Shape, Text
 from config.web.addresses import public_url

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from rest_framework import response
 from rest_framework.renderers import BaseRenderer
 
 
@@ -22,6 +23,13 @@ def _default(value: object) -> str:
 def encode(value: Any) -> bytes:
     """Return the JSON text of plain values, UUIDs and times."""
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS)
+
+
+class Response(response.Response):
+    """The response of an endpoint."""
+
+    # Django would look for it twice: in the settings, and in a content type that is then replaced.
+    charset = "utf-8"
 
 
 class FileRenderer(BaseRenderer):

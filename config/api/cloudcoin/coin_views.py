@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.cloudcoin import task_examples, task_serializers
@@ -11,6 +10,7 @@ from config.api.cloudcoin.base import COIN_ERRORS, TOO_MANY_TASKS, WALLET_ERRORS
 from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG_WORDS, Amount, Denomination
 from config.api.json_schemas import Named
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import Shape
 from lockers import errors
 from lockers.operations import break_coin, echo, find, fix, health, transfer

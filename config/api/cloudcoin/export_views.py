@@ -7,7 +7,6 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
@@ -25,6 +24,7 @@ from config.api.cloudcoin.fields import AMOUNT_WORDS, NAME, NAME_WORDS, TAG, TAG
 from config.api.errors import Invalid
 from config.api.json_schemas import Named
 from config.api.openapi import Files, Takes
+from config.api.renderers import Response
 from config.api.validation import Flag, Guid, Shape, Text
 from lockers import errors, export_queries
 from lockers.export_queries import ExportView

@@ -10,7 +10,6 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpRequest, QueryDict
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api.authentication import caller
@@ -21,6 +20,7 @@ from config.api.errors import Invalid, RequestRefused
 from config.api.json_schemas import Named
 from config.api.openapi import Form, Takes
 from config.api.parsers import MAXIMUM_LIST_BYTES, StrictJSONParser
+from config.api.renderers import Response
 from config.api.validation import ListOf, Shape, Text
 from lockers import errors
 from lockers.operations import import_files

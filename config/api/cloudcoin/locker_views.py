@@ -9,7 +9,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
@@ -40,6 +39,7 @@ from config.api.cloudcoin.fields import (
 )
 from config.api.json_schemas import Named
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import Guid, Moment, Shape, Text
 from lockers import errors, queries
 from lockers.operations import peek, put, take

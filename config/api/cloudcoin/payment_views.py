@@ -5,7 +5,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
@@ -22,6 +21,7 @@ from config.api.cloudcoin.base import (
 )
 from config.api.cloudcoin.base import describe as describe_locker
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import Guid
 from lockers import errors, payment_requests
 from lockers.operations import payment_requests as operations

@@ -11,7 +11,6 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import limits
 from config.api.authentication import caller, credentials_of
@@ -29,6 +28,7 @@ from config.api.cloudcoin.base import (
 from config.api.errors import Invalid
 from config.api.openapi import Takes
 from config.api.pools import Pool, answered_on
+from config.api.renderers import Response
 from lockers import errors, queries
 from lockers.operations import put, show_task, take
 from lockers.raida.statuses import QUORUM, Status

@@ -3,12 +3,12 @@
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.authentication import caller
 from config.api.cloudcoin import examples, task_examples, task_serializers
 from config.api.cloudcoin.base import WALLET_ERRORS, LockersViewSet, describe
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import Guid, Text
 from lockers import errors, queries, server_letters
 from lockers.operations import show_task

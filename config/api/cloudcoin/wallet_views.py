@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
@@ -12,6 +11,7 @@ from config.api.cloudcoin.base import DEFAULT_LIMIT, PAGE, WALLET_ERRORS, Locker
 from config.api.cloudcoin.fields import denominations
 from config.api.json_schemas import Named
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import Shape, Text
 from lockers import queries
 from lockers.models import StatementLine

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import openapi, pagination
 from config.api.authentication import bearer_token_id, caller
 from config.api.keys import serializers
 from config.api.openapi import Takes
+from config.api.renderers import Response
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from trusts import restricted_keys as making

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import claim_limits, key_scopes, parsers
 from config.api import error_codes as codes
@@ -13,7 +12,7 @@ from config.api.authentication import Anonymous, caller
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Access, Files, Takes, describe
 from config.api.pools import Pool, answered_on
-from config.api.renderers import FileRenderer
+from config.api.renderers import FileRenderer, Response
 from config.api.treetracker import action_token_serializers as serializers
 from config.api.treetracker import transfer_serializers
 from config.api.validation import path_id

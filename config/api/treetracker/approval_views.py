@@ -1,10 +1,10 @@
 """The endpoint `/wallets/{id}/approval`: which transfers of a wallet's tokens need an approval."""
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.authentication import caller, credential_id
 from config.api.openapi import Takes, describe
+from config.api.renderers import Response
 from config.api.treetracker import approval_serializers as serializers
 from config.api.treetracker import wallet_serializers
 from config.api.validation import path_id

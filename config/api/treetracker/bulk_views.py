@@ -1,7 +1,6 @@
 """The endpoints `/wallets/batch-create-wallet` and `/wallets/batch-transfer`."""
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import key_scopes
@@ -9,6 +8,7 @@ from config.api.authentication import caller, credential_id, credentials_of
 from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import Refusal, Takes, describe
 from config.api.parsers import FormParser, form_of
+from config.api.renderers import Response
 from config.api.treetracker import bulk_serializers, v2
 from config.api.views import ApiViewSet
 from transfers import bulk, errors

@@ -1,12 +1,12 @@
 """The endpoint `/events`."""
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, Takes, describe
+from config.api.renderers import Response
 from config.api.treetracker import event_serializers
 from config.api.views import ApiViewSet
 from config.postgresql import replica

@@ -1,12 +1,12 @@
 """The endpoints `/tokens/{id}/proof` and `/transfers/{id}/proof`."""
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import limits
 from config.api.authentication import caller
 from config.api.openapi import Takes, describe
 from config.api.pools import Pool, answered_on
+from config.api.renderers import Response
 from config.api.treetracker import proof_serializers as serializers
 from config.api.treetracker import transfer_serializers, wallet_serializers
 from config.api.validation import Shape, path_id

@@ -1,7 +1,6 @@
 """The endpoints below `/auth`: passwords and sessions of the caller's wallet."""
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import pagination, throttles
@@ -9,6 +8,7 @@ from config.api.authentication import api_key_id, bearer_token_id, caller
 from config.api.errors import RequestRefused
 from config.api.openapi import PAGE, Takes, describe
 from config.api.pools import Pool, answered_on
+from config.api.renderers import Response
 from config.api.treetracker import session_serializers as serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet

@@ -4,12 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import PAGE, Takes, describe
+from config.api.renderers import Response
 from config.api.treetracker import statement_serializers as serializers
 from config.api.treetracker.wallet_serializers import WALLET_PATH
 from config.api.validation import Shape, path_id

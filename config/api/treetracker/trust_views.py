@@ -4,12 +4,12 @@ from functools import partial
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import pagination
 from config.api.authentication import caller
 from config.api.errors import Invalid
 from config.api.openapi import NOTHING, Takes, describe
+from config.api.renderers import Response
 from config.api.treetracker import trust_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet

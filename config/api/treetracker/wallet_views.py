@@ -9,7 +9,6 @@ from django.conf import settings
 from django.http import QueryDict, StreamingHttpResponse
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import error_codes as codes
 from config.api import limits, pagination, throttles
@@ -18,6 +17,7 @@ from config.api.errors import Invalid, RequestRefused
 from config.api.openapi import LATER_PAGE, Access, Files, Takes, describe
 from config.api.parsers import FormParser
 from config.api.pools import Pool, answered_on
+from config.api.renderers import Response
 from config.api.treetracker import v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import openapi, pagination
 from config.api.authentication import caller
 from config.api.openapi import NOTHING, Takes
+from config.api.renderers import Response
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
 from config.api.webhooks import serializers
