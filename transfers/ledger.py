@@ -26,7 +26,7 @@ them share are in `transfers/sql/parts`. Rules for changing them:
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from random import randint
+from random import getrandbits
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -45,12 +45,12 @@ from wallets.models import Wallet
 from wallets.queries import HOLDS_KEY, MAY_HOLD_ANSWER, IdempotencyClaim, WalletReference
 from wallets.sql_files import load
 
-# The range of `Token.lot`, the random key by which the tokens of a wallet are ordered.
-SHUFFLE_KEYS: Final = (-(2**31), 2**31 - 1)
+# The size of `Token.lot`, the random signed integer by which the tokens of a wallet are ordered.
+LOT_BITS: Final = 32
 
 
 def _shuffle_key() -> int:
-    return randint(*SHUFFLE_KEYS)  # noqa: S311 - spreads load
+    return getrandbits(LOT_BITS) - (1 << LOT_BITS - 1)
 
 
 def _part(name: str) -> str:

@@ -97,7 +97,8 @@ class Number:
             value = Decimal(value.strip())
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Invalid(f'"{path}" must be a number')
-        value = Decimal(value)
+        if not isinstance(value, int):
+            value = Decimal(value)
         if abs(value) > _SAFE_INTEGER:
             raise Invalid(f'"{path}" must be a safe number')
         if self.minimum is not None and value < self.minimum:

@@ -178,7 +178,7 @@ def test_no_bundle_draws_a_token_that_a_step_names(monkeypatch: pytest.MonkeyPat
     assert len(lots) == len(NAMED_TOKENS) > 20
 
     for start in {-(2**31) + 1, 0, 2**31 - 1, *lots.values()} - {-(2**31)}:
-        monkeypatch.setattr("transfers.ledger.randint", lambda _low, _high, start=start: start)
+        monkeypatch.setattr("transfers.ledger.getrandbits", lambda bits, start=start: start + 2 ** (bits - 1))
         alice = Wallet.objects.get(name="alice")
         for sender in ("alice", "bobby"):
             operations.send_bundle(actor=alice, sender=sender, receiver="m00009", size=33)
