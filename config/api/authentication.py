@@ -109,9 +109,10 @@ def caller(request: Request) -> Wallet:
 
     :raises RequestRefused: 401
     """
-    if not isinstance(request.user, Wallet):
+    user = request.user
+    if not isinstance(user, Wallet):
         raise errors.bearer_refused(request.path_info, is_v2=v2.is_v2(request))
-    return request.user
+    return user
 
 
 def credentials_of(request: HttpRequest) -> queries.Credentials | None:

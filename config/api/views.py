@@ -79,6 +79,13 @@ class ApiViewSet(viewsets.ViewSet):
         """Return the media type of the stored answer to the same request. Only files have another."""
         return "application/json"
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        made = super().initialize_request(request, *args, **kwargs)
+        # REST framework's request finds an attribute of Django's only after an AttributeError of its own, each time.
+        made.META, made.method, made.path_info = request.META, request.method, request.path_info
+        made.resolver_match = request.resolver_match
+        return made
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if not hasattr(self, str(request.method).lower()):
             raise MethodNotAllowed(str(request.method))
@@ -120,10 +127,12 @@ class ApiViewSet(viewsets.ViewSet):
             return None
         if hasattr(request, "restricted_key"):
             return None
-        if int(request.META.get("CONTENT_LENGTH") or 0) > parsers.MAXIMUM_BYTES:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > parsers.MAXIMUM_BYTES:
             return None
-        # Read now, so that Django keeps the body for a second run.
-        _ = request.body
+        if length:
+            # Read now, so that Django keeps the body for a second run.
+            _ = request.body
         return cached_credentials.Guard()
 
     def _reads_query(self) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import idempotency, key_scopes, pagination, parsers
 from config.api.authentication import caller, credential_id
 from config.api.errors import Invalid
 from config.api.openapi import LATER_PAGE, NOTHING, Takes, describe
+from config.api.renderers import Response
 from config.api.treetracker import transfer_serializers, v2, wallet_serializers
 from config.api.validation import path_id
 from config.api.views import ApiViewSet
@@ -164,7 +164,7 @@ class TransferViewSet(ApiViewSet):
         about one transfer with any of these, or to a request with `include=available_actions`, says what the caller may
         do with it.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         values = transfer_serializers.read_transfer(request.data, is_v2=v2.is_v2(request))
         wish = {
             "actor": caller(request),
@@ -188,7 +188,7 @@ class TransferViewSet(ApiViewSet):
         return Response(transfer_serializers.transfer(row, actions=actions))
 
     def rebuild_answer(self, result_id: UUID) -> Response:
-        asks = transfer_serializers.asks_for_actions(self.request.query_params)
+        asks = transfer_serializers.asks_for_actions(self.request)
         return _created(self.request, queries.transfer_as_created(transfer_id=result_id), asks=asks)
 
     @_describe(
@@ -199,7 +199,7 @@ class TransferViewSet(ApiViewSet):
     )
     def retrieve(self, request: Request, transfer_id: str) -> Response:
         """Returns a transfer in any state. The caller controls its sender, its receiver or its originator."""
-        asks, actor_id = transfer_serializers.asks_for_actions(request.query_params), caller(request).pk
+        asks, actor_id = transfer_serializers.asks_for_actions(request), caller(request).pk
         row = queries.transfer_visible_to(actor_id=actor_id, transfer_id=path_id("transfer_id", transfer_id))
         shows = asks or row.has_terms
         if not shows:
@@ -257,7 +257,7 @@ class TransferViewSet(ApiViewSet):
         Moves the tokens that a `pending` transfer reserves to its receiver, and completes it. The caller controls the
         receiver. In any other state it is refused with 403.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         return _closed(operations.accept(actor=caller(request), transfer_id=parsed), asks=asks)
@@ -296,7 +296,7 @@ class TransferViewSet(ApiViewSet):
         If the sender requires an approval for it, the transfer becomes `pending` with `awaiting_approval` instead, with
         its tokens reserved.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         values = transfer_serializers.read_fulfillment(request.data)
         row = operations.fulfill(
@@ -330,7 +330,7 @@ class TransferViewSet(ApiViewSet):
         login than the one that created or fulfilled the transfer. It goes on as a new transfer would now: it is
         completed, or `pending` for the receiver.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         row = approvals.approve(actor=caller(request), credential_id=credential_id(request), transfer_id=parsed)
@@ -356,7 +356,7 @@ class TransferViewSet(ApiViewSet):
         Cancels a transfer that awaits the approval of its sender, which the caller controls. Its tokens are free again.
         Each login of the caller may refuse it, also the one that created it.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         return _closed(approvals.refuse(actor=caller(request), transfer_id=parsed), asks=asks)
@@ -382,7 +382,7 @@ class TransferViewSet(ApiViewSet):
         `requested` one. The caller controls that side. Reserved tokens are free again. In any other state it is refused
         with 403.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         transfer_serializers.EMPTY.read_body(request.data)
         return _closed(operations.decline(actor=caller(request), transfer_id=parsed), asks=asks)
@@ -402,7 +402,7 @@ class TransferViewSet(ApiViewSet):
         Cancels an open transfer for the side that asked: the sender of a `pending` one, the receiver of a `requested`
         one. The caller controls that side. Reserved tokens are free again. In any other state it is refused with 403.
         """
-        asks = transfer_serializers.asks_for_actions(request.query_params)
+        asks = transfer_serializers.asks_for_actions(request)
         parsed = path_id("transfer_id", transfer_id)
         return _closed(operations.delete(actor=caller(request), transfer_id=parsed), asks=asks)
 
