@@ -81,7 +81,7 @@ def read_key(request: HttpRequest, *, restricted_key: str = "") -> str | None:
 
 def fingerprint(request: Request) -> bytes:
     """Return the SHA-256 digest of method, path, query and parsed body: equal for a request and its repetition."""
-    digest = sha256(f"{request.method} {request.get_full_path_info()}\n".encode())
+    digest = sha256(f"{request.method} {request._request.get_full_path_info()}\n".encode())
     body = request.data
     if isinstance(body, QueryDict):
         for name, values in sorted(body.lists()):
