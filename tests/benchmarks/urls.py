@@ -2,8 +2,8 @@
 
 from django.urls import path
 from rest_framework.request import Request
-from rest_framework.response import Response
 
+from config.api.renderers import Response
 from config.api.views import ApiViewSet
 from config.urls import handler400, handler403, handler404, handler500
 from config.urls import urlpatterns as product
