@@ -5,6 +5,7 @@ An amount is an integer number of units of 10^-8 coin; nothing here is a float.
 """
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ SERIAL_NUMBERS: Final = 1000 * 1024
 COIN_SIZE: Final = 5
 
 # 25 digits before the point exceed the value of all possible coins.
+_C5 = struct.Struct(">bI")
 _AMOUNT = re.compile(r"([0-9]{1,25})(?:\.([0-9]{1,8}))?", re.ASCII)
 
 
@@ -51,7 +53,7 @@ class Coin:
 
     def to_bytes(self) -> bytes:
         """The coin as the five bytes DN, SN, called c5 in the protocol."""
-        return self.denomination.to_bytes(1, "big", signed=True) + self.serial_number.to_bytes(4, "big")
+        return _C5.pack(self.denomination, self.serial_number)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Coin":

@@ -102,6 +102,8 @@ class TaskRun:
         self._has_unwritten_marks = False
         # Attempts that ended at a quorum while answers were outstanding.
         self._hearings: list[_Heard] = []
+        # Late answers that are written with the end of the task, and counted after it.
+        self._late: list[Results] = []
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = vault.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
 
@@ -160,14 +162,13 @@ class TaskRun:
         if not whole_batch:
             self._flush()
         call = messages.compose(command, coins, chosen, back=request.back) if request.call is None else request.call
-        unknown = {raida: Mark.SENT * len(indices) for raida, indices in chosen.items()}
-        touched = messages.remark(coins, chosen, unknown, lambda mark, sent: sent) if request.intends else {}
+        touched = messages.remark_sent(coins, chosen) if request.intends else set()
         until = transport.within(settings.RAIDA_TIMEOUT_SECONDS * request.patience)
         intent = Intent(
             command,
             request.batch,
             asked=chosen,
-            marks={} if whole_batch else touched,
+            marks={} if whole_batch else _marks_of(coins, touched),
             covering=messages.batch_marks(chosen, dict.fromkeys(chosen, Mark.SENT)) if whole_batch else "",
         )
         attempt_id = task_store.open_attempt(
@@ -199,7 +200,7 @@ class TaskRun:
             task_store.settle(
                 held=self.held,
                 settled=[Settled(attempt_id, answers, "")],
-                marks=touched | changed if whole_batch else changed,
+                marks=_marks_of(coins, touched | changed if whole_batch else changed),
             )
         is_listened_to = hearing is not None and hearing.is_open
         self.circuits.record(_without(_given_up(results), results) if is_listened_to else results)
@@ -218,8 +219,7 @@ class TaskRun:
         """End the task from what is known; the arguments are those of `finalize.conclude`."""
         # The result names the servers that were left out because their circuit was open.
         skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
-        for heard in self._hearings:
-            self._add_late_answers(heard)
+        self._add_late_answers()
         finalize.conclude(
             held=self.held,
             task=self.task,
@@ -227,8 +227,11 @@ class TaskRun:
             further=skipped | dict(further or {}),
             deliver=deliver,
             settled=self._answered,
+            late=self._add_late_answers,
             gone=gone,
         )
+        for late in self._late:
+            self.circuits.record(late)
         while self._hearings:
             self._hearings.pop().hearing.task_has_ended()
 
@@ -237,11 +240,21 @@ class TaskRun:
         while self._hearings:
             self._hearings.pop().hearing.drop()
 
-    def _add_late_answers(self, heard: "_Heard") -> None:
-        """Write late answers together with the end of the task, where one mark holds for all coins."""
-        settled = next((one for one in self._answered if one.attempt_id == heard.attempt_id and one.covering), None)
-        if settled is None:
-            return
+    def _add_late_answers(self) -> list[Settled]:
+        """
+        Add late answers to attempts in which one mark holds for all coins, for the end of the task to write.
+
+        Return the attempts that changed.
+        """
+        before = [*self._answered]
+        heard_of = {heard.attempt_id: heard for heard in self._hearings}
+        self._answered = [
+            self._with_late_answers(one, heard_of[one.attempt_id]) if one.covering and one.attempt_id in heard_of else one
+            for one in before
+        ]
+        return [now for then, now in zip(before, self._answered, strict=True) if now != then]
+
+    def _with_late_answers(self, settled: Settled, heard: "_Heard") -> Settled:
         late = heard.hearing.taken()
         told = messages.replies(heard.command, {raida: heard.chosen[raida] for raida in late}, late)
         # A put has one answer for all coins. Other commands have one for each coin, and these may differ.
@@ -251,9 +264,10 @@ class TaskRun:
             for raida, mark in enumerate(settled.covering)
         )
         answers = {**settled.answers} | {raida: messages.answer_code(late[raida]) for raida in alike}
-        self._answered[self._answered.index(settled)] = replace(settled, answers=answers, covering=covering)
-        self.circuits.record({raida: late[raida] for raida in alike})
+        if alike:
+            self._late.append({raida: late[raida] for raida in alike})
         heard.hearing.keep({raida: result for raida, result in late.items() if raida not in alike})
+        return replace(settled, answers=answers, covering=covering)
 
     def _flush(self) -> None:
         if self._answered:
@@ -349,6 +363,10 @@ class _Heard:
     chosen: Targets
 
 
+def _marks_of(coins: Sequence[CoinWork], positions: Collection[int]) -> dict[UUID, str]:
+    return {coins[index].coin_id: coins[index].marks for index in sorted(positions)}
+
+
 def _without(raidas: Collection[int], results: Results) -> Results:
     return {raida: result for raida, result in results.items() if raida not in raidas}
 
@@ -361,7 +379,7 @@ def _given_up(results: Results) -> list[int]:
 
 def all_stored(coins: Sequence[CoinWork]) -> bool:
     """Whether 13 servers hold the new number of each coin."""
-    return all(coin.marks.count(Mark.NEW) >= QUORUM for coin in coins)
+    return all(marks.count(Mark.NEW) >= QUORUM for marks in {coin.marks for coin in coins})
 
 
 def share(begin: int, end: int, position: int, count: int) -> tuple[int, int]:

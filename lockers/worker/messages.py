@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from typing import Final, TypeVar
 from uuid import UUID
@@ -176,35 +177,42 @@ def replies(
 
 def read(command: Command, result: Answer | NoResponse | None, count: int) -> tuple[Reply, ...]:
     """Return what an answer says about each of `count` coins."""
-    if result is None:
-        return (Reply.SILENT,) * count
-    if isinstance(result, NoResponse):
-        return (Reply.SILENT if result.sent else Reply.UNREACHED,) * count
+    if isinstance(result, Answer):
+        return _read_answer(command, result.status, result.payload, count)
+    return _alike(Reply.SILENT if result is None or result.sent else Reply.UNREACHED, count)
+
+
+@lru_cache(maxsize=32)
+def _alike(reply: Reply, count: int) -> tuple[Reply, ...]:
+    return (reply,) * count
+
+
+# Most servers send the same bytes, which are read at the quorum and again with all answers. They hold no secret.
+@lru_cache(maxsize=32)
+def _read_answer(command: Command, status: int, payload: bytes, count: int) -> tuple[Reply, ...]:
     try:
         match command:
             case Command.PUT:
-                is_done = payloads.decode_verdict(result.status, result.payload)
-                return (Reply.PASS if is_done else Reply.FAIL,) * count
+                return _alike(Reply.PASS if payloads.decode_verdict(status, payload) else Reply.FAIL, count)
             case Command.REMOVE:
-                passed = payloads.decode_remove_reply(result.status, result.payload, count=count)
+                passed = payloads.decode_remove_reply(status, payload, count=count)
             case Command.FIND:
-                found = payloads.decode_find_reply(result.status, result.payload, count=count)
-                return tuple(_FOUND[one] for one in found)
+                return tuple(_FOUND[one] for one in payloads.decode_find_reply(status, payload, count=count))
             case Command.BREAK | Command.JOIN:
-                if result.status in _CHANGE_REFUSALS:
-                    return (Reply.FAIL,) * count
-                payloads.decode_done(result.status, result.payload)
-                return (Reply.PASS,) * count
+                if status in _CHANGE_REFUSALS:
+                    return _alike(Reply.FAIL, count)
+                payloads.decode_done(status, payload)
+                return _alike(Reply.PASS, count)
             case _:
-                passed = payloads.decode_verdicts(result.status, result.payload, count=count)
+                passed = payloads.decode_verdicts(status, payload, count=count)
     except WireError:
-        if command is Command.REMOVE and result.status == Status.INVALID_ENCRYPTION:
+        if command is Command.REMOVE and status == Status.INVALID_ENCRYPTION:
             # The request was encrypted with a locker's key: there is no such locker.
-            return (Reply.FAIL,) * count
-        if result.status in UNREADABLE:
-            return (Reply.UNREADABLE,) * count
-        is_success = result.status in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED, Status.SUCCESS)
-        return (Reply.SILENT if is_success else Reply.ERROR,) * count
+            return _alike(Reply.FAIL, count)
+        if status in UNREADABLE:
+            return _alike(Reply.UNREADABLE, count)
+        is_success = status in (Status.ALL_PASS, Status.ALL_FAIL, Status.MIXED, Status.SUCCESS)
+        return _alike(Reply.SILENT if is_success else Reply.ERROR, count)
     return tuple(Reply.PASS if one else Reply.FAIL for one in passed)
 
 
@@ -334,33 +342,48 @@ FOUND: Final[Table] = {**ASKED, (Mark.SENT, Reply.HAS_OLD): Mark.KEPT, (Mark.OLD
 
 def remark(
     pieces: Sequence[CoinWork], chosen: Targets, told: Mapping[int, Sequence[_T]], become: Callable[[str, _T], str]
-) -> dict[UUID, str]:
+) -> set[int]:
     """
-    Set the marks of chosen coins to what `become` returns for the mark and what was said; return the changed marks.
+    Set the marks of chosen coins to what `become` returns for the mark and what was said.
+
+    Return the positions of the coins whose marks changed.
     """
     everyone = tuple(range(len(pieces)))
+    nothing: list[_T | None] = [None] * len(pieces)
     columns: list[Sequence[_T | None]] = []
     for raida in range(RAIDA_COUNT):
         indices, words = chosen.get(raida, ()), told.get(raida, ())
         if indices == everyone:
             columns.append(words)
             continue
-        column: list[_T | None] = [None] * len(pieces)
+        column = nothing.copy() if indices else nothing
         for index, word in zip(indices, words, strict=True):
             column[index] = word
         columns.append(column)
+    # Most servers say the same of all coins: each of these columns is read once.
+    distinct = {id(column): column for column in columns}
+    places = {identity: place for place, identity in enumerate(distinct)}
+    place_of = [places[id(column)] for column in columns]
     # Most coins have the same marks and replies.
     known: dict[tuple[str, tuple[_T | None, ...]], str] = {}
-    changed: dict[UUID, str] = {}
-    for piece, heard in zip(pieces, zip(*columns, strict=True), strict=True):
+    changed: set[int] = set()
+    for index, (piece, heard) in enumerate(zip(pieces, zip(*distinct.values(), strict=True), strict=True)):
         if (piece.marks, heard) not in known:
             known[piece.marks, heard] = "".join(
-                mark if word is None else become(mark, word) for mark, word in zip(piece.marks, heard, strict=True)
+                mark if (word := heard[place]) is None else become(mark, word)
+                for mark, place in zip(piece.marks, place_of, strict=True)
             )
         marks = known[piece.marks, heard]
         if marks != piece.marks:
-            piece.marks = changed[piece.coin_id] = marks
+            piece.marks = marks
+            changed.add(index)
     return changed
+
+
+def remark_sent(pieces: Sequence[CoinWork], chosen: Targets) -> set[int]:
+    """Set the marks of chosen coins to SENT; return the positions of the coins whose marks changed."""
+    sent = {count: Mark.SENT * count for count in {*map(len, chosen.values())}}
+    return remark(pieces, chosen, {raida: sent[len(indices)] for raida, indices in chosen.items()}, lambda _, word: word)
 
 
 def batch_marks(chosen: Targets, marks: Mapping[int, str]) -> str:
@@ -381,19 +404,28 @@ def quorum_passed(
     command: Command, pieces: Sequence[CoinWork], chosen: Targets, reads: Reader | None
 ) -> Callable[[Results], bool]:
     """Return a function that counts answers and returns whether each chosen coin has passed on 13 servers."""
-    asked = {index for indices in chosen.values() for index in indices}
+    asked: set[int] = set().union(*set(chosen.values()))
     passes = {index: pieces[index].marks.count(Mark.NEW) for index in asked}
+    # Most servers are asked about all of these coins, and say the same of each: such answers are counted once.
+    of_all = 0
     counted: set[int] = set()
 
     def enough(results: Results) -> bool:
+        nonlocal of_all
         new = {raida: chosen[raida] for raida in results if raida in chosen and raida not in counted}
         counted.update(new)
         for raida, told in replies(command, new, results, reads=reads).items():
+            if len(told) == len(asked) and len(set(told)) == 1:
+                of_all += told[0] in _PASSED
+                continue
             for index, reply in zip(chosen[raida], told, strict=True):
-                passes[index] += reply in (Reply.PASS, Reply.HAS_NEW)
-        return all(count >= QUORUM for count in passes.values())
+                passes[index] += reply in _PASSED
+        return all(count + of_all >= QUORUM for count in passes.values())
 
     return enough
+
+
+_PASSED: Final = (Reply.PASS, Reply.HAS_NEW)
 
 
 def where(replies: Mapping[int, Mapping[int, Reply]], *wanted: Reply) -> Targets:

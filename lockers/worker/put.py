@@ -64,7 +64,8 @@ def _put_where_refused(task_run: TaskRun, batch: int, coins: Sequence[CoinWork])
     Does nothing if 13 servers have stored each coin: `lockers.worker.repair` asks about the others later. A server that
     accepts every coin refused the batch for another reason, and is not asked again.
     """
-    if not any(coin.marks.count(Mark.NEW) < QUORUM and {Mark.REFUSED, Mark.ERROR} & set(coin.marks) for coin in coins):
+    kinds = {coin.marks for coin in coins}
+    if not any(marks.count(Mark.NEW) < QUORUM and {Mark.REFUSED, Mark.ERROR} & set(marks) for marks in kinds):
         return
     told = task_run.broadcast(Request(Command.DETECT, batch, coins, Mark.REFUSED + Mark.ERROR, _DENIED))
     refusing = {raida: each for raida, each in told.items() if {Reply.FAIL, Reply.ERROR} & set(each.values())}
@@ -81,9 +82,10 @@ def _put_where_unsure(task_run: TaskRun, batch: int, coins: Sequence[CoinWork]) 
     These servers are first asked which AN they hold. Leaves out coins about which every server was asked, and coins
     that would stay below 13 even if each server stored them that has neither confirmed nor refused.
     """
-    undecided = [coin for coin in coins if _could_be_stored(coin.marks)]
-    if not any(Mark.UNASKED in coin.marks for coin in undecided):
+    hopeful = {marks for marks in {coin.marks for coin in coins} if _could_be_stored(marks)}
+    if not any(Mark.UNASKED in marks for marks in hopeful):
         return
+    undecided = [coin for coin in coins if coin.marks in hopeful]
     proposed = _proposed_numbers(task_id=task_run.task.id, batch=batch)
     asked = [replace(coin, new=tuple(proposed.get(coin.coin_id, coin.old))) for coin in undecided]
     found = task_run.broadcast(Request(Command.FIND, batch, asked, Mark.UNASKED, grace=GRACE_MOVE))

@@ -192,8 +192,10 @@ def test_marks_change_where_a_server_was_asked_and_only_there() -> None:
     )  # fmt: skip
 
     assert [each.marks for each in pieces] == ["p" + "-" * 24, "nf" + "n" * 23]
-    assert changed == {each.coin_id: each.marks for each in pieces}
-    assert messages.remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == {}
+    assert changed == {0, 1}
+    assert messages.remark(pieces, {5: (0,)}, {5: ("-",)}, lambda mark, word: word) == set()
+    assert messages.remark_sent(pieces, {0: (1,), 3: (0, 1)}) == {0}
+    assert [each.marks for each in pieces] == ["p--n" + "-" * 21, "nf" + "n" * 23]
 
 
 # Breaking: servers hold the one coin, its ten, or neither.

@@ -351,12 +351,16 @@ def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_c
     awaited = Attempt.Unanswered.AWAITED
     run._answered = [task_store.Settled(5, {0: 241, 13: awaited, 14: awaited}, at("p13 n12"))]
 
-    run._add_late_answers(broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1))))
+    run._hearings = [broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1)))]
+
+    assert run._add_late_answers() == run._answered
 
     (settled,) = run._answered
     assert settled.covering == at("p14 n11")
     assert settled.answers == {0: 241, 13: 241, 14: awaited}
     assert [list(each) for each in kept] == [[14]]
+    assert [list(each) for each in run._late] == [[13]]
+    assert run._add_late_answers() == []
 
 
 def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:
