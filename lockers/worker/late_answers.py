@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -255,7 +255,7 @@ def _write_answers(task_id: UUID, attempt_id: int, codes: Mapping[int, int]) -> 
 
 def _rows(coin_ids: Iterable[UUID], *, numbers: bool = False) -> list[Coin]:
     rows = Coin.objects.filter(pk__in=list(coin_ids)).order_by("id")
-    return list(rows if numbers else rows.defer("secrets", "proposed"))
+    return list(rows if numbers else rows.only("denomination", "serial_number", "state", "pown"))
 
 
 # Coins are written last, and locked ones are skipped, so that no transaction waits for this one, nor this one for
@@ -339,32 +339,59 @@ def _replaced(letters: str, told: Mapping[int, Reply], words: Mapping[Reply, str
 
 def _write_receipt(task: LockerTask, told: Mapping[_Identity, Mapping[int, Reply]], *, only: str) -> None:
     """Replace the letters in `only` by what servers said, in the receipt and the result of the task."""
-    lines = _lines(task.pk)
-    new = {
-        (line.denomination, line.serial_number): letters
-        for line in lines
-        if (letters := line.with_letters(told, only=only)) != line.pown
+    values: dict[str, Any] = {
+        "task": task.pk,
+        "denominations": [denomination for denomination, _ in told],
+        "serial_numbers": [number for _, number in told],
     }
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE lockers_receiptline SET pown = new.pown"
-            "  FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) AS new(denomination, serial_number, pown)"
-            " WHERE lockers_receiptline.task_id = %s AND lockers_receiptline.denomination = new.denomination"
-            "   AND lockers_receiptline.serial_number = new.serial_number",
-            [[key[0] for key in new], [key[1] for key in new], list(new.values()), task.pk],
-        )
-        said = [new.get(line.identity, line.pown) for line in lines]
+        cursor.execute(_TOLD, values)
+        new = {
+            line.identity: letters
+            for line in (_Line(*row) for row in cursor.fetchall())
+            if (letters := line.with_letters(told, only=only)) != line.pown
+        }
+        if new:
+            cursor.execute(
+                "UPDATE lockers_receiptline SET pown = new.pown"
+                "  FROM unnest(%s::smallint[], %s::bigint[], %s::text[]) AS new(denomination, serial_number, pown)"
+                " WHERE lockers_receiptline.task_id = %s AND lockers_receiptline.denomination = new.denomination"
+                "   AND lockers_receiptline.serial_number = new.serial_number",
+                [[key[0] for key in new], [key[1] for key in new], list(new.values()), task.pk],
+            )
+        cursor.execute(_KINDS_OF_LINES, values)
+        kinds = [_LinesAlike(*row) for row in cursor.fetchall()]
         asked = {raida for each in told.values() for raida in each}
-        is_heard = not any(NOT_WAITED_FOR in letters for letters in said)
+        is_heard = not any(NOT_WAITED_FOR in kind.pown for kind in kinds)
         cursor.execute(
             "UPDATE lockers_lockertask SET result = result || %s::jsonb,"
             " listens_until = CASE WHEN %s THEN NULL ELSE listens_until END WHERE id = %s",
-            [
-                json.dumps(_result(task, lines, said, asked)),
-                is_heard,
-                task.pk,
-            ],
+            [json.dumps(_result(task, kinds, asked)), is_heard, task.pk],
         )
+
+
+# With OFFSET each coin is looked up, whatever PostgreSQL knows of the table.
+_TOLD: Final = """
+SELECT line.denomination, line.serial_number, line.pown
+  FROM unnest(%(denominations)s::smallint[], %(serial_numbers)s::bigint[]) AS told (denomination, serial_number)
+ CROSS JOIN LATERAL (
+     SELECT * FROM lockers_receiptline AS each
+      WHERE each.task_id = %(task)s AND each.denomination = told.denomination
+        AND each.serial_number = told.serial_number OFFSET 0) AS line
+"""
+_KINDS_OF_LINES: Final = """
+SELECT pown, state, settled_by_id IS NOT NULL, count(*) FROM lockers_receiptline WHERE task_id = %(task)s
+ GROUP BY 1, 2, 3 ORDER BY min(id)
+"""
+
+
+class _LinesAlike(NamedTuple):
+    """Lines of a receipt that have the same letters; most lines are alike."""
+
+    pown: str
+    state: str
+    is_settled_later: bool
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +399,6 @@ class _Line:
     denomination: int
     serial_number: int
     pown: str
-    state: str
 
     @property
     def identity(self) -> _Identity:
@@ -385,25 +411,32 @@ class _Line:
 def _lines(task_id: UUID) -> list[_Line]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT denomination, serial_number, pown, state FROM lockers_receiptline WHERE task_id = %s ORDER BY id",
+            "SELECT denomination, serial_number, pown FROM lockers_receiptline WHERE task_id = %s ORDER BY id",
             [task_id],
         )
         return [_Line(*row) for row in cursor.fetchall()]
 
 
-def _result(task: LockerTask, lines: Sequence[_Line], said: Sequence[str], raidas: set[int]) -> dict[str, Any]:
+def _result(task: LockerTask, kinds: Sequence[_LinesAlike], raidas: set[int]) -> dict[str, Any]:
     """Return the letters, and on how many servers the coins are stored, according to the receipt."""
     stored = (CoinState.LOCKED, CoinState.SENT) if task.kind == TaskKind.PUT else (*SPENDABLE, CoinState.LOCKED)
-    counted = [letters for line, letters in zip(lines, said, strict=True) if line.state in stored]
+    counted = [kind for kind in kinds if kind.state in stored]
     result: dict[str, Any] = {}
     if counted:
-        passes = [letters.count("p") for letters in counted]
+        passes = {kind.pown.count("p") for kind in counted}
         result["servers"] = {"fewest": min(passes), "most": max(passes)}
         if task.kind == TaskKind.PUT:
-            result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.pk)
+            may_differ = len(passes) > 1 or any(kind.is_settled_later for kind in kinds)
+            result["fewer"] = current_results.coins_on_fewer_servers(task_id=task.pk) if may_differ else []
         if board := task.result.get("raida"):
             result["raida"] = "".join(
-                Counter(letters[raida] for letters in counted).most_common(1)[0][0] if raida in raidas else letter
-                for raida, letter in enumerate(board)
+                _commonest(counted, raida) if raida in raidas else letter for raida, letter in enumerate(board)
             )
     return result
+
+
+def _commonest(kinds: Sequence[_LinesAlike], raida: int) -> str:
+    votes = Counter[str]()
+    for kind in kinds:
+        votes[kind.pown[raida]] += kind.number
+    return votes.most_common(1)[0][0]
