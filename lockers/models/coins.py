@@ -5,6 +5,7 @@ import uuid
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length, Now, Replace
+from django.db.models.lookups import Exact
 
 from lockers.models.tasks import Export, Locker, LockerTask
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
@@ -67,10 +68,19 @@ class Coin(models.Model):
             models.CheckConstraint(
                 condition=Q(serial_number__gte=0, serial_number__lt=2**32), name="coin_serial_number_fits_32_bits"
             ),
-            models.CheckConstraint(condition=Q(pown__regex=r"^[pfnuedb]{25}$"), name="coin_pown_has_25_letters"),
+            # Not "{25}": PostgreSQL takes five times as long to match it, for each row that is written.
+            models.CheckConstraint(
+                condition=Q(Exact(Length("pown"), RAIDA_COUNT), pown__regex=r"^[pfnuedb]+$"),
+                name="coin_pown_has_25_letters",
+            ),
             models.CheckConstraint(
                 condition=Q(outcome="", task=None, batch=None)
-                | Q(outcome__regex=r"^[-pfngxoredb]{25}$", task__isnull=False, batch__isnull=False),
+                | Q(
+                    Exact(Length("outcome"), RAIDA_COUNT),
+                    outcome__regex=r"^[-pfngxoredb]+$",
+                    task__isnull=False,
+                    batch__isnull=False,
+                ),
                 name="coin_outcome_belongs_to_a_task",
             ),
             models.CheckConstraint(

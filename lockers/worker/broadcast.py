@@ -104,6 +104,7 @@ class TaskRun:
         self._hearings: list[_Heard] = []
         # Late answers that are written with the end of the task, and counted after it.
         self._late: list[Results] = []
+        self._is_ending = False
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = vault.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
 
@@ -219,15 +220,14 @@ class TaskRun:
         """End the task from what is known; the arguments are those of `finalize.conclude`."""
         # The result names the servers that were left out because their circuit was open.
         skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
-        self._add_late_answers()
+        self._is_ending = False
         finalize.conclude(
             held=self.held,
             task=self.task,
             reason=reason,
             further=skipped | dict(further or {}),
             deliver=deliver,
-            settled=self._answered,
-            late=self._add_late_answers,
+            settled=self._to_settle,
             gone=gone,
         )
         for late in self._late:
@@ -240,19 +240,22 @@ class TaskRun:
         while self._hearings:
             self._hearings.pop().hearing.drop()
 
-    def _add_late_answers(self) -> list[Settled]:
+    def _to_settle(self) -> list[Settled]:
         """
-        Add late answers to attempts in which one mark holds for all coins, for the end of the task to write.
+        Return the attempts to settle with the end of the task; called again, those to which answers have come since.
 
-        Return the attempts that changed.
+        Late answers are added to attempts in which one mark holds for all coins.
         """
-        before = [*self._answered]
+        returned = self._answered if self._is_ending else []
+        self._is_ending = True
         heard_of = {heard.attempt_id: heard for heard in self._hearings}
         self._answered = [
-            self._with_late_answers(one, heard_of[one.attempt_id]) if one.covering and one.attempt_id in heard_of else one
-            for one in before
+            self._with_late_answers(one, heard_of[one.attempt_id])
+            if one.covering and one.attempt_id in heard_of
+            else one
+            for one in self._answered
         ]
-        return [now for then, now in zip(before, self._answered, strict=True) if now != then]
+        return [one for one in self._answered if one not in returned]
 
     def _with_late_answers(self, settled: Settled, heard: "_Heard") -> Settled:
         late = heard.hearing.taken()

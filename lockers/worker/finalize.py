@@ -55,8 +55,7 @@ def conclude(
     reason: str = "",
     further: Mapping[str, Any] | None = None,
     deliver: Deliver | None = None,
-    settled: Sequence[Settled] = (),
-    late: Callable[[], Sequence[Settled]] = list,
+    settled: Callable[[], Sequence[Settled]] = list,
     waits_on: bool = True,
     gone: Sequence[UUID] = (),
 ) -> TaskState:
@@ -66,13 +65,13 @@ def conclude(
     May be called at any step: a coin for which nothing was sent goes back as it was, one whose servers may hold either
     secret goes to limbo with both. `task` is its row, if this attempt has read it: only the claim's owner changes it.
     `reason` is shown to the user if the task did not succeed, and `further` is added to the result. With
-    `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` are attempts
-    that are settled with it, and `late` returns those to which answers have come since. Waiting claims are handed to a
+    `deliver` the coins that a transfer or an export has reserved leave the wallet first. `settled` returns
+    the attempts to settle with it; called again, those to which answers have come since. Waiting claims are handed to a
     new task; without `waits_on` they are deleted. `gone` are coins in the task's locker that 13 servers have handed to
     another holder of its code.
     """
     with transaction.atomic():
-        task_store.settle(held=held, settled=settled, marks={}, is_durable=True)
+        task_store.settle(held=held, settled=settled(), marks={}, is_durable=True)
         task = task or LockerTask.objects.get(pk=held.task_id)
         delivered = None
         if deliver is not None:
@@ -83,7 +82,7 @@ def conclude(
                 reason = str(refused)
         kinds_of_batches = settle_coins.kinds_of_batches(task.id)
         # Answers of the last moments cost little here; after the end of the task each changes the rows of its coins.
-        if heard := late():
+        if heard := settled():
             task_store.settle(held=held, settled=heard, marks={}, is_durable=True)
         coins = settle_coins.CoinsOfTask(task)
         for batch, kinds in kinds_of_batches.items():

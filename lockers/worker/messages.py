@@ -383,7 +383,8 @@ def remark(
 def remark_sent(pieces: Sequence[CoinWork], chosen: Targets) -> set[int]:
     """Set the marks of chosen coins to SENT; return the positions of the coins whose marks changed."""
     sent = {count: Mark.SENT * count for count in {*map(len, chosen.values())}}
-    return remark(pieces, chosen, {raida: sent[len(indices)] for raida, indices in chosen.items()}, lambda _, word: word)
+    told = {raida: sent[len(indices)] for raida, indices in chosen.items()}
+    return remark(pieces, chosen, told, lambda _, word: word)
 
 
 def batch_marks(chosen: Targets, marks: Mapping[int, str]) -> str:

@@ -6,8 +6,8 @@ Compares this checkout with another one, each with its own database and web serv
 
 DIRECTORY is another checkout in which `make setup-dev` was run. Each turn measures both, in alternating order: requests
 a second, and the processor time per request of the web server and of PostgreSQL. With `--coins` it measures the
-processor time of a put and a take of that many coins instead: of the call that starts it, of the worker and of
-PostgreSQL. The other checkout is measured by its own `tests.benchmarks` modules; only this file is taken from here.
+processor time of a put and a take of that many coins instead: of the call that starts it, of the worker, which also
+writes answers that come after the task, and of PostgreSQL. The other checkout is measured by its own `tests.benchmarks` modules; only this file is taken from here.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def _roll_up() -> Callable[[], Any]:
 
 
 def _wait_for_late_answers() -> None:
-    """Wait until the threads that write late answers to the put that filled the locker have ended."""
+    """Wait until the threads that write late answers have ended."""
     for name in ("lockers.worker.listening", "lockers.listening"):
         with contextlib.suppress(ImportError):
             listening = importlib.import_module(name)
@@ -189,8 +189,11 @@ def serve_lockers() -> None:
             def work() -> list[Any]:
                 for each in small:
                     self._timed(each)
-                before = self._database()
-                return [self._timed(big).cpu, self._database() - before]
+                _wait_for_late_answers()
+                cpu, before = time.process_time(), self._database()
+                big()
+                _wait_for_late_answers()
+                return [time.process_time() - cpu, self._database() - before]
 
             worker, database = lockers._in_a_process(work)
             if unfinished := self.LockerTask.objects.exclude(state="completed").values_list("kind", "message").first():

@@ -353,14 +353,14 @@ def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_c
 
     run._hearings = [broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1)))]
 
-    assert run._add_late_answers() == run._answered
+    assert run._to_settle() == run._answered
 
     (settled,) = run._answered
     assert settled.covering == at("p14 n11")
     assert settled.answers == {0: 241, 13: 241, 14: awaited}
     assert [list(each) for each in kept] == [[14]]
     assert [list(each) for each in run._late] == [[13]]
-    assert run._add_late_answers() == []
+    assert run._to_settle() == []
 
 
 def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:
