@@ -104,7 +104,6 @@ class TaskRun:
         self._hearings: list[_Heard] = []
         # Late answers that are written with the end of the task, and counted after it.
         self._late: list[Results] = []
-        self._is_ending = False
         # A find has several lockers: its coins carry their keys themselves.
         self.keys = vault.locker_keys(task.locker) if task.kind == TaskKind.PUT and task.locker else None
 
@@ -195,9 +194,12 @@ class TaskRun:
         answers = {raida: messages.answer_code(result) for raida, result in results.items()}
         if command in _LISTENED_TO:
             answers |= dict.fromkeys(_given_up(results), int(Attempt.Unanswered.AWAITED))
+        settled = None
         if whole_batch and (common := messages.common_marks(coins, chosen)):
-            self._answered.append(Settled(attempt_id, answers, messages.batch_marks(chosen, common)))
+            settled = Settled(attempt_id, answers, messages.batch_marks(chosen, common))
+            self._answered.append(settled)
         else:
+            self._note_written_marks()
             task_store.settle(
                 held=self.held,
                 settled=[Settled(attempt_id, answers, "")],
@@ -206,7 +208,7 @@ class TaskRun:
         is_listened_to = hearing is not None and hearing.is_open
         self.circuits.record(_without(_given_up(results), results) if is_listened_to else results)
         if hearing is not None and is_listened_to:
-            self._hearings.append(_Heard(hearing, attempt_id, command, chosen))
+            self._hearings.append(_Heard(hearing, attempt_id, command, chosen, settled))
         return replies, messages.refusing(results)
 
     def conclude(
@@ -220,7 +222,6 @@ class TaskRun:
         """End the task from what is known; the arguments are those of `finalize.conclude`."""
         # The result names the servers that were left out because their circuit was open.
         skipped = {"resting": sorted(self.circuits.open)} if self.circuits.open else {}
-        self._is_ending = False
         finalize.conclude(
             held=self.held,
             task=self.task,
@@ -246,19 +247,14 @@ class TaskRun:
 
         Late answers are added to attempts in which one mark holds for all coins.
         """
-        returned = self._answered if self._is_ending else []
-        self._is_ending = True
-        heard_of = {heard.attempt_id: heard for heard in self._hearings}
-        self._answered = [
-            self._with_late_answers(one, heard_of[one.attempt_id])
-            if one.covering and one.attempt_id in heard_of
-            else one
-            for one in self._answered
-        ]
-        return [one for one in self._answered if one not in returned]
+        answered = {one.attempt_id: one for one in self._answered}
+        self._answered = []
+        for heard in self._hearings:
+            if heard.settled is not None and (late := heard.hearing.taken()):
+                heard.settled = answered[heard.attempt_id] = self._with_late_answers(heard, heard.settled, late)
+        return list(answered.values())
 
-    def _with_late_answers(self, settled: Settled, heard: "_Heard") -> Settled:
-        late = heard.hearing.taken()
+    def _with_late_answers(self, heard: "_Heard", settled: Settled, late: Results) -> Settled:
         told = messages.replies(heard.command, {raida: heard.chosen[raida] for raida in late}, late)
         # A put has one answer for all coins. Other commands have one for each coin, and these may differ.
         alike = {raida: replies[0] for raida, replies in told.items() if len(set(replies)) == 1}
@@ -279,6 +275,12 @@ class TaskRun:
         if self._has_unwritten_marks:
             task_store.write_marks(held=self.held)
             self._has_unwritten_marks = False
+            self._note_written_marks()
+
+    def _note_written_marks(self) -> None:
+        """Leave late answers to be written after the task: the rows of coins have marks that an attempt cannot change."""
+        for heard in self._hearings:
+            heard.settled = None
 
     def question(self, call: Call, batch: int, *, enough: Callable[[Results], bool] | None = None) -> Results:
         """Send a call that changes no coin, and return the answers as they came."""
@@ -356,14 +358,19 @@ class TaskRun:
             shown, written_at = len(answers), time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Heard:
-    """Where late answers to an attempt are collected, and what it asked."""
+    """
+    Where late answers to an attempt are collected, and what it asked.
+
+    `settled` is its outcome while the attempt alone records the marks of its coins, and None otherwise.
+    """
 
     hearing: listening.Hearing
     attempt_id: int
     command: Command
     chosen: Targets
+    settled: Settled | None
 
 
 def _marks_of(coins: Sequence[CoinWork], positions: Collection[int]) -> dict[UUID, str]:

@@ -349,18 +349,37 @@ def test_a_late_answer_is_recorded_for_a_batch_only_if_it_is_the_same_for_each_c
     }
     hearing: Any = SimpleNamespace(taken=lambda: late, keep=kept.append)
     awaited = Attempt.Unanswered.AWAITED
-    run._answered = [task_store.Settled(5, {0: 241, 13: awaited, 14: awaited}, at("p13 n12"))]
+    before = task_store.Settled(5, {0: 241, 13: awaited, 14: awaited}, at("p13 n12"))
+    run._hearings = [broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1)), before)]
 
-    run._hearings = [broadcast._Heard(hearing, 5, Command.POWN, dict.fromkeys(range(25), (0, 1)))]
+    (settled,) = run._to_settle()
 
-    assert run._to_settle() == run._answered
-
-    (settled,) = run._answered
     assert settled.covering == at("p14 n11")
     assert settled.answers == {0: 241, 13: 241, 14: awaited}
     assert [list(each) for each in kept] == [[14]]
     assert [list(each) for each in run._late] == [[13]]
+    late.clear()
     assert run._to_settle() == []
+
+
+@pytest.mark.parametrize("are_written", [False, True])
+def test_late_answers_to_an_earlier_batch_are_settled_with_the_task_unless_its_marks_are_written(
+    are_written: bool, alice: Wallet
+) -> None:
+    run = importing(alice, 0)
+    late = {13: transport.Answer(13, Status.ALL_PASS, b"", 0.0)}
+    hearing: Any = SimpleNamespace(taken=lambda: late, keep=lambda _: None)
+    awaited = Attempt.Unanswered.AWAITED
+    before = task_store.Settled(5, {0: 241, 13: awaited}, at("p13 n12"))
+    run._hearings = [broadcast._Heard(hearing, 5, Command.POWN, {13: (0,)}, before)]
+    # The attempt of this batch was settled with the intent of the next one.
+    run._answered = []
+    run._has_unwritten_marks = are_written
+
+    run._flush()
+
+    after = [] if are_written else [task_store.Settled(5, {0: 241, 13: 241}, at("p14 n11"))]
+    assert run._to_settle() == after
 
 
 def test_answers_are_shown_as_they_arrive(finding: TaskRun) -> None:
