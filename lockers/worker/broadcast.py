@@ -278,7 +278,7 @@ class TaskRun:
             self._note_written_marks()
 
     def _note_written_marks(self) -> None:
-        """Leave late answers to be written after the task: the rows of coins have marks that an attempt cannot change."""
+        """Leave late answers to be written after the task: marks in rows of coins are not changed by attempts."""
         for heard in self._hearings:
             heard.settled = None
 
