@@ -7,7 +7,8 @@ Compares this checkout with another one, each with its own database and web serv
 DIRECTORY is another checkout in which `make setup-dev` was run. Each turn measures both, in alternating order: requests
 a second, and the processor time per request of the web server and of PostgreSQL. With `--coins` it measures the
 processor time of a put and a take of that many coins instead: of the call that starts it, of the worker, which also
-writes answers that come after the task, and of PostgreSQL. The other checkout is measured by its own `tests.benchmarks` modules; only this file is taken from here.
+writes answers that come after the end of the task, and of PostgreSQL. The other checkout is measured by its own
+`tests.benchmarks` modules; only this file is taken from here.
 """
 
 import argparse
