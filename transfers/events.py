@@ -8,7 +8,7 @@ the high-water mark of `wallets.event_sequence`.
 
 Decided 2026-11-21. Storing an event for each party of each transfer would make reading simpler, but 28 % fewer
 transfers a second completed (508 instead of 708 pairs, one client, synchronous_commit off, medians of 5, two cores
-under load). The transfer's row has all data of such an event, since only its closing changes.
+under load). Such an event is computed from the transfer's row: what it says of the creation does not change later.
 
 Oldest first, because a cursor can then be followed indefinitely: new events come after it. With the newest first, a
 client would have to read a page again from its top to find new events.
@@ -43,8 +43,8 @@ class EventRow(NamedTuple):
     payload: dict[str, Any]
 
 
-# A statement takes the time of a row before its number, and runs no longer than this: rows with later numbers may be
-# older than `since` by as much.
+# A statement takes the time of a row before its number, and runs no longer than this (`statement_timeout` is shorter):
+# a row with a higher number may have been created earlier than another by up to this time.
 _LONGEST_STATEMENT: Final = timedelta(seconds=60)
 _BEFORE_ALL: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -70,7 +70,8 @@ def _page(*, has_since: bool) -> str:
 
     It reads the first number of each wallet and stream, which bounds the page, then the numbers within that bound, and
     payloads only for those that are shown. The cost grows with the wallets and the page, not with the events before or
-    after it. Parameters are in a subquery, so that one plan serves all values: planning costs more than the page.
+    after it. The parameters are read from a CTE by subqueries, so that one plan serves all values: planning costs more
+    than the page.
     """
     since = "AND created_at >= (SELECT page.since FROM page)" if has_since else ""
     heads, reaches = (
@@ -141,7 +142,7 @@ def page_of(
     since: datetime | None = None,
 ) -> tuple[list[EventRow], tuple[int, int]]:
     """
-    Return a page of the events of these wallets, and the position up to which a page that is not full has all events.
+    Return a page of the events of these wallets, and the position up to which it has all events if it is not full.
 
     `after` is the position of the last row of the page before. Events whose order is not final yet are left out; a
     later page has them at their position. The first page begins with the oldest event that is kept.
@@ -155,8 +156,8 @@ def page_of(
         rows, end, kept_from = _read_page(wallet_ids, limit=limit, offset=offset, after=after, since=since)
         if kept_from is None or kept_from == _kept_from():
             return rows, end
-        # A standby that catches up may replay in a moment what took the primary two minutes: that a partition is to be
-        # dropped, and the drop. Events that the page did not find may have been in it.
+        # Otherwise read again. The primary waits two minutes between announcing that a partition is dropped and the
+        # drop, but a standby that catches up may replay both at once: the page may lack events of that partition.
 
 
 def _kept_from() -> int:
@@ -168,7 +169,7 @@ def _kept_from() -> int:
 def _read_page(
     wallet_ids: Sequence[UUID], *, limit: int, offset: int, after: Sequence[int] | None, since: datetime | None
 ) -> tuple[list[EventRow], tuple[int, int], int | None]:
-    """Return a page and its end, and on a standby from which number events were kept before it was read."""
+    """Return a page, its end, and on a standby the number from which events were kept when it was read (else None)."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT ({event_sequence.SETTLED}), {event_sequence.KEPT_FROM}, pg_is_in_recovery()")
         settled, kept_from, is_standby = cursor.fetchone()

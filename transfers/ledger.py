@@ -1,24 +1,26 @@
 """
-The only module that changes who holds or reserves a token.
+Issues, moves, reserves and releases tokens. Besides it, only the import of a Treetracker database writes them.
 
 Each function is one set-based statement, so a transfer of 1 token and one of 10,000 take the same number of round
 trips, and each is atomic even outside a transaction. The statements are in `transfers/sql`; parts that several of
 them share are in `transfers/sql/parts`. Rules for changing them:
 
 * A token is a row, not a balance: lock token rows (`FOR NO KEY UPDATE`), never a wallet row.
-* A statement that waits for tokens locks them in the order (lot, id). Bundles are selected from a random start
-  position, wrapping around once, and skip tokens that other transactions hold, so they never wait. If that finds too
+* A statement that waits for tokens locks them in the order (lot, id). A bundle is first selected without waiting: from
+  a random start position, wrapping around once, and without the tokens that other transactions hold. If that finds too
   few, the caller must repeat the selection with `wait` before it refuses: the missing tokens may be held by a
   transfer that fails.
-* All or nothing: nothing changes unless the CTE `guard` found as many locked tokens as were asked for, and a trigger on
-  the transfer compares the count of changed rows.
+* All or nothing: a transfer is written only if the CTE `guard` finds as many tokens as were asked for (locked ones, or
+  for a requested transfer free ones), and a trigger on the transfer compares the count of changed rows.
 * Before a statement takes the number of a transfer it takes the advisory lock of
   `event_sequence.ANNOUNCED`, so that readers of events wait for it (`wallets.event_sequence`).
 * A change of counts that `transfers.counters` cannot derive from the rows of transfers is inserted into
   `transfers_tallydelta` by the same statement.
 * Times and numbers that order a token's history are taken after the token is locked (`clock_timestamp()`, a sequence).
-* The right to move tokens is read `FOR SHARE`: a trust that is being ended is in force until the commit, or not seen.
-* Rows are looked up as `id = ANY (array)`: for a join, a plan may read the whole table once for each row.
+* The right to move tokens is read `FOR SHARE`: the statement either locks the trust until its own transaction commits,
+  or no longer sees it.
+* Rows are looked up as `id = ANY (array)`: with a join, the planner may choose a nested loop that reads the whole table
+  once for each row.
 * One plan must serve all values. Wrap a parameter that could change the planner's estimates in a scalar subquery, so
   that PostgreSQL chooses the generic plan: planning each execution takes three times as long as executing.
 """
@@ -120,9 +122,9 @@ class Decision(NamedTuple):
 
 class Terms(NamedTuple):
     """
-    What a client asks for a transfer: a reference, unique among its unique ones on request; metadata; an expiry.
+    What a client asks for a transfer: a reference, metadata, and the time at which it expires if it is still open.
 
-    The expiry applies to a transfer that stays open.
+    With `is_unique`, the database refuses a second transfer of the same originator with this reference and `is_unique`.
     """
 
     reference: str = ""
@@ -135,7 +137,7 @@ class Request(NamedTuple):
     """
     A request to move tokens. `id` becomes that of the transfer; with a `claim` its idempotency key is stored too.
 
-    After the `lifetime` a transfer expires that stays open and whose terms name no time; None: it never does.
+    A transfer that stays open expires at `terms.expires_at`; without that, after `lifetime`; without both, it does not.
     `credential_id` is the credential with which the actor asks: if the source demands an approval, another gives it.
     """
 

@@ -1,5 +1,5 @@
 -- Decides on a transfer and writes it: completed with its tokens moved, pending with its tokens reserved, or requested.
--- `guard` takes its number, after its own condition has announced it.
+-- `guard` takes its number, after the condition `{announced}` has taken the advisory lock of the sequence.
 -- A party is given by id or by the key of its name. Each combination has its own statement: one that serves all, with
 -- subqueries for what is not given, takes 4 % more instructions. For the same reason no CTE has columns that nothing
 -- behind it uses.

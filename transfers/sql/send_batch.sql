@@ -1,7 +1,6 @@
 -- Writes the transfers of a batch, which are decided. One selection locks the tokens of all rows in one order, which
 -- avoids deadlocks; the n-th token is then assigned to the n-th place of the rows. Requested transfers select no
--- tokens. Rows are joined by FULL JOIN, which no nested loop can execute. Without `guard`, rows of `wanted` have no
--- counterpart.
+-- tokens. FULL JOIN forces a hash or merge join. If `guard` is empty, nothing is written.
 WITH source AS MATERIALIZED (
     SELECT %(source)s::uuid AS source_id WHERE (SELECT %(selects)s::boolean)
 ), {selection}, wanted AS MATERIALIZED (

@@ -1,9 +1,13 @@
--- What becomes of each row of `parties` (actor_id, source_id, destination_id, is_duplicate, needs_approval): a state
--- of the new transfer, or why there is none: 'duplicate'; 'same': source and destination are one wallet; 'foreign': the
--- actor controls neither (also if actor_id is NULL); NULL: a wallet is missing. The trusts that give the right are
--- locked, so that none ends before this is committed. With `needs_approval`, a transfer of one who controls the source
--- is pending, and `approval_of` is 'send', until its own side has approved it. `powers` has bit 1 if the actor manages
--- the source, 2 if it manages the destination, 4 if the source may send to the destination; it is NULL if none is held.
+-- Decides on each row of `parties` (actor_id, source_id, destination_id, is_duplicate, needs_approval). `state` is the
+-- state of the new transfer, or says why there is none:
+--   'duplicate'  another request has the same idempotency key
+--   'same'       source and destination are one wallet
+--   'foreign'    the actor controls neither, or actor_id is NULL
+--   NULL         a wallet is missing
+-- With `needs_approval`, a transfer of an actor that controls the source is pending, and `approval_of` is 'send', until
+-- its own side has approved it. The trusts that give the right are locked, so that none ends before the commit. `powers`
+-- has bit 1 if the actor manages the source, 2 if it manages the destination, 4 if the source may send to the
+-- destination; it is NULL if none of these holds.
 -- `{columns}` are those of `parties` that the statement uses behind the decision.
 decision AS MATERIALIZED (
     SELECT {columns},

@@ -1,5 +1,6 @@
--- The terms of the transfer are stored by the statement that writes it. A taken reference refuses the statement. Before the
--- key in the text: PostgreSQL runs the last of such parts first, and a repeated request is told of its key.
+-- Stores the terms of the transfer in the statement that writes it. A reference that is taken refuses the statement. This
+-- part stands before the one that stores the key: PostgreSQL executes the later one first, so that a repeated request is
+-- refused for its key and not for its reference.
 terms AS (
     INSERT INTO transfers_transferterms (
            transfer_number, originator_id, source_id, destination_id, reference, unique_reference, metadata)
