@@ -22,8 +22,9 @@ SERIAL_NUMBERS: Final = 1000 * 1024
 
 COIN_SIZE: Final = 5
 
+# Denomination and serial number on the wire.
+_C5: Final = struct.Struct(">bI")
 # 25 digits before the point exceed the value of all possible coins.
-_C5 = struct.Struct(">bI")
 _AMOUNT = re.compile(r"([0-9]{1,25})(?:\.([0-9]{1,8}))?", re.ASCII)
 
 
