@@ -35,7 +35,6 @@ from uuid import UUID
 import orjson
 from django.db import IntegrityError, connection
 
-from transfers import partitions
 from transfers.errors import ReferenceTaken
 from transfers.link_terms import LinkTerms, OfferedLink
 from transfers.queries import CREATED_AT_JSON, EXPIRES_AT_JSON, new_transfer_json
@@ -161,7 +160,8 @@ def send_bundle(*, request: Request, size: int, wait: bool) -> Decision:
     :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
     select = "select_waiting" if wait else "select_available"
-    arguments = {"size": size, "shuffle_key": _shuffle_key(), "parameters": bundle_parameters(size)}
+    parameters = orjson.dumps({"bundle": {"bundleSize": size}}).decode()
+    arguments = {"size": size, "shuffle_key": _shuffle_key(), "parameters": parameters}
     return _send(request, arguments, select=select, count="count_available")
 
 
@@ -174,18 +174,9 @@ def send_listed(*, request: Request, token_ids: Sequence[UUID]) -> Decision:
 
     :raises wallets.errors.KeyInUse: a request with the same key committed while this statement ran
     """
-    arguments = {"size": len(token_ids), "tokens": list(token_ids), "parameters": listed_parameters(token_ids)}
+    parameters = orjson.dumps({"tokens": token_ids}).decode()
+    arguments = {"size": len(token_ids), "tokens": list(token_ids), "parameters": parameters}
     return _send(request, arguments, select="select_listed", count="count_listed")
-
-
-def bundle_parameters(size: int) -> str:
-    """Return the JSON text that is stored in `Transfer.parameters` for a bundle."""
-    return orjson.dumps({"bundle": {"bundleSize": size}}).decode()
-
-
-def listed_parameters(token_ids: Sequence[UUID]) -> str:
-    """Return the JSON text that is stored in `Transfer.parameters` for listed tokens."""
-    return orjson.dumps({"tokens": token_ids}).decode()
 
 
 @cache
@@ -420,13 +411,6 @@ def issue(*, wallet_id: UUID, capture_ids: Sequence[UUID], token_ids: Sequence[U
     with connection.cursor() as cursor:
         cursor.execute(load("transfers", "issue"), {"wallet": wallet_id, "ids": ids, "captures": list(capture_ids)})
         return int(cursor.fetchone()[0])
-
-
-def refresh_statistics() -> None:
-    """Update the planner's statistics of tables that have grown, so that plans for small ones do not stay in use."""
-    with connection.cursor() as cursor:
-        # Not of all partitions: that takes as long as there are many.
-        cursor.execute(f"ANALYZE wallets_token, {partitions.written_to()}")
 
 
 class BatchDecision(NamedTuple):

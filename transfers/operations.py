@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection, transaction
 
-from transfers import errors, ledger, queries
+from transfers import errors, ledger, partitions, queries
 from transfers.ids import new_id
 from transfers.models import Transfer
 from transfers.states import DECIDES, OPEN, Side, TransferEvent, TransferState, next_state
@@ -461,5 +461,5 @@ def issue_tokens(
         if issued != len(captures):
             raise errors.CaptureAlreadyIssued(len(captures) - issued)
         if issued >= _MANY:
-            transaction.on_commit(ledger.refresh_statistics)
+            transaction.on_commit(partitions.refresh_statistics)
     return issued

@@ -308,3 +308,10 @@ def _proof(name: str) -> _Proof:
             f" FROM {name}"
         )
         return _Proof(*cursor.fetchone())
+
+
+def refresh_statistics() -> None:
+    """Update the planner's statistics of tables that have grown, so that plans for small ones do not stay in use."""
+    with connection.cursor() as cursor:
+        # Not of all partitions: that takes as long as there are many.
+        cursor.execute(f"ANALYZE wallets_token, {written_to()}")

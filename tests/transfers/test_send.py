@@ -10,7 +10,7 @@ import pytest
 from tests.api.caller import Caller, answer, refusal
 from tests.support.transfer_requests import FIELDS, NOT_ENOUGH, RESERVED, STRANGE, bundle, listed
 from tests.transfers.books import assert_sound, books, held_by, reserved_by
-from transfers import ledger, operations
+from transfers import ledger, operations, partitions
 from transfers.models import Movement, Transfer
 from trusts import operations as trusts
 from trusts.states import TrustRequestType
@@ -376,7 +376,7 @@ def test_a_token_of_another_wallet_is_refused(alice: Caller, bob: Caller, saplin
 def test_a_list_of_10_000_tokens_moves_as_one(alice: Caller, sapling: Wallet) -> None:
     operations.issue_tokens(wallet=alice.wallet, count=9_995)
     # Done at the commit, which does not come here.
-    ledger.refresh_statistics()
+    partitions.refresh_statistics()
     mine = held_by(alice.wallet)
 
     status, body = answer(alice.post("/transfers", listed("alice", "sapling", mine)))
