@@ -483,7 +483,7 @@ def test_each_part_of_a_put_is_shown_with_its_progress(finding: TaskRun, monkeyp
 
     monkeypatch.setattr(task_store, "advance", write_and_look)
 
-    put._ask_until_decided(finding, [])
+    put._ask_the_undecided(finding, [])
     put.take_back(finding, [])
 
     assert shown == [("asking", 70), ("returning", 85), ("checking", 92)]

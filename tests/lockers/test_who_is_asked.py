@@ -229,7 +229,7 @@ def test_silent_servers_are_asked_about_coins_that_fewer_than_13_have_stored(ali
     run, _ = putting(alice, "p13 n12", "p12 n1 e1 f11")
     servers.says[Command.FIND] = [from_each([12], NEW)]
 
-    put._ask_until_decided(run, [0])
+    put._ask_the_undecided(run, [0])
 
     assert servers.asked_whom == [(Command.FIND, [12, 13])]
     assert servers.graces == [GRACE_MOVE]

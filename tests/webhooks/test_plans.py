@@ -52,8 +52,6 @@ def test_what_a_statement_reads(world: None, known: str, settings: LazySettings)
         operations.create(actor=other.wallet, url=URL)
     with walk.step("send again"):
         operations.resend(actor=busy.wallet, webhook_id=busy.pk, delivery_id=sent.pk)
-    with walk.step("delivery"):
-        queries.delivery_of(webhook=busy, delivery_id=sent.pk)
     with walk.step("delete"):
         operations.delete(actor=other.wallet, webhook_id=other.pk)
     with walk.step("delete with many deliveries", whole="it deletes them"):
