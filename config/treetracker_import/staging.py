@@ -6,11 +6,12 @@ does not fit into memory.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import DataError, connection, transaction
 
 from config.treetracker_import.editions import COPIED, Table
 from config.treetracker_import.source import Source
@@ -109,9 +110,10 @@ def buffer() -> None:
     """
     Give the temporary tables of this transaction 256 MB of buffers.
 
-    PostgreSQL refuses this in a session that has used temporary tables, which then keeps the buffers that it has.
+    PostgreSQL refuses this in a session that has used temporary tables, also in a transaction that was rolled back. The
+    session then keeps the buffers that it has.
     """
-    if rows("SELECT pg_my_temp_schema() = 0") == [(True,)]:
+    with suppress(DataError), transaction.atomic():
         run("SET LOCAL temp_buffers = '256MB'")
 
 

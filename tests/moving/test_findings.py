@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.management.base import CommandError
-from django.db import connection
+from django.db import connection, transaction
 
+from config.treetracker_import import staging
 from config.treetracker_import.kinds import KINDS
 from config.treetracker_import.models import ImportRun
 from tests.moving.conftest import imported
@@ -227,3 +228,14 @@ def test_a_terminal_shows_five_rows_of_each_kind(peer: Service) -> None:
     assert shown == {"account_shared": ["  wallet "] * 5, "wallet_unattended": [*["  wallet "] * 5, "  … and 1"]}
     (read,) = (line.split() for line in said if line.startswith("  read wallet "))
     assert read[:3] == ["read", "wallet", "6"]
+
+
+def test_an_import_works_in_a_session_that_has_used_temporary_tables(db: None) -> None:
+    with connection.cursor() as cursor:
+        with transaction.atomic():
+            cursor.execute("CREATE TEMPORARY TABLE used AS SELECT 1 AS number")
+            transaction.set_rollback(True)
+
+    staging.buffer()
+
+    staging.create()
