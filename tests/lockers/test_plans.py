@@ -28,7 +28,7 @@ from lockers.models import Coin, Locker, LockerTask
 from lockers.states import SPENDABLE, CoinState, may_have_been
 from lockers.worker import task_store
 from tests.lockers.stock import post
-from tests.support.statement_work import forget_statistics
+from tests.support.statement_work import delete_statistics, forget_statistics
 from tests.tables import empty_tables
 from wallets import operations as wallets
 
@@ -258,7 +258,7 @@ def test_no_step_compares_each_coin_with_each(world: World, name: str, known: st
     statement = STATEMENTS[name]
     with connection.cursor() as cursor:
         if known == NONE:
-            cursor.execute("DELETE FROM pg_statistic WHERE starelid::regclass::text LIKE 'lockers_%'")
+            delete_statistics("starelid::regclass::text LIKE 'lockers_%'")
             cursor.execute(
                 "UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0 WHERE relname LIKE 'lockers_%'"
             )

@@ -25,6 +25,7 @@ from django.db import connection, models
 from psycopg.adapt import PyFormat, Transformer
 
 from config.postgresql.base import bound, numbered
+from tests.support.statement_work import delete_statistics
 
 # What the planner knows: the truth, nothing, or that the tables are almost empty.
 TRUE, NONE, EMPTY = "true", "none", "empty"
@@ -109,7 +110,7 @@ def know(known: str) -> None:
     if known == TRUE:
         return
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM pg_statistic WHERE starelid >= 16384")
+        delete_statistics("starelid >= 16384")
         cursor.execute(
             "UPDATE pg_class SET reltuples = %s, relpages = %s, relallvisible = 0"
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')",

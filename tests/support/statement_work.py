@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 _EXPLAIN: Final = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) "
 
@@ -29,7 +29,21 @@ def forget_statistics() -> None:
             "UPDATE pg_class SET reltuples = 0, relpages = greatest(1, pg_relation_size(oid) / 8192)"
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')"
         )
-        cursor.execute("DELETE FROM pg_statistic")
+    delete_statistics()
+
+
+def delete_statistics(condition: str = "true") -> None:
+    """Delete the statistics of columns; `condition` is SQL about `pg_statistic`."""
+    for is_last in (False, False, False, True):
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM pg_statistic WHERE {condition}")
+        except OperationalError:
+            # A deadlock: autovacuum may write the rows of a table meanwhile, in another order.
+            if is_last:
+                raise
+        else:
+            return
 
 
 @contextmanager
