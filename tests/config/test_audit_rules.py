@@ -7,7 +7,10 @@ fails here.
 """
 
 import functools
+import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -24,14 +27,14 @@ from transfers import action_tokens, approvals, counters, list_counts
 from transfers import audit as transfer_audit
 from transfers import operations as transfers
 from transfers.ledger import Terms
-from transfers.models import Transfer
+from transfers.models import ActionToken, Movement, Transfer
 from transfers.states import TransferState
 from trusts import operations as trusts
 from trusts import queries as trust_queries
 from trusts.states import TrustRequestType
 from wallets import audit, operator_log
 from wallets import operations as wallets
-from wallets.models import Wallet
+from wallets.models import Token, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -821,7 +824,7 @@ BY_ONE_CONDITION += [
 ]
 
 
-def is_found(check: str, *, is_of_all: bool = True) -> bool:
+def found_by(check: str, *, is_of_all: bool = True) -> list[str]:
     parameters: dict[str, Any] = {
         "open": ["requested", "pending"],
         "known": TransferState.values,
@@ -831,10 +834,43 @@ def is_found(check: str, *, is_of_all: bool = True) -> bool:
         # All rows are new; ids below 0 are those of the statements here.
         every = [(-(2**62), 2**62)]
         parameters |= transfer_audit._bounds(transfer_audit.Spans(every, every))
-    return bool(audit.first_rows(transfer_audit.query(check, is_of_all=is_of_all), parameters))
+    return audit.first_rows(transfer_audit.query(check, is_of_all=is_of_all), parameters)
 
 
-def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any) -> None:
+# What an audit says in each case of `BY_ONE_CONDITION`: the condition of the check, the statements, then the texts.
+SAID = Path(__file__).with_name("data") / "audit_texts.txt"
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d(:\d\d)?)?)?")
+
+
+@pytest.fixture
+def numbered_from_a_million(db: None) -> None:
+    """Tell the numbers of events and movements from counts, whatever other tests have created."""
+    for sequence in ("wallets_event_number", "transfers_arrival"):
+        rows(f"SELECT setval('{sequence}', greatest(1000000, (SELECT last_value FROM {sequence})))")
+
+
+def names_of_rows() -> dict[str, str]:
+    """Return what the ids of rows of the ledger are called in `SAID`."""
+    named = {str(each.pk): each.name for each in Wallet.objects.all()}
+    named |= {str(each.pk): f"<token of {named[str(each.wallet_id)]}>" for each in Token.objects.all()}
+    for place, each in enumerate(Transfer.objects.order_by("number"), start=1):
+        named |= {str(each.pk): f"<{each.state} transfer>", str(each.number): f"<transfer {place}>"}
+    # Which token moves is random.
+    for place, movement in enumerate(Movement.objects.order_by("number", "id"), start=1):
+        named[str(movement.pk)] = f"<movement {place}>" if movement.number else "<first movement>"
+    return named | {str(each.pk): f"<{each.state} link>" for each in ActionToken.objects.all()}
+
+
+def said(texts: list[str], named: Mapping[str, str]) -> set[str]:
+    """Replace what differs from run to run: ids, times and numbers of events and movements."""
+    plain = (_TIME.sub("<time>", _UUID.sub(lambda each: named.get(each[0], "<another>"), text)) for text in texts)
+    return {re.sub(r"-?\d{6,}", lambda each: named.get(each[0], "<number>"), text) for text in plain}
+
+
+def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(
+    numbered_from_a_million: None, world: Any
+) -> None:
     assert counters.roll_up()
     # What is in no tally yet is compared too.
     alice = Wallet.objects.get(name="alice")
@@ -843,7 +879,8 @@ def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any
     let_triggers_sleep()
     for table in ("transfers_transfer", "transfers_movement", "wallets_token", "transfers_transferterms"):
         strip(table)
-    assert not is_found(TALLIES)
+    assert not found_by(TALLIES)
+    named, told = names_of_rows(), []
 
     for expected, cases in ((True, BY_ONE_CONDITION), (False, AND_NOT_BY)):
         wrong = []
@@ -851,10 +888,15 @@ def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(world: Any
             point = connection.savepoint()
             for statement in statements:
                 rows(statement)
-            wrong += [
-                (check, statements, is_of_all)
-                for is_of_all in ((True,) if check in transfer_audit._OF_ALL else (True, False))
-                if is_found(check, is_of_all=is_of_all) is not expected
-            ]
+            for is_of_all in (True,) if check in transfer_audit._OF_ALL else (True, False):
+                texts = found_by(check, is_of_all=is_of_all)
+                if bool(texts) is not expected:
+                    wrong.append((check, statements, is_of_all))
+                if expected and is_of_all:
+                    told += [check, *(f"  {each}" for each in statements)]
+                    told += [f"    {each}" for each in sorted(said(texts, named))]
             connection.savepoint_rollback(point)
         assert wrong == []
+    if "RECORD" in os.environ:
+        SAID.write_text("".join(f"{line}\n" for line in told))
+    assert told == SAID.read_text().splitlines(), "With RECORD=1, this test writes the file"

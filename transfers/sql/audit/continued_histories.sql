@@ -1,7 +1,8 @@
 -- Of some movements: each continues the history of its token, and none is missing between the sealed ones and the last.
 -- One whose predecessor is detached cannot be compared.
-SELECT format('token %%s, movement %%s: from %%s, but it was in %%s', movement.token_id, movement.number,
-              movement.source_id, earlier.destination_id)
+SELECT format('token %%s, movement %%s (%%s): from %%s, but the one before (%%s) went to %%s',
+              movement.token_id, movement.number, movement.id, movement.source_id,
+              coalesce(earlier.id::text, 'missing'), coalesce(earlier.destination_id::text, 'nowhere'))
   FROM {movements} AS movement
   LEFT JOIN transfers_movement AS earlier
     ON earlier.token_id = movement.token_id AND earlier.number = movement.number - 1

@@ -1,6 +1,6 @@
 -- What is missing of a history can only be its beginning, and only if movements are detached.
-SELECT format('token %%s has %%s movements, numbered %%s to %%s, and says it moved %%s times',
-              token.id, count(movement.id), min(movement.number), max(movement.number), token.moves)
+SELECT format('token %%s has %%s movements%%s, and says it moved %%s times', token.id, count(movement.id),
+              ', numbered ' || min(movement.number) || ' to ' || max(movement.number), token.moves)
   FROM wallets_token AS token LEFT JOIN transfers_movement AS movement ON movement.token_id = token.id
  GROUP BY token.id, token.moves, token.arrival, token.created_at
 HAVING count(movement.id) <> token.moves + 1 - coalesce(min(movement.number), token.moves + 1)

@@ -1,6 +1,7 @@
 -- The last movement of a token may be detached.
-SELECT format('token %%s is in %%s, its movement %%s went to %%s',
-              token.id, token.wallet_id, token.moves, coalesce(movement.destination_id::text, 'nowhere'))
+SELECT format('token %%s is in %%s since movement %%s, but its movement %%s is %%s and went to %%s',
+              token.id, token.wallet_id, token.arrival, token.moves, coalesce(movement.id::text, 'missing'),
+              coalesce(movement.destination_id::text, 'nowhere'))
   FROM {tokens} AS token
   LEFT JOIN transfers_movement AS movement
     ON movement.token_id = token.id AND movement.number = token.moves

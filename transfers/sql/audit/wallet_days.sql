@@ -11,9 +11,12 @@ WITH {all_lines}, truth AS (
               FROM transfers_tallydelta WHERE at IS NOT NULL AND tokens <> 0) AS known
      GROUP BY wallet_id, day
 )
-SELECT format('wallet %%s, %%s: received %%s, sent %%s, issued %%s by %%s movements; kept as %%s, %%s, %%s by %%s',
-              wallet_id, day, truth.received, truth.sent, truth.issued, truth.lines,
-              kept.received, kept.sent, kept.issued, kept.lines)
+SELECT format('wallet %%s, %%s: received %%s, sent %%s, issued %%s by %%s movements, transfers %%s to %%s; '
+              'kept as %%s, %%s, %%s by %%s, transfers %%s to %%s', wallet_id, day,
+              coalesce(truth.received, 0), coalesce(truth.sent, 0), coalesce(truth.issued, 0), coalesce(truth.lines, 0),
+              coalesce(truth.first_number::text, '-'), coalesce(truth.last_number::text, '-'),
+              coalesce(kept.received, 0), coalesce(kept.sent, 0), coalesce(kept.issued, 0), coalesce(kept.lines, 0),
+              coalesce(kept.first_number::text, '-'), coalesce(kept.last_number::text, '-'))
   FROM truth FULL JOIN kept USING (wallet_id, day)
  WHERE (truth.received, truth.sent, truth.issued, truth.lines)
        IS DISTINCT FROM (kept.received::bigint, kept.sent::bigint, kept.issued::bigint, kept.lines::bigint)
