@@ -231,10 +231,9 @@ def test_a_terminal_shows_five_rows_of_each_kind(peer: Service) -> None:
 
 
 def test_an_import_works_in_a_session_that_has_used_temporary_tables(db: None) -> None:
-    with connection.cursor() as cursor:
-        with transaction.atomic():
-            cursor.execute("CREATE TEMPORARY TABLE used AS SELECT 1 AS number")
-            transaction.set_rollback(True)
+    with connection.cursor() as cursor, transaction.atomic():
+        cursor.execute("CREATE TEMPORARY TABLE used AS SELECT 1 AS number")
+        transaction.set_rollback(True)
 
     staging.buffer()
 
