@@ -133,7 +133,7 @@ class Work(NamedTuple):
     def is_too_much(self) -> bool:
         """Whether it read many rows, or much of an index to find few."""
         # PostgreSQL chooses a plan for any values if it costs no more than planning anew, so never with such a scan.
-        if self.most == math.inf or (self.is_generic and self.plan and self.plan["Total Cost"] > _DISABLED_COST):
+        if self.most == math.inf or (self.is_generic and self.plan and _has_disabled_scan(self.plan)):
             return False
         return self.rows > self.most or any(map(_is_wasteful, _nodes(self.plan))) if self.plan else True
 
@@ -156,6 +156,11 @@ def lines_of(plan: Any, depth: int = 0) -> Iterator[str]:
 def _node_rows(node: Any) -> int:
     filtered = sum(value for name, value in node.items() if name.startswith("Rows Removed by"))
     return int((node["Actual Rows"] + filtered) * node["Actual Loops"])
+
+
+def _has_disabled_scan(plan: Any) -> bool:
+    # PostgreSQL 18 names these nodes; earlier versions give them a cost.
+    return plan["Total Cost"] > _DISABLED_COST or any(node.get("Disabled", False) for node in _nodes(plan))
 
 
 def _nodes(plan: Any) -> Iterator[Any]:
