@@ -894,7 +894,8 @@ def test_the_audit_of_transfers_finds_what_breaks_one_condition_alone(
                     wrong.append((check, statements, is_of_all))
                 if expected and is_of_all:
                     told += [check, *(f"  {each}" for each in statements)]
-                    told += [f"    {each}" for each in sorted(said(texts, named))]
+                    # Which of the first movements it deletes depends on the tokens that moved, which are random.
+                    told += [f"    {each}" for each in sorted(said(texts, named)) if CUT not in statements]
             connection.savepoint_rollback(point)
         assert wrong == []
     if "RECORD" in os.environ:
