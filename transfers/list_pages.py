@@ -345,7 +345,9 @@ def _group_by_key(order: Order, within: Range, *, state: str, is_of_actor: bool,
     if within is not EVERYWHERE:
         narrowed += f" AND number > {within.low} AND number < {within.high}"
         newest = "(SELECT max(number) FROM transfers_transfer)"
-        share = f"greatest(0, least(1, (least({within.high}, {newest}) - {within.low})::float8 / {newest}))"
+        before = f"(SELECT min(span) * {SPAN} - 1 FROM transfers_listspan)"  # noqa: S608 - constants
+        there = f"least({within.high}, {newest}) - greatest({within.low}, {before})"
+        share = f"greatest(0, least(1, ({there})::float8 / ({newest} - {before})))"
     return load(
         "transfers",
         "parts/list_by_key",
