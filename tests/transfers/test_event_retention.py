@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
 
 from config.ops import audits, event_retention, partitions
 from tests.api.caller import PASSWORD, Caller, answer
 from tests.concurrency.writers import a_writer_that_has_no_number_yet, uncommitted
+from tests.support.migrated_apps import go_to, migrated_back
 from tests.support.pagination import next_path
 from transfers import events, outcome_counts
 from transfers.errors import EventsExpired
@@ -267,36 +267,24 @@ def test_a_cursor_never_goes_back(alice: Caller, settings: LazySettings) -> None
     assert feed(alice, monitor)[0] == []
 
 
-def go_to(name: str | None) -> None:
-    """Migrate the app to this migration; None: all apps to the newest."""
-    executor = MigrationExecutor(connection)
-    executor.migrate([("wallets", name)] if name else executor.loader.graph.leaf_nodes())
-
-
 def test_the_migration_copies_no_event(alice: Caller) -> None:
     before = list(Event.objects.order_by("number").values())
 
     node = sql("SELECT pg_relation_filenode('wallets_event_default')")
-    go_to("0020_audit_scope")
-    try:
+    with migrated_back("wallets", "0020_audit_scope"):
         assert sql("SELECT to_regclass('wallets_event_default')") == [(None,)]
         alice.post("/auth", {"wallet": "alice", "password": PASSWORD}, authorization=None)
         file = sql("SELECT pg_relation_filenode('wallets_event')")
-    finally:
-        go_to(None)
     assert file == sql("SELECT pg_relation_filenode('wallets_event_default')") != node
     assert list(Event.objects.order_by("number").values())[:-1] == before
 
 
 def test_the_migration_can_run_again_after_it_failed(alice: Caller) -> None:
-    go_to("0020_audit_scope")
-    try:
-        # A backup reads the row of the position.
-        with uncommitted(lambda: sql("LOCK TABLE wallets_eventposition IN ACCESS SHARE MODE")):
-            sql("SET lock_timeout = '200ms'")
-            with pytest.raises(OperationalError, match="lock timeout"):
-                go_to("0021_events_by_time")
-            sql("RESET lock_timeout")
-    finally:
-        go_to(None)
+    # A backup reads the row of the position.
+    lock = "LOCK TABLE wallets_eventposition IN ACCESS SHARE MODE"
+    with migrated_back("wallets", "0020_audit_scope"), uncommitted(lambda: sql(lock)):
+        sql("SET lock_timeout = '200ms'")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            go_to("wallets", "0021_events_by_time")
+        sql("RESET lock_timeout")
     assert sql("SELECT count(*) FROM wallets_event") == sql("SELECT count(*) FROM wallets_event_default") != [(0,)]

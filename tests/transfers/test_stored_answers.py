@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from prometheus_client.utils import floatToGoString
 from psycopg.errors import LockNotAvailable
 
@@ -17,6 +16,7 @@ from config import tasks
 from config.ops import metrics, partitions
 from tests.api.caller import Caller, answer, refusal
 from tests.concurrency.races import assert_sound, locked, race, wait_until_waiting
+from tests.support.migrated_apps import migrated_back
 from tests.support.transfer_requests import bundle
 from transfers import ledger, operations
 from transfers.models import Transfer
@@ -390,12 +390,6 @@ def test_a_partition_that_is_read_stays_until_the_next_run_and_requests_go_on(
 # --- the migration -----------------------------------------------------------------------
 
 
-def go_to(name: str | None) -> None:
-    """Migrate back to a migration of wallets, or forward to the last ones of all apps."""
-    executor = MigrationExecutor(connection)
-    executor.migrate([("wallets", name)] if name else executor.loader.graph.leaf_nodes())
-
-
 def test_the_migration_keeps_all_answers_and_begins_again_where_it_was_interrupted(alice: Caller, bob: Caller) -> None:
     made = send(alice, "first")
     set_defaults("statement_timestamp()")
@@ -403,8 +397,7 @@ def test_the_migration_keeps_all_answers_and_begins_again_where_it_was_interrupt
     sql(f"INSERT INTO {TABLE} (wallet_id, key, fingerprint, status, body, created_at, week) VALUES (%s, 'first', '',"
         " 200, '', %s, %s)", alice.wallet.pk, MIDNIGHT - 8 * DAY, MONDAY - 14 * DAY)  # fmt: skip
     module = __import__("wallets.migrations.0017_kept_answers", fromlist=["_mark"])
-    go_to("0016_acts_and_events")
-    try:
+    with migrated_back("wallets", "0016_acts_and_events"):
         assert sql(f"SELECT key, result_id FROM {TABLE}") == [("first", made.id)]
         sql(f"INSERT INTO {TABLE} (wallet_id, key, fingerprint, status, body, created_at)"
             " VALUES (%s, 'old', '', 200, '', now() - interval '6 days')", alice.wallet.pk)  # fmt: skip
@@ -415,8 +408,6 @@ def test_the_migration_keeps_all_answers_and_begins_again_where_it_was_interrupt
         assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass", TABLE) == [(0,)]
         # What the version before writes meanwhile.
         wallets.store_response(wallet_id=alice.wallet.pk, key="meanwhile", fingerprint=b"", status=200, body=b"")
-    finally:
-        go_to(None)
     this_week = partitions.ANSWERS.partition(MONDAY)
     assert sorted(weeks_of_rows()) == [(this_week, "first"), (this_week, "meanwhile"), (this_week, "old")]
     for key in ("first", "meanwhile", "old"):

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from config.ops import metrics, partitions
 from tests.concurrency.races import beside, locked
+from tests.support.migrated_apps import migrated_back
 from transfers import events
 from wallets import operations as wallets
 from wallets import redis_servers
@@ -166,10 +166,6 @@ def test_messages_of_a_week_without_a_partition_of_deliveries_are_dropped(monkey
     assert OLD not in partitions.days(partitions.MESSAGES)
 
 
-def go_to(name: str) -> None:
-    MigrationExecutor(connection).migrate([("webhooks", name)])
-
-
 def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Webhook) -> None:
     old, pending = sent(hook, OLD), sent(hook, OLD + WEEK, state="pending")
     before = [list(model.objects.order_by("id").values()) for model in (Webhook, WebhookDelivery, WebhookMessage)]
@@ -177,8 +173,7 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
     lost = sent(hook, OLD + WEEK)
     sql("DELETE FROM webhooks_webhookmessage WHERE id = %s", lost.message_id)
     module = __import__("webhooks.migrations.0003_by_week", fromlist=["_mark"])
-    go_to("0002_operators")
-    try:
+    with migrated_back("webhooks", "0002_operators"):
         assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent::regclass::text LIKE 'webhooks%'") == [(0,)]
         # As if it was written while the clock was ahead.
         sql("UPDATE webhooks_webhookdelivery SET created_at = now() + interval '9 days' WHERE id = %s", pending.pk)
@@ -189,8 +184,6 @@ def test_the_migration_keeps_all_rows_and_the_version_before_writes_on(hook: Web
             assert not module._exchange(cursor, MONDAY - WEEK)
         assert sql("SELECT count(*) FROM pg_inherits WHERE inhparent::regclass::text LIKE 'webhooks%'") == [(0,)]
         this = sent(hook, MONDAY)
-    finally:
-        go_to("0003_by_week")
     assert places(WebhookDelivery) == [f"{MONDAY:%Y%m%d}"] * 3
     assert sql("SELECT conname FROM pg_constraint WHERE conname = 'created_before'") == []
     assert sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
