@@ -49,6 +49,13 @@ def test_each_object_comes_from_a_file_and_can_be_dropped() -> None:
     assert [operation.sql for operation in operations if not operation.reversible] == []
 
 
+def test_a_test_of_one_migration_leaves_all_applied_for_the_tests_after_it() -> None:
+    """`migrated_back` does so; the other file goes back with all apps, and forward."""
+    migrating = {path.name for path in ROOT.glob("tests/**/*.py") if "Migration" + "Executor(" in path.read_text()}
+
+    assert migrating == {"migrated_apps.py", "test_all_migrations.py"}
+
+
 def rows_of(statement: str) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
