@@ -307,9 +307,12 @@ def test_receivers_are_known_from_what_completed_and_by_approvals(
     # A change of the other condition forgets none of them.
     assert demand(alice, above=1, new_receivers=True)[0] == 200
     assert set(KnownReceiver.objects.values_list("receiver", flat=True)) == {bob.wallet.pk, sapling.pk}
+    # Those of another wallet stay.
+    demand(bob, new_receivers=True)
+    KnownReceiver.objects.create(wallet=bob.wallet, receiver=alice.wallet)
     assert answer(again(alice).send("PUT", path_of(alice), {}))[0] == 202
     assert answer(alice.send("PUT", path_of(alice), {}))[0] == 200
-    assert not KnownReceiver.objects.exists()
+    assert KnownReceiver.objects.get().wallet == bob.wallet
 
 
 # --- what becomes of it
