@@ -53,6 +53,36 @@ def test_what_a_command_requires_is_as_listed() -> None:
     assert {name: wanted for name, wanted in found.items() if wanted} == REQUIRED
 
 
+# What a command reads as something else than text.
+READ_AS = {
+    "backup": {"directory": "Path"},
+    "import_treetracker": {
+        "--decisions": "Path", "--report": "Path", "--since": "moment", "--template": "Path",
+    },
+    "issue_tokens": {"--count": "int", "--csv": "Path"},
+    "mint_coins": {"--base-port": "int", "--directory": "Path", "--out": "Path"},
+    "prepare": {"--patience": "float"},
+    "raidanet": {"--base-port": "int", "--directory": "Path"},
+    "record_backup": {"--bytes": "int"},
+    "restore": {"--checkpoints": "Path", "directory": "Path"},
+    "rotate_api_key": {"--old-stays-valid": "int"},
+    "up": {"--port": "int", "--raida-port": "int"},
+    "verify": {"--checkpoints": "Path"},
+}  # fmt: skip
+
+
+def test_what_a_command_reads_as_numbers_and_paths_is_as_listed() -> None:
+    """Other tests give these values themselves, not their text."""
+    found: dict[str, dict[str, str]] = {}
+    for name, app in get_commands().items():
+        if not app.startswith("django."):
+            for each in load_command_class(app, name).create_parser("manage.py", name)._actions:
+                option = (each.option_strings or [each.dest])[0]
+                if each.type not in (None, str) and option not in ("-v", "--verbosity"):
+                    found.setdefault(name, {})[option] = each.type.__name__  # type: ignore[union-attr]
+    assert found == READ_AS
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("command", "refusal", "otherwise"),

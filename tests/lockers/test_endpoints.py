@@ -481,6 +481,18 @@ def test_a_form_with_files_is_imported_from_memory(network: LocalNetwork, mint: 
     assert (done["data"]["total"], done["data"]["pown_results"]["authentic"]) == (4, 4)
 
 
+def test_a_form_with_files_has_no_items(alice: Caller) -> None:
+    response = alice.client.post(
+        "/api/v1/import",
+        {"name": "alice", "items": "x", "file": SimpleUploadedFile("coins.bin", b"x")},
+        headers={"authorization": f"Bearer {alice.bearer}"},
+    )
+
+    status, got = answer(response)
+    assert (status, got["message"]) == (422, '"items" is not allowed')
+    assert LockerTask.objects.count() == 0
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -1,5 +1,6 @@
 """The client against servers that answer, misbehave, or are no servers at all."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -670,3 +671,14 @@ def test_a_wrong_address_is_refused(wrong: str) -> None:
         client.servers_from_settings(["127.0.0.1:50000"] * 24 + [wrong])
     with pytest.raises(InvalidServers, match="25"):
         client.servers_from_settings(["127.0.0.1:50000"] * 24)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_each_address_of_a_server_is_tried_once(host: str, kind: socket.SocketKind) -> None:
+    """Without the kind, the addresses of a name are listed once for each kind of socket."""
+    found = asyncio.run(server_request._addresses(Server(3, host, 5), kind))
+
+    assert {address[1] for *_, address in found} == {5}
+    assert {of for _, of, *_ in found} == {kind}
+    assert len({address for *_, address in found}) == len(found)
