@@ -2,26 +2,39 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_import, errors, task_recovery, transport
+from lockers import coin_import, competing_claims, current_results, errors, retry_plan, task_recovery, transport
 from lockers.models import Coin, Locker, LockerTask
 from lockers.operations import find as find_coins
-from lockers.operations import take_back
+from lockers.operations import import_files, take_back
+from lockers.operations import put as put_coins
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, value_of
+from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
 from lockers.states import CoinState, LockerState, TaskKind, TaskState
-from lockers.worker import health_check, peek, task_store
+from lockers.worker import finalize, health_check, import_, messages, peek, repair, task_store
+from lockers.worker.broadcast import TaskRun
 from tests.lockers.marks import at
 from tests.lockers.scripted import Servers, from_each
 from tests.lockers.stock import stock
+from tests.support import ended_tasks
 from tests.support.coin_rows import a_coin, a_task
 from wallets.models import Wallet
+
+MOMENT = timedelta(seconds=20)
+
+
+def at_work(task: LockerTask) -> TaskRun:
+    held = task_store.claim(task_id=task.pk)
+    assert held is not None
+    return TaskRun(held, task)
 
 
 @pytest.fixture
@@ -111,3 +124,132 @@ def test_a_check_asks_about_a_coin_the_servers_that_accepted_it(alice: Wallet) -
 
     assert [sorted(each) for each in told] == [list(range(13)), list(range(25))]
     assert {call.command for call in asked} == {Command.DETECT}
+
+
+# What a task says.
+
+
+@pytest.mark.parametrize(
+    ("listed", "empty", "message"),
+    [
+        (0, 12, "Only 12 of 25 servers answered"),
+        (6, 6, "Only 12 of 25 servers answered"),
+        (13, 0, "Fewer than 13 servers list the same coins"),
+        (1, 12, "Fewer than 13 servers list the same coins"),
+        (0, 13, "No locker with this code"),
+        (0, 25, "No locker with this code"),
+    ],
+)
+def test_why_a_locker_shows_nothing(listed: int, empty: int, message: str) -> None:
+    assert peek.why_nothing(messages.Listing(frozenset(), listed, empty, (None,) * 25)).startswith(message)
+
+
+@pytest.mark.parametrize("are_listed", [True, False])
+def test_a_peek_says_that_its_coins_were_found_one_by_one(are_listed: bool, alice: Wallet) -> None:
+    run = at_work(a_task(alice, TaskKind.PEEK))
+    coins = frozenset({WireCoin(0, 1), WireCoin(1, 2)})
+    listed = coins if are_listed else frozenset({WireCoin(0, 1)})
+    listing = messages.Listing(listed, 25, 0, (int(Status.ALL_PASS),) * 25)
+
+    peek._tell_what_was_seen(run, peek.Seen(listing, coins, (b"k" * 16,) * 25, "CODE"), spelling=None)
+
+    task = LockerTask.objects.get(pk=run.task.pk)
+    said = "" if are_listed else "Too few servers list this locker; its coins were found one by one."
+    assert (task.state, task.message, task.result["total"]) == ("completed", said, 11 * 10**8)
+
+
+def test_a_put_says_on_how_many_servers_its_coins_are(alice: Wallet) -> None:
+    rows = stock(alice, 0, 0, 0)
+    started = put_coins.start(actor=alice, name="alice", units=3 * 10**8)
+    for row, marks in zip(rows, ("p13 r12", "p20 r5", "p25"), strict=True):
+        Coin.objects.filter(pk=row.pk).update(outcome=at(marks))
+    held = task_store.claim(task_id=started.task.pk)
+    assert held is not None
+
+    finalize.conclude(held=held)
+
+    result = LockerTask.objects.get(pk=started.task.pk).result
+    assert result["servers"] == {"fewest": 13, "most": 25}
+    assert [each["servers"] for each in result["fewer"]] == [13, 20]
+
+
+def test_an_import_of_which_nothing_was_sent_says_how_many_servers_answered(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.IMPORT)
+    coin = a_coin(alice, CoinState.INCOMING)
+    Coin.objects.filter(serial_number=coin.serial_number).update(task=task, pown="u" * 25)
+    run = at_work(task)
+
+    finalize.conclude(held=run.held)
+
+    task.refresh_from_db()
+    assert task.state == "error"
+    assert task.message.startswith("No server answered; nothing was changed.")
+    assert not Coin.objects.filter(serial_number=coin.serial_number).exists()
+
+
+@pytest.mark.parametrize(("lease", "is_at_work"), [(None, False), (-1, False), (60, True)])
+def test_a_task_is_left_to_its_worker_while_that_has_a_lease(
+    lease: int | None, is_at_work: bool, alice: Wallet
+) -> None:
+    task = a_task(alice, TaskKind.PUT)
+    task.lease_until = None if lease is None else timezone.now() + timedelta(seconds=lease)
+
+    why = "a worker is processing it" if is_at_work else ""
+    assert (task_recovery.why_not_roll_back(task), retry_plan.why_not_retry(task)) == (why, why)
+
+
+@pytest.mark.parametrize(("state", "progress", "after"), [("completed", 100, 99), ("error", 98, 98)])
+def test_a_task_whose_coins_are_in_doubt_again_is_not_done(
+    state: str, progress: int, after: int, alice: Wallet
+) -> None:
+    task = ended_tasks.a_task(alice, TaskKind.PUT, "limbo")
+    LockerTask.objects.filter(pk=task.pk).update(state=state, progress=progress)
+
+    current_results.derive_again(task, by=ended_tasks.a_task(alice, TaskKind.FIND, numbers=2000))
+
+    task.refresh_from_db()
+    assert (task.state, task.progress) == ("error", after)
+
+
+@pytest.mark.parametrize(("saved", "waiting", "is_long"), [(600, 400, False), (600, 401, True), (0, 1001, True)])
+def test_an_import_has_time_for_the_coins_that_wait(saved: int, waiting: int, is_long: bool, alice: Wallet) -> None:
+    run = at_work(a_task(alice, TaskKind.IMPORT))
+    arrivals = competing_claims.Arrivals(
+        {WireCoin(0, number): UUID(int=number) for number in range(saved)},
+        {WireCoin(1, number) for number in range(waiting)},
+    )
+
+    import_.end_reading(held=run.held, save=lambda: arrivals, two_secrets=[3], files=list)
+
+    task = LockerTask.objects.get(pk=run.task.pk)
+    assert (task.is_long, task.is_parked, task.plan) == (is_long, not saved, {"two_secrets": [3]})
+    patience = timedelta(0) if saved else competing_claims.PATIENCE
+    assert timedelta(0) <= timezone.now() + patience + task_store.time_for(saved + waiting) - task.deadline < MOMENT
+
+
+def test_files_that_a_worker_reads_are_a_long_task(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coin_import, "_SMALL_BYTES", 0)
+
+    task = import_files.start(actor=alice, name="alice", uploads=[("c.bin", b"x")]).task
+
+    assert (task.is_long, task.plan) == (True, {"uploaded": True})
+    assert timedelta(0) <= timezone.now() + task_store.time_for(coin_import.MAXIMUM_COINS) - task.deadline < MOMENT
+
+
+def test_the_outcome_of_a_file_has_what_there_is_to_say() -> None:
+    told = coin_import.outcome_as_json
+    assert told(coin_import.FileOutcome("n" * 256, accepted=2)) == {"name": "n" * 255, "accepted": 2, "refused": 0}
+    whole = coin_import.FileOutcome("f", 1, 2, "why", "note", [(WireCoin(1, 7), "held")])
+    assert told(whole) == {
+        "name": "f", "accepted": 1, "refused": 1, "waiting": 2, "reason": "why", "note": "note",
+        "refusals": [{"sn": 7, "denomination": 1, "reason": "held"}],
+    }  # fmt: skip
+
+
+def test_a_locker_that_lacks_no_server_is_not_looked_after_again(alice: Wallet) -> None:
+    locker, neighbour = (Locker.objects.create(wallet=alice, amount=1, code=b"", mend_at=Now()) for _ in range(2))
+
+    repair._repair([locker.pk])
+
+    assert set(Locker.objects.filter(mend_at=None)) == {locker}
+    assert Locker.objects.exclude(mend_at=None).get() == neighbour
