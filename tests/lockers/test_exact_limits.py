@@ -1,6 +1,8 @@
 """Conditions at their exact limits, and statements beside a row that they must leave alone."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +11,17 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from lockers import coin_import, competing_claims, current_results, errors, retry_plan, task_recovery, transport
+from lockers import (
+    account_ledger,
+    coin_import,
+    competing_claims,
+    current_results,
+    delivery,
+    errors,
+    retry_plan,
+    task_recovery,
+    transport,
+)
 from lockers.models import Coin, Locker, LockerTask, ReceiptLine
 from lockers.operations import find as find_coins
 from lockers.operations import import_files, take_back
@@ -18,17 +30,19 @@ from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, value
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.states import CoinState, LockerState, TaskKind, TaskState
+from lockers.states import CoinState, LineType, LockerState, TaskKind, TaskState
 from lockers.worker import (
     broadcast,
     finalize,
+    fix,
     health_check,
     import_,
-    listening,
+    late_answers,
     messages,
     peek,
     put,
     repair,
+    settle_coins,
     task_store,
 )
 from lockers.worker.broadcast import TaskRun
@@ -299,15 +313,6 @@ def test_who_asks_about_the_coins_of_a_task(coin: dict[str, Any], line: dict[str
         assert retry_plan._who_asks(task_id)[0] == (finder if asks else None)
 
 
-def test_a_call_that_nothing_listens_to_afterwards_returns_all_answers(servers: Servers) -> None:
-    call = transport.Call(Command.ECHO, dict.fromkeys(range(25), b""))
-    servers.says[Command.ECHO] = [from_each(range(20), Status.SUCCESS)]
-
-    results = listening.ask((), call, hearing=None)
-
-    assert [raida for raida, each in results.items() if isinstance(each, transport.Answer)] == list(range(20))
-
-
 def test_of_a_batch_that_a_server_answers_in_part_it_gets_the_coins_that_it_accepts(alice: Wallet) -> None:
     """It may have answered about one half with an error, and refused none."""
     stock(alice, 0, 0)
@@ -332,3 +337,120 @@ def test_of_a_batch_that_a_server_answers_in_part_it_gets_the_coins_that_it_acce
 
     assert [request.command for request in asked] == [Command.DETECT, Command.PUT]
     assert asked[1].targets == {12: (0,), 14: (1,)}
+
+
+def test_the_repair_of_a_locker_begins_soon_after_a_put(alice: Wallet) -> None:
+    locker, neighbour = (Locker.objects.create(wallet=alice, amount=1, code=b"", mends=7) for _ in range(2))
+
+    finalize._schedule_repair({locker.pk})
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, extract(epoch FROM mend_at - now()), mends FROM lockers_locker ORDER BY mends")
+        assert cursor.fetchall() == [(locker.pk, Decimal("0.5"), 0), (neighbour.pk, None, 7)]
+
+
+@pytest.mark.parametrize(("stored", "left"), [(0, 2), (1, 1), (2, 0)])
+def test_a_put_of_the_smallest_coins_can_be_begun_again(stored: int, left: int, alice: Wallet) -> None:
+    states = [*["locked"] * stored, *["bank"] * left]
+    task = ended_tasks.a_task(alice, TaskKind.PUT, amount=2)
+    for number, state in enumerate(states):
+        ReceiptLine.objects.create(
+            task=task, denomination=LOWEST_DENOMINATION, serial_number=number, pown="p" * 25, state=state
+        )
+
+    remaining = retry_plan.of(task)
+
+    assert (remaining.units, bool(remaining.todo)) == (left, left > 0)
+
+
+# Which rows are locked.
+
+ENDED: dict[str, Any] = {"state": "error", "step": "done", "finished_at": Now()}
+
+PLACES = {"lockers_account": "wallet_id", "lockers_coin": "id", "lockers_locker": "id", "lockers_lockertask": "id"}
+
+
+def touched() -> set[tuple[str, Any, str, str]]:
+    """Each row with its place and who locks it: a lock changes the latter, a change of the row both."""
+    found = set()
+    with connection.cursor() as cursor:
+        for table, key in PLACES.items():
+            cursor.execute(f"SELECT {key}, ctid::text, xmax::text FROM {table}")
+            found |= {(table, *row) for row in cursor.fetchall()}
+    return found
+
+
+def putting(wallet: Wallet) -> LockerTask:
+    """A task with two coins of the wallet, which it puts into a locker; a third one is free."""
+    stock(wallet, 0, 0, 0)
+    return put_coins.start(actor=wallet, name=wallet.name, units=2 * 10**8).task
+
+
+def with_later(task: LockerTask) -> LockerTask:
+    """A later task that knows of a coin that this one has left in doubt."""
+    later = a_task(task.wallet, TaskKind.FIND)
+    LockerTask.objects.filter(pk=task.pk).update(**ENDED, result={}, progress=9)
+    number = later.created_at.microsecond
+    for each, state in ((task, "limbo"), (later, "bank")):
+        ReceiptLine.objects.create(task=each, denomination=0, serial_number=number, pown="n" * 25, state=state)
+    return later
+
+
+ALONE: dict[str, tuple[str, Callable[[LockerTask], Any], Callable[[Any], object]]] = {
+    "the coins of a task that ends": ("coin", lambda task: task, lambda task: settle_coins.kinds_of_batches(task.pk)),
+    "what a task delivers": (
+        "coin",
+        lambda task: LockerTask(pk=task.pk, wallet=task.wallet, kind=TaskKind.EXPORT, plan={"type": "bin"}, amount=1),
+        lambda task: _refused(AssertionError, lambda: delivery.deliver(task)),
+    ),
+    "the coins of a find": (
+        "coin",
+        lambda task: Coin.objects.filter(task=task).update(task=None, batch=None, outcome="", state="limbo") and task,
+        lambda task: find_coins.start(actor=task.wallet, name=task.wallet.name),
+    ),
+    "the coins of a fix": (
+        "coin",
+        lambda task: Coin.objects.filter(wallet=task.wallet, task=None).update(pown="p" * 24 + "f") and task,
+        lambda task: fix.fixable_coins(wallet_id=task.wallet_id),
+    ),
+    "an account": (
+        "account",
+        lambda task: task,
+        lambda task: account_ledger.post(
+            task_id=task.pk, postings=[account_ledger.Posting(task.wallet_id, 1, LineType.IMPORTED)]
+        ),
+    ),
+    "tasks of which a later one knows": ("lockertask", with_later, lambda later: current_results.follow(later=later)),
+    "a task of which late answers come": (
+        "lockertask",
+        lambda task: LockerTask.objects.filter(pk=task.pk).update(**ENDED) and task,
+        lambda task: late_answers._ended(task.pk),
+    ),
+    "a task whose lease its worker renews": ("lockertask", lambda task: at_work(task).held, task_store.fence),
+    "a locker that is looked after": ("locker", lambda task: task, lambda task: repair._put_off([task.locker_id])),
+    "a locker that is filled": ("locker", lambda task: task, lambda task: finalize._settle_lockers({task.locker_id})),
+}
+
+
+def _refused(error: type[Exception], call: Callable[[], object]) -> None:
+    with pytest.raises(error, match="not worth its amount"):
+        call()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_rows_of_others_are_neither_locked_nor_changed(name: str, alice: Wallet, bob: Wallet) -> None:
+    table, prepare, call = ALONE[name]
+    given = prepare(putting(alice))
+    prepare(putting(bob))
+    before = touched()
+    with connection.cursor() as cursor:
+        keys = set()
+        for each, key in PLACES.items():
+            cursor.execute(f"SELECT {key} FROM {each} WHERE wallet_id = %s", [alice.pk])
+            keys |= {(each, row[0]) for row in cursor.fetchall()}
+
+    call(given)
+
+    changed = {row[:2] for row in before - touched()}
+    assert changed <= keys
+    assert f"lockers_{table}" in {row[0] for row in changed}
