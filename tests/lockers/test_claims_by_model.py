@@ -71,17 +71,17 @@ class World:
                 draw.random() < 0.1,
                 LONG_AGO + timedelta(seconds=draw.randrange(100)),
             )
-            for number in range(6)
+            for number in range(4)
         ]
         self.rows = []
-        for number in range(draw.randrange(8, 22)):
+        for _ in range(draw.randrange(25, 60)):
             state = draw.choice(["waiting"] * 5 + list(OWNED + OPEN + REST))
             has_task = state in ("waiting", *OPEN) or draw.random() < 0.3
             self.rows.append(
                 Row(
                     UUID(int=draw.randrange(1000, 10**9)),
                     draw.choice([0, 1]),
-                    draw.randrange(4),
+                    draw.randrange(9),
                     state,
                     draw.choice(WALLETS),
                     draw.choice(self.tasks).id if has_task else None,
@@ -90,7 +90,6 @@ class World:
                     draw.choice([-1, -1, -2]) if state == "waiting" else 0 if has_task else None,
                 )
             )
-            del number
         for task in self.tasks:
             deadline = LONG_AGO if task.is_over else datetime(2099, 1, 1, tzinfo=UTC)
             row = {key: value for key, value in vars(task).items() if key != "is_over"}
@@ -116,7 +115,7 @@ class World:
 
     @property
     def coins(self) -> list[WireCoin]:
-        return [WireCoin(denomination, number) for denomination in (0, 1) for number in range(4)]
+        return [WireCoin(denomination, number) for denomination in (0, 1) for number in range(9)]
 
     def read(self) -> list[Row]:
         names = list(Row.__dataclass_fields__)
@@ -155,7 +154,7 @@ def settled_and_claimed(world: World) -> None:
         assert competing_claims._claimed_by(wallet_id, world.coins) == {
             row.coin for row in world.rows if row.wallet_id == wallet_id and row.state in (*OPEN, "waiting")
         }
-    some = world.coins[2:5]
+    some = world.coins[4:9]
     assert competing_claims._settled(some) == {row.coin for row in world.rows if row.is_owned and row.coin in some}
 
 
@@ -200,7 +199,7 @@ def promoted(world: World) -> None:
 
 
 def wanted(world: World) -> None:
-    some, task_id = world.coins[1:6], world.tasks[0].id
+    some, task_id = world.coins[3:14], world.tasks[0].id
     asked = {
         row.task_id
         for row in world.rows

@@ -18,11 +18,12 @@ from lockers import (
     current_results,
     delivery,
     errors,
+    payment_requests,
     retry_plan,
     task_recovery,
     transport,
 )
-from lockers.models import Coin, Locker, LockerTask, ReceiptLine
+from lockers.models import Coin, Locker, LockerTask, PaymentRequest, ReceiptLine
 from lockers.operations import find as find_coins
 from lockers.operations import import_files, take_back
 from lockers.operations import put as put_coins
@@ -30,7 +31,7 @@ from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, value
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.states import CoinState, LineType, LockerState, TaskKind, TaskState
+from lockers.states import CoinState, LineType, LockerState, PaymentRequestState, TaskKind, TaskState
 from lockers.worker import (
     broadcast,
     finalize,
@@ -38,6 +39,7 @@ from lockers.worker import (
     health_check,
     import_,
     late_answers,
+    listening,
     messages,
     peek,
     put,
@@ -53,6 +55,7 @@ from tests.lockers.stock import stock
 from tests.support import ended_tasks
 from tests.support.coin_rows import a_coin, a_task
 from tests.support.hidden_tables import hidden, insert
+from wallets.errors import WalletNotControlled
 from wallets.models import Wallet
 
 MOMENT = timedelta(seconds=20)
@@ -361,6 +364,85 @@ def test_a_put_of_the_smallest_coins_can_be_begun_again(stored: int, left: int, 
     remaining = retry_plan.of(task)
 
     assert (remaining.units, bool(remaining.todo)) == (left, left > 0)
+
+
+def test_payment_requests_are_listed_by_wallet_state_reference_and_place(alice: Wallet, bob: Wallet) -> None:
+    made = [
+        PaymentRequest.objects.create(
+            wallet=wallet, actor=wallet, amount=1, mode="partial", description="", reference=reference, state=state,
+            closed_at=Now() if state == "cancelled" else None,
+        )
+        for wallet in (alice, bob)
+        for state in ("open", "cancelled")
+        for reference in ("", "order", "Order", "order")
+    ]  # fmt: skip
+    made.sort(key=lambda one: (one.created_at, one.pk), reverse=True)
+    mine = [one for one in made if one.wallet == alice]
+
+    for reference in (None, "", "order", "Order", "other"):
+        for state in (None, PaymentRequestState.OPEN, PaymentRequestState.CANCELLED, PaymentRequestState.PAID):
+            for name in (None, "alice"):
+                for offset, after in ((0, None), (1, None), (0, mine[2])):
+                    found = payment_requests.page(
+                        actor=alice,
+                        filters=payment_requests.Filters(name, state, reference),
+                        limit=3,
+                        offset=offset,
+                        after=None if after is None else (after.created_at, after.pk),
+                    )
+                    expected = [
+                        one
+                        for one in mine[3 if after else 0 :]
+                        if reference is None or (one.reference == reference != "")
+                        if state is None or one.state == state
+                    ][offset : offset + 3]
+                    assert [view.request for view in found] == expected, (reference, state, name, offset)
+    with pytest.raises(WalletNotControlled):
+        payment_requests.page(actor=alice, filters=payment_requests.Filters(wallet="bob"), limit=3)
+
+
+def test_a_call_that_fails_in_its_thread_fails_where_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no thread is left")
+
+    monkeypatch.setattr(transport, "ask", fail)
+    asking = listening.Asking((), transport.Call(Command.ECHO, {}), hearing=None)
+
+    assert asking.is_over.wait(10)
+    with pytest.raises(OSError, match="no thread is left"):
+        asking.results()
+
+
+def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
+    rows = stock(alice, 0, 0, 0)
+    Coin.objects.filter(pk__in=[row.pk for row in rows[:2]]).update(pown=at("p24 f1"))
+    task = a_task(alice, TaskKind.FIX)
+    LockerTask.objects.filter(pk=task.pk).update(plan={"looks": True, "kept": 1})
+    run = at_work(LockerTask.objects.get(pk=task.pk))
+
+    fix.reserve_more_for_fix(held=run.held)
+
+    assert LockerTask.objects.get(pk=task.pk).plan == {"looks": False, "kept": 1}
+    assert set(Coin.objects.filter(task=task, batch=0).values_list("pk", flat=True)) == {row.pk for row in rows[:2]}
+
+
+def test_of_coins_with_the_same_marks_only_those_of_a_locker_are_in_it(alice: Wallet) -> None:
+    task = a_task(alice, TaskKind.FIND)
+    locker = Locker.objects.create(wallet=alice, amount=1, code=b"")
+    rows = stock(alice, 0, 0)
+    for row, each in zip(rows, (locker, None), strict=True):
+        Coin.objects.filter(pk=row.pk).update(
+            state="limbo", locker=each, task=task, batch=0, outcome="p" * 25, pown="n" * 25, proposed=row.secrets,
+            origin="import",
+        )  # fmt: skip
+
+    finalize.conclude(held=at_work(task).held)
+
+    found = [Coin.objects.get(pk=row.pk) for row in rows]
+    assert [(row.state, row.locker_id, row.task_id) for row in found] == [
+        ("locked", locker.pk, None),
+        ("bank", None, None),
+    ]
 
 
 # Which rows are locked.
