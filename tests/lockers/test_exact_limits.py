@@ -18,20 +18,21 @@ from lockers import (
     current_results,
     delivery,
     errors,
+    export_file_names,
     payment_requests,
     retry_plan,
     task_recovery,
     transport,
 )
-from lockers.models import Coin, Locker, LockerTask, PaymentRequest, ReceiptLine
+from lockers.models import Account, Coin, Locker, LockerTask, PaymentRequest, ReceiptLine
 from lockers.operations import find as find_coins
-from lockers.operations import import_files, take_back
+from lockers.operations import import_files, new_task, take_back
 from lockers.operations import put as put_coins
 from lockers.raida.coins import HIGHEST_DENOMINATION, LOWEST_DENOMINATION, value_of
 from lockers.raida.coins import Coin as WireCoin
 from lockers.raida.commands import Command
 from lockers.raida.statuses import Status
-from lockers.states import CoinState, LineType, LockerState, PaymentRequestState, TaskKind, TaskState
+from lockers.states import CoinState, FileType, LineType, LockerState, PaymentRequestState, TaskKind, TaskState
 from lockers.worker import (
     broadcast,
     finalize,
@@ -445,6 +446,21 @@ def test_of_coins_with_the_same_marks_only_those_of_a_locker_are_in_it(alice: Wa
     ]
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_file_of_one_coin_is_named_by_its_number_and_others_by_their_count(number: int, alice: Wallet) -> None:
+    rows = stock(alice, *[0] * number)
+    task = new_task.create_finished(
+        TaskKind.EXPORT, wallet=alice, actor=alice, message="", amount=number * 10**8, tag="gift"
+    )
+
+    result = delivery.write_out(task=task, file_type=FileType.BIN, coin_ids=[row.pk for row in rows])
+
+    which = rows[0].serial_number if number == 1 else number
+    expected = export_file_names.file_name(units=number * 10**8, number=which, tag="gift", extension="bin")
+    assert (result["file"], result["coins"]) == (expected, number)
+    assert (task.export.file_name, task.export.coin_count) == (expected, number)
+
+
 # Which rows are locked.
 
 ENDED: dict[str, Any] = {"state": "error", "step": "done", "finished_at": Now()}
@@ -520,10 +536,12 @@ def _refused(error: type[Exception], call: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_rows_of_others_are_neither_locked_nor_changed(name: str, alice: Wallet, bob: Wallet) -> None:
+def test_rows_of_others_are_neither_locked_nor_changed(name: str, alice: Wallet, bob: Wallet, charlie: Wallet) -> None:
     table, prepare, call = ALONE[name]
     given = prepare(putting(alice))
     prepare(putting(bob))
+    # That of bob is locked by this transaction already.
+    Account.objects.create(wallet=charlie, balance=0, lines=0)
     before = touched()
     with connection.cursor() as cursor:
         keys = set()
