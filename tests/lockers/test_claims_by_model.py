@@ -71,17 +71,17 @@ class World:
                 draw.random() < 0.1,
                 LONG_AGO + timedelta(seconds=draw.randrange(100)),
             )
-            for number in range(4)
+            for number in range(3)
         ]
         self.rows = []
         for _ in range(draw.randrange(25, 60)):
-            state = draw.choice(["waiting"] * 5 + list(OWNED + OPEN + REST))
+            state = draw.choice(["waiting"] * 14 + list(OWNED + OPEN + REST))
             has_task = state in ("waiting", *OPEN) or draw.random() < 0.3
             self.rows.append(
                 Row(
                     UUID(int=draw.randrange(1000, 10**9)),
                     draw.choice([0, 1]),
-                    draw.randrange(9),
+                    draw.randrange(20),
                     state,
                     draw.choice(WALLETS),
                     draw.choice(self.tasks).id if has_task else None,
@@ -115,7 +115,7 @@ class World:
 
     @property
     def coins(self) -> list[WireCoin]:
-        return [WireCoin(denomination, number) for denomination in (0, 1) for number in range(9)]
+        return [WireCoin(denomination, number) for denomination in (0, 1) for number in range(20)]
 
     def read(self) -> list[Row]:
         names = list(Row.__dataclass_fields__)

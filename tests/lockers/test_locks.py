@@ -13,9 +13,18 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from lockers import account_ledger, coin_breaks, competing_claims, current_results, delivery, fair_queue, key_rotation
+from lockers import (
+    account_ledger,
+    coin_breaks,
+    competing_claims,
+    current_results,
+    delivery,
+    fair_queue,
+    key_rotation,
+    payment_ledger,
+)
 from lockers.models import Coin, LockerTask, ReceiptLine
-from lockers.operations import export, find, reserve
+from lockers.operations import export, find, payment_requests, reserve, take_back
 from lockers.raida.coins import Coin as WireCoin
 from lockers.states import CoinState, LineType, TaskKind
 from lockers.worker import break_coin, circuit_breaker, finalize, fix, health_check, late_answers, repair, task_store
@@ -129,6 +138,20 @@ LOCKS: Final[dict[str, tuple[Call, set[str]]]] = {
     "late_answers.arrived": (
         lambda *_: _execute(late_answers._ARRIVED, [*[[]] * 7, None]),
         {"lockers_coin: NO KEY UPDATE SKIP LOCKED"},
+    ),
+    "repair.put_off": (lambda *_: repair._put_off([NONE]), {"lockers_locker by id: NO KEY UPDATE"}),
+    "take_back.lock_due": (
+        lambda *_: take_back._lock_due(NONE),
+        {"lockers_locker by id ASC: NO KEY UPDATE SKIP LOCKED"},
+    ),
+    "payment_ledger.lock": (
+        lambda *_: payment_ledger.lock([NONE]),
+        {"lockers_paymentrequest by id ASC: NO KEY UPDATE"},
+    ),
+    "finalize.note_taken": (lambda *_: finalize._note_taken([NONE]), {"lockers_coin by id ASC: NO KEY UPDATE"}),
+    "payment_requests.expire": (
+        lambda *_: payment_requests.expire_due(),
+        {"lockers_paymentrequest by expires_at: NO KEY UPDATE SKIP LOCKED"},
     ),
     "key_rotation.write": (
         lambda *_: _execute(key_rotation._WRITE.format(key_rotation._PLACES[0]), [[], [], []]),
