@@ -1,5 +1,6 @@
 """Conditions at their exact limits, and statements beside a row that they must leave alone."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -23,8 +24,9 @@ from lockers import (
     retry_plan,
     task_recovery,
     transport,
+    vault,
 )
-from lockers.models import Account, Coin, Locker, LockerTask, PaymentRequest, ReceiptLine
+from lockers.models import Account, Coin, Locker, LockerTask, PaymentRequest, ReceiptLine, ServerHealth
 from lockers.operations import find as find_coins
 from lockers.operations import import_files, new_task, take_back
 from lockers.operations import put as put_coins
@@ -412,6 +414,42 @@ def test_a_call_that_fails_in_its_thread_fails_where_it_is_waited_for(monkeypatc
     assert asking.is_over.wait(10)
     with pytest.raises(OSError, match="no thread is left"):
         asking.results()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_nothing_is_listened_to_for_a_peek_that_failed(
+    fails: bool, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_open", set())
+    task = a_task(alice, TaskKind.PEEK)
+    LockerTask.objects.filter(pk=task.pk).update(code=vault.seal_task_code("A-CODE", task_id=task.pk))
+    begun: list[listening.Hearing | None] = []
+
+    def look(*_: Any, listen: Callable[[], listening.Hearing | None], **__: Any) -> peek.Seen:
+        begun.append(listen())
+        if fails:
+            raise OSError("the database is gone")
+        return peek.Seen(messages.Listing(frozenset(), 0, 25, (None,) * 25), frozenset(), (), "A-CODE")
+
+    monkeypatch.setattr(peek, "look", look)
+    with pytest.raises(OSError, match="gone") if fails else contextlib.nullcontext():
+        peek.run(at_work(LockerTask.objects.get(pk=task.pk)))
+
+    (hearing,) = begun
+    assert hearing is not None
+    # Once the task has ended, what is still heard is written.
+    assert hearing._is_dropped is fails
+    hearing.drop()
+
+
+def test_servers_that_a_repair_asks_are_known_to_answer(alice: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = {3: transport.Answer(3, Status.ALL_PASS, b"", 0.0), 4: transport.NoResponse(4, "timeout", sent=True)}
+    monkeypatch.setattr(repair, "_complete", lambda *_: heard)
+    one = repair._LockerRepair(UUID(int=1), mends=1, keys=(), key_coin=None, pieces=[], proposed={})
+
+    repair._repair_all([one])
+
+    assert dict(ServerHealth.objects.values_list("raida", "silences")) == {4: 1}
 
 
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
