@@ -122,7 +122,8 @@ class World:
         return sorted((Row(*row) for row in Coin.objects.values_list(*names)), key=lambda row: row.id)
 
     def read_tasks(self) -> list[dict[str, Any]]:
-        return list(LockerTask.objects.order_by("id").values("id", "is_parked", "is_wanted", "rung_at"))
+        rows = LockerTask.objects.order_by("id").values("id", "is_parked", "is_wanted", "rung_at")
+        return [dict(row) for row in rows]
 
 
 def unparked(world: World) -> None:
@@ -180,7 +181,7 @@ def promoted(world: World) -> None:
     task_id = world.tasks[0].id
     first = [row for row in world.waiting_of(task_id) if world.is_first(row)]
     # Those with one secret come first; of each sort two coins are in a batch.
-    batches = {}
+    batches: dict[UUID, int] = {}
     number = 0
     for waited_in in (-1, -2):
         rows = sorted((row for row in first if row.batch == waited_in), key=lambda row: row.id)

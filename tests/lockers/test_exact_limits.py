@@ -20,13 +20,15 @@ from lockers import (
     delivery,
     errors,
     export_file_names,
+    payment_ledger,
     payment_requests,
+    queries,
     retry_plan,
     task_recovery,
     transport,
     vault,
 )
-from lockers.models import Account, Coin, Locker, LockerTask, PaymentRequest, ReceiptLine, ServerHealth
+from lockers.models import Account, Coin, Locker, LockerTask, Payment, PaymentRequest, ReceiptLine, ServerHealth
 from lockers.operations import find as find_coins
 from lockers.operations import import_files, new_task, take_back
 from lockers.operations import put as put_coins
@@ -450,6 +452,46 @@ def test_servers_that_a_repair_asks_are_known_to_answer(alice: Wallet, monkeypat
     repair._repair_all([one])
 
     assert dict(ServerHealth.objects.values_list("raida", "silences")) == {4: 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_shown"),
+    [
+        ({}, True),
+        ({"finished_at": timezone.now()}, True),
+        ({"finished_at": timezone.now() - queries.CODE_IS_SHOWN - timedelta(minutes=1)}, False),
+        ({"result": {}}, False),
+        ({"code": None}, False),
+        ({"plan": {"payment_request": "x"}}, False),
+    ],
+)
+def test_the_code_that_opened_a_locker_is_shown_to_the_actor_who_sent_it(
+    changes: dict[str, Any], is_shown: bool, alice: Wallet, bob: Wallet, code: str
+) -> None:
+    task = a_task(alice, TaskKind.TAKE)
+    task.result, task.code = {"spelling": 0}, vault.seal_task_code(code, task_id=task.pk)
+    for name, value in changes.items():
+        setattr(task, name, value)
+
+    assert queries._code_used(task, alice) == (code if is_shown else None)
+    assert queries._code_used(task, bob) is None
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_a_payment_that_was_admitted_does_not_expire_before_it_is_credited(
+    is_delivered: bool, alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = a_task(alice, TaskKind.TRANSFER)
+    request = PaymentRequest.objects.create(wallet=alice, actor=alice, amount=1, mode="single", description="")
+    Payment.objects.create(request=request, task=task, expected=1)
+    LockerTask.objects.filter(pk=task.pk).update(plan={"payment_request": str(request.pk)})
+    delivered = {"total": 0, "coins": 0, "from": "a", "to": "b"}
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(payment_ledger, "settle", lambda **how: asked.append(how))
+
+    finalize.conclude(held=at_work(task).held, deliver=(lambda _: delivered) if is_delivered else None)
+
+    assert asked == [{"task_ids": [task.pk], "is_admitted": is_delivered}]
 
 
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
