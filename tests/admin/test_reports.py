@@ -175,6 +175,10 @@ def test_the_report_of_coins_is_the_model_for_each_kind_state_and_time() -> None
         )
         for number, (kind, at) in enumerate(itertools.product(TaskKind, times))
     )  # fmt: skip
+    # One of a period is without lines.
+    empty = LockerTask(kind=TaskKind.PUT, wallet=wallet, actor=wallet, state="error", step="done", deadline=start)
+    empty.finished_at, empty.receipt_id = start, "f" * 32
+    empty.save(force_insert=True)
     became = (None, CoinState.BANK, CoinState.FRACKED, CoinState.LOCKED, CoinState.MISSED)
     serial = itertools.count(1)
     lines = [

@@ -494,6 +494,45 @@ def test_a_payment_that_was_admitted_does_not_expire_before_it_is_credited(
     assert asked == [{"task_ids": [task.pk], "is_admitted": is_delivered}]
 
 
+@pytest.mark.parametrize(
+    ("letters", "settled", "may_differ"),
+    [
+        (("p20 f5", "p20 f5"), (False, False), False),
+        (("p20 f5", "p21 f4"), (False, False), True),
+        (("p20 f5", "p20 n5"), (True, False), True),
+        (("p20 f5", "p20 n5"), (True, True), True),
+    ],
+)
+def test_coins_on_fewer_servers_are_looked_for_where_there_may_be_some(
+    letters: tuple[str, ...],
+    settled: tuple[bool, ...],
+    may_differ: bool,
+    alice: Wallet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The letters of a line that was settled later are those of the other task."""
+    monkeypatch.setattr(current_results, "coins_on_fewer_servers", lambda **_: ["some"])
+    kinds = [
+        late_answers._LinesAlike(at(each), "locked", is_later, 1)
+        for each, is_later in zip(letters, settled, strict=True)
+    ]
+    task = a_task(alice, TaskKind.PUT)
+
+    result = late_answers._result(task, kinds, set())
+
+    passes = [each.pown.count("p") for each in kinds]
+    assert result == {
+        "servers": {"fewest": min(passes), "most": max(passes)},
+        "fewer": ["some"] if may_differ else [],
+    }
+
+
+def test_a_locker_that_is_being_looked_after_is_not_claimed_again(alice: Wallet) -> None:
+    locker = Locker.objects.create(wallet=alice, amount=1, code=b"", mend_at=Now() - timedelta(hours=1))
+
+    assert [repair._claim() for _ in range(2)] == [[locker.pk], []]
+
+
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
     rows = stock(alice, 0, 0, 0)
     Coin.objects.filter(pk__in=[row.pk for row in rows[:2]]).update(pown=at("p24 f1"))
