@@ -533,6 +533,16 @@ def test_a_locker_that_is_being_looked_after_is_not_claimed_again(alice: Wallet)
     assert [repair._claim() for _ in range(2)] == [[locker.pk], []]
 
 
+@pytest.mark.parametrize("kind", [TaskKind.BREAK, TaskKind.TAKE, TaskKind.PEEK, TaskKind.ECHO, TaskKind.FIX])
+def test_only_of_a_put_is_an_amount_left_to_do(kind: TaskKind, alice: Wallet) -> None:
+    task = ended_tasks.a_task(alice, TaskKind.PUT, amount=10**8)
+    task.kind, task.state = kind, TaskState.ERROR
+
+    remaining = retry_plan.of(task)
+
+    assert (bool(remaining.todo), remaining.units, remaining.later_puts) == (True, 0, 0)
+
+
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
     rows = stock(alice, 0, 0, 0)
     Coin.objects.filter(pk__in=[row.pk for row in rows[:2]]).update(pown=at("p24 f1"))
