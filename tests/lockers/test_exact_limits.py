@@ -543,6 +543,31 @@ def test_only_of_a_put_is_an_amount_left_to_do(kind: TaskKind, alice: Wallet) ->
     assert (bool(remaining.todo), remaining.units, remaining.later_puts) == (True, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        task_store.fence,
+        task_store.advance,
+        lambda held: task_store.settle(held=held, settled=[], marks={}),
+        lambda held: task_store.open_attempt(held=held, intent=task_store.Intent(Command.ECHO, 0, [1], {})),
+    ],
+)
+def test_what_a_worker_writes_renews_its_lease_alone(
+    write: Callable[..., object], alice: Wallet, settings: Any
+) -> None:
+    settings.RAIDA_TIMEOUT_SECONDS = 3600
+    run, other = (at_work(a_task(alice, TaskKind.ECHO)) for _ in range(2))
+    soon = timezone.now() + timedelta(seconds=1)
+    LockerTask.objects.update(lease_until=soon)
+
+    write(held=run.held)
+
+    ends = {task.pk: task.lease_until for task in LockerTask.objects.all()}
+    assert ends[other.task.pk] == soon
+    assert ends[run.task.pk] is not None
+    assert abs(timezone.now() + task_store.lease() - ends[run.task.pk]) < timedelta(minutes=30)
+
+
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
     rows = stock(alice, 0, 0, 0)
     Coin.objects.filter(pk__in=[row.pk for row in rows[:2]]).update(pown=at("p24 f1"))
