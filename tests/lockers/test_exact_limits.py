@@ -564,8 +564,9 @@ def test_what_a_worker_writes_renews_its_lease_alone(
 
     ends = {task.pk: task.lease_until for task in LockerTask.objects.all()}
     assert ends[other.task.pk] == soon
-    assert ends[run.task.pk] is not None
-    assert abs(timezone.now() + task_store.lease() - ends[run.task.pk]) < timedelta(minutes=30)
+    end = ends[run.task.pk]
+    assert end is not None
+    assert abs(timezone.now() + task_store.lease() - end) < timedelta(minutes=30)
 
 
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
