@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from lockers import (
     account_ledger,
+    audit,
     coin_import,
     competing_claims,
     current_results,
@@ -569,6 +570,23 @@ def test_what_a_worker_writes_renews_its_lease_alone(
     assert abs(timezone.now() + task_store.lease() - end) < timedelta(minutes=30)
 
 
+def test_the_smallest_coin_that_comes_after_a_request_was_cancelled_is_late(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = PaymentRequest.objects.create(
+        wallet=alice, actor=alice, amount=5, mode="partial", description="", state="cancelled", closed_at=Now()
+    )
+    payment = Payment.objects.create(request=request, task=ended_tasks.a_task(alice, TaskKind.TAKE), expected=1)
+    monkeypatch.setattr(payment_ledger, "_brought", lambda _: (1, 0))
+
+    payment_ledger.settle(task_ids=[payment.task_id])
+
+    payment.refresh_from_db()
+    request.refresh_from_db()
+    assert (payment.state, payment.units, payment.is_late) == ("credited", 1, True)
+    assert (request.state, request.paid) == ("cancelled", 1)
+
+
 def test_coins_that_a_check_found_fracked_are_reserved_once(alice: Wallet) -> None:
     rows = stock(alice, 0, 0, 0)
     Coin.objects.filter(pk__in=[row.pk for row in rows[:2]]).update(pown=at("p24 f1"))
@@ -709,3 +727,13 @@ def test_rows_of_others_are_neither_locked_nor_changed(name: str, alice: Wallet,
     changed = {row[:2] for row in before - touched()}
     assert changed <= keys
     assert f"lockers_{table}" in {row[0] for row in changed}
+
+
+@pytest.mark.parametrize("named", [0, 1, 2, 3])
+def test_a_result_names_the_sum_of_its_coins_in_doubt(named: int, alice: Wallet) -> None:
+    task = ended_tasks.a_task(alice, TaskKind.PUT, "limbo", "limbo")
+    LockerTask.objects.filter(pk=task.pk).update(result=task.result | {"total_unknown": named * 10**8})
+
+    found = [each for each in audit.audit_findings() if str(task.pk) in str(each)]
+
+    assert bool(found) is (named != 2), found
