@@ -1,9 +1,11 @@
 """Conditions at their exact limits, and statements beside a row that they must leave alone."""
 
+import ast
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -737,3 +739,19 @@ def test_a_result_names_the_sum_of_its_coins_in_doubt(named: int, alice: Wallet)
     found = [each for each in audit.audit_findings() if str(task.pk) in str(each)]
 
     assert bool(found) is (named != 2), found
+
+
+def test_requests_that_may_move_a_coin_again_are_written_down_before_they_leave() -> None:
+    """A worker that takes the task over asks about these coins first."""
+    found: dict[str, list[bool]] = {}
+    for path in sorted(Path(finalize.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Request":
+                words = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+                if words & {"MOVED", "MOVED_AGAIN"}:
+                    intends = [each.value for each in node.keywords if each.arg == "intends"]
+                    found.setdefault(path.name, []).append([ast.unparse(each) for each in intends] == ["True"])
+
+    assert {name: all(each) for name, each in found.items()} == dict.fromkeys(
+        ("break_coin.py", "find.py", "fix.py", "incoming.py", "put.py"), True
+    )
