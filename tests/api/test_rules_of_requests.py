@@ -2,22 +2,35 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFilesSent,
+)
+from django.db import OperationalError, ProgrammingError, connection
+from django.http import Http404, HttpRequest
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from rest_framework import exceptions as drf_errors
 from rest_framework.request import Request
 
-from config.api import authentication, errors, throttles
+from config.api import authentication, errors, parsers, throttles
+from config.api import error_codes as codes
+from config.api.negotiation import NEGOTIATION
 from config.api.treetracker import action_token_serializers
 from tests.api.caller import Caller
 from tests.support.restricted_keys import with_key
 from transfers.action_token_lists import ActionTokenRow
 from wallets import operations, queries
+from wallets.errors import WalletNotFound
 
 
 def look_up(caller: Caller, *, address: str, key: str | None) -> queries.Credentials:
@@ -82,7 +95,7 @@ def _raised(request: HttpRequest) -> Any:
         (lambda request: errors.permission_denied(request, Exception()), 403, "forbidden"),
         (lambda request: errors.bad_request(request, Exception()), 400, "malformed_request"),
         (lambda request: errors.bad_request(request, RequestDataTooBig()), 413, "body_too_large"),
-        (lambda request: errors.csrf_failure(request), 403, "csrf_failed"),
+        (errors.csrf_failure, 403, "csrf_failed"),
     ],
 )
 def test_an_error_outside_of_a_view_has_its_code_in_the_access_log(
@@ -95,3 +108,89 @@ def test_an_error_outside_of_a_view_has_its_code_in_the_access_log(
 
     assert (response.status_code, request.error_code) == (status, code)
     assert "secret" not in response.content.decode()
+
+
+BUSY = OperationalError("the connection is lost")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "header"),
+    [
+        (WalletNotFound("Could not find entity"), 404, "wallet_not_found", None),
+        (errors.Invalid("one", "two"), 422, "invalid_value", None),
+        (
+            errors.RequestRefused(codes.TOO_MANY_REQUESTS, "Wait", {"Retry-After": "7"}),
+            429,
+            "too_many_requests",
+            ("Retry-After", "7"),
+        ),
+        (errors.RequestRefused(codes.BATCH_ACCESS_DENIED, "No", status=418), 418, "batch_access_denied", None),
+        (drf_errors.MethodNotAllowed("PUT"), 405, "method_not_allowed", None),
+        (drf_errors.UnsupportedMediaType("text/plain"), 415, "content_type_unsupported", None),
+        (Http404(), 404, "path_unknown", None),
+        (drf_errors.NotFound(), 404, "path_unknown", None),
+        (drf_errors.NotAuthenticated(), 403, "bearer_token_invalid", ("WWW-Authenticate", errors.CHALLENGE)),
+        (drf_errors.AuthenticationFailed(), 403, "bearer_token_invalid", ("WWW-Authenticate", errors.CHALLENGE)),
+        (PermissionDenied(), 403, "forbidden", None),
+        (drf_errors.PermissionDenied(), 403, "forbidden", None),
+        (drf_errors.NotAcceptable(), 406, "not_acceptable", None),
+        (drf_errors.Throttled(), 429, "too_many_requests", ("Retry-After", "1")),
+        (RequestDataTooBig(), 413, "body_too_large", None),
+        (TooManyFilesSent(), 400, "too_many_files", None),
+        (drf_errors.ParseError(), 400, "malformed_request", None),
+        (BadRequest(), 400, "malformed_request", None),
+        (SuspiciousOperation(), 400, "malformed_request", None),
+        (BUSY, 503, "service_busy", ("Retry-After", "1")),
+        (ProgrammingError("no such table"), 500, "internal_error", None),
+        (RuntimeError("secret"), 500, "internal_error", None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_each_error_of_a_view_has_its_status_code_and_headers(
+    error: Exception, status: int, code: str, header: Any
+) -> None:
+    request = Request(cast("Any", RequestFactory().get("/wallets")))
+
+    response = errors.exception_handler(error, {"request": request, "view": None})
+
+    assert (response.status_code, response.headers["Error-Code"]) == (status, code)
+    assert response.data["code"] == status
+    assert header is None or response.headers[header[0]] == header[1]
+    assert ("Retry-After" in response.headers) == (header is not None and header[0] == "Retry-After")
+    noted: Any = request._request
+    assert (noted.error_code, noted.was_refused_knowingly, noted.is_refusal_by_500) == (code, True, False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_read"),
+    [
+        ("application/json", True),
+        ("application/json; a=" + "b" * (256 - 20), True),
+        ("application/json; a=" + "b" * (257 - 20), False),
+        ("text/plain", False),
+    ],
+)
+def test_which_content_type_has_a_parser(sent: str, is_read: bool) -> None:
+    parser = parsers.StrictJSONParser()
+    request = cast("Any", SimpleNamespace(content_type=sent))
+
+    assert NEGOTIATION.select_parser(request, [parser]) is (parser if is_read else None)
+
+
+def test_a_get_with_an_idempotency_key_takes_the_statements_of_one_without(alice: Caller) -> None:
+    alice.get("/tokens?limit=1")
+    counted = []
+    for key in (None, "k-1"):
+        with CaptureQueriesContext(connection) as statements:
+            assert alice.get("/tokens?limit=1", idempotency_key=key).status_code == 200
+        counted.append(len(statements))
+
+    assert counted[0] == counted[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("from=2020", 200), ("to=2020", 200), ("from=2020&to=2019", 422), ("", 200)]
+)
+def test_a_period_may_have_one_end(alice: Caller, query: str, status: int) -> None:
+    assert alice.wallet is not None
+    assert alice.get(f"/wallets/{alice.wallet.pk}/statement?{query}").status_code == status
