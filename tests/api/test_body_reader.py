@@ -108,3 +108,50 @@ def test_a_body_that_finds_no_memory_is_refused(free: int, is_read: bool) -> Non
         with pytest.raises(bodies.Refused) as refusal:
             read([ZEROS, b""], room=room)
         assert (refusal.value.code.name, room._free) == ("service_busy", free)
+
+
+def test_a_body_that_is_announced_too_large_is_not_read_if_its_client_waits() -> None:
+    """Nor if it is larger than what is discarded; otherwise it is read to its end."""
+    for announced, expect, is_read in [
+        ("101", {}, True),
+        ("101", {"HTTP_EXPECT": "100-continue"}, False),
+        ("100", {"HTTP_EXPECT": "100-continue"}, True),
+        (str(32 * 1024 * 1024), {}, True),
+        (str(32 * 1024 * 1024 + 1), {}, False),
+    ]:
+        unread = iter([ZEROS, b""])
+
+        async def arrive(unread: Any = unread) -> AsyncIterator[bytes]:
+            for piece in unread:
+                yield piece
+
+        environ: dict[str, Any] = {"CONTENT_LENGTH": announced} | expect
+        connection: Any = arrive()
+        with suppress(bodies.Refused):
+            asyncio.run(bodies.read(environ, connection, room=bodies.Room(1000), largest=100, seconds=5))
+        assert (list(unread) == []) is is_read, (announced, expect)
+
+
+@pytest.mark.parametrize(("coding", "steps"), [("gzip", 3), ("identity", 0)])
+def test_others_are_served_between_the_parts_of_a_compressed_body(
+    monkeypatch: pytest.MonkeyPatch, coding: str, steps: int
+) -> None:
+    monkeypatch.setattr(bodies, "_PART_BYTES", 40)
+    served = 0
+
+    async def read_beside_another() -> None:
+        async def other() -> None:
+            nonlocal served
+            while True:
+                served += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        connection: Any = arriving([gzip.compress(ZEROS) if coding == "gzip" else ZEROS, b""])
+        environ: dict[str, Any] = {"HTTP_CONTENT_ENCODING": coding}
+        content, _ = await bodies.read(environ, connection, room=bodies.Room(1000), largest=100, seconds=5)
+        assert bytes(content) == ZEROS
+        beside.cancel()
+
+    asyncio.run(read_beside_another())
+    assert served == steps

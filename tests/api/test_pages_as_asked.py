@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.http import HttpRequest, QueryDict
@@ -24,7 +25,7 @@ def asked(query: str, *, is_v2: bool = False) -> Request:
     django_request.META = {"SERVER_NAME": "testserver", "SERVER_PORT": "80"}
     django_request.path = "/rows"
     request = Request(django_request)
-    request.user = Wallet()
+    request.user = Wallet(pk=UUID(int=1))
     request.resolver_match = SimpleNamespace(namespaces=[v2.NAMESPACE] if is_v2 else [])
     return request
 

@@ -25,7 +25,8 @@ from rest_framework.request import Request
 from config.api import authentication, errors, parsers, throttles
 from config.api import error_codes as codes
 from config.api.negotiation import NEGOTIATION
-from config.api.treetracker import action_token_serializers
+from config.api.renderers import encode
+from config.api.treetracker import action_token_serializers, transfer_views
 from tests.api.caller import Caller
 from tests.support.restricted_keys import with_key
 from transfers.action_token_lists import ActionTokenRow
@@ -136,7 +137,7 @@ BUSY = OperationalError("the connection is lost")
         (drf_errors.NotAcceptable(), 406, "not_acceptable", None),
         (drf_errors.Throttled(), 429, "too_many_requests", ("Retry-After", "1")),
         (RequestDataTooBig(), 413, "body_too_large", None),
-        (TooManyFilesSent(), 400, "too_many_files", None),
+        (TooManyFilesSent(), 413, "too_many_files", None),
         (drf_errors.ParseError(), 400, "malformed_request", None),
         (BadRequest(), 400, "malformed_request", None),
         (SuspiciousOperation(), 400, "malformed_request", None),
@@ -194,3 +195,15 @@ def test_a_get_with_an_idempotency_key_takes_the_statements_of_one_without(alice
 def test_a_period_may_have_one_end(alice: Caller, query: str, status: int) -> None:
     assert alice.wallet is not None
     assert alice.get(f"/wallets/{alice.wallet.pk}/statement?{query}").status_code == status
+
+
+def test_a_transfer_that_was_closed_has_no_actions_and_says_so_if_asked_or_with_terms() -> None:
+    plain, with_actions = b'{"id":1}', b'{"id":1,"available_actions":[]}'
+    for asks, has_terms, body in [
+        (False, None, plain),
+        (False, True, with_actions),
+        (True, None, with_actions),
+        (True, True, with_actions),
+    ]:
+        row = cast("Any", SimpleNamespace(json=plain.decode(), has_terms=has_terms))
+        assert encode(transfer_views._closed(row, asks=asks).data) == body, (asks, has_terms)
