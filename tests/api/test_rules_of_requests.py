@@ -1,5 +1,7 @@
 """The rules that requests meet before and after their action, called directly, with rows on both sides of each."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -19,19 +21,25 @@ from django.db import OperationalError, ProgrammingError, connection
 from django.http import Http404, HttpRequest
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 from rest_framework import exceptions as drf_errors
 from rest_framework.request import Request
 
-from config.api import authentication, errors, parsers, throttles
+from config.api import authentication, claim_limits, errors, parsers, throttles
 from config.api import error_codes as codes
+from config.api.error_codes import CODES
 from config.api.negotiation import NEGOTIATION
 from config.api.renderers import encode
-from config.api.treetracker import action_token_serializers, transfer_views
+from config.api.treetracker import action_token_serializers, transfer_views, v2
+from config.api.validation import shortened
 from tests.api.caller import Caller
+from tests.support.counts import forget_counts
 from tests.support.restricted_keys import with_key
 from transfers.action_token_lists import ActionTokenRow
+from transfers.errors import ActionTokenForAnother, ActionTokenNotVerified, InsufficientTokens
+from trusts.errors import TrustNotAnswerable
 from wallets import operations, queries
-from wallets.errors import WalletNotFound
+from wallets.errors import InvalidWalletName, MisleadingWalletName, TokenNotFound, WalletNotControlled, WalletNotFound
 
 
 def look_up(caller: Caller, *, address: str, key: str | None) -> queries.Credentials:
@@ -197,6 +205,20 @@ def test_a_period_may_have_one_end(alice: Caller, query: str, status: int) -> No
     assert alice.get(f"/wallets/{alice.wallet.pk}/statement?{query}").status_code == status
 
 
+def test_a_transfer_that_was_made_has_its_actions_if_asked_or_with_terms() -> None:
+    request = cast("Any", SimpleNamespace(resolver_match=None))
+    for state, status, actions in [
+        ("pending", 202, ["delete"]),
+        ("requested", 202, ["delete"]),
+        ("completed", 201, []),
+    ]:
+        for asks, has_terms in [(False, None), (False, True), (True, None), (True, True)]:
+            row = cast("Any", SimpleNamespace(json='{"id":1}', has_terms=has_terms, state=state))
+            response = transfer_views._created(request, row, asks=asks)
+            shown = {"available_actions": actions} if asks or has_terms else {}
+            assert (response.status_code, json.loads(encode(response.data))) == (status, {"id": 1} | shown)
+
+
 def test_a_transfer_that_was_closed_has_no_actions_and_says_so_if_asked_or_with_terms() -> None:
     plain, with_actions = b'{"id":1}', b'{"id":1,"available_actions":[]}'
     for asks, has_terms, body in [
@@ -207,3 +229,113 @@ def test_a_transfer_that_was_closed_has_no_actions_and_says_so_if_asked_or_with_
     ]:
         row = cast("Any", SimpleNamespace(json=plain.decode(), has_terms=has_terms))
         assert encode(transfer_views._closed(row, asks=asks).data) == body, (asks, has_terms)
+
+
+@pytest.fixture
+def _no_counts() -> Iterator[None]:
+    forget_counts()
+    yield
+    forget_counts()
+
+
+@pytest.mark.usefixtures("_no_counts")
+def test_which_wrong_codes_of_claim_links_are_too_many(settings: Any) -> None:
+    settings.WRONG_CLAIM_CODES_PER_ADDRESS, settings.WRONG_CLAIM_CODES = 3, 5
+
+    def attempt(address: str, code: str, error: Exception | None = None) -> str:
+        try:
+            with claim_limits.claiming(address=address, code=code):
+                if error is not None:
+                    raise error
+        except errors.RequestRefused as refused:
+            wait = int(refused.headers["Retry-After"])
+            return "too many" if 1 <= wait <= claim_limits.WINDOW_SECONDS else f"{wait} s"
+        except (ActionTokenNotVerified, ActionTokenForAnother, WalletNotFound):
+            return "tried"
+        return "claimed"
+
+    wrong = ActionTokenNotVerified()
+    # What is right, or refused for another reason, is not counted.
+    for _ in range(6):
+        assert attempt("203.0.113.1", "c-0") == "claimed"
+        assert attempt("203.0.113.1", "c-0", WalletNotFound("no")) == "tried"
+    # Three of one address; others, and the neighbour that has none, are not closed out.
+    assert [attempt("203.0.113.1", f"c-{n}", wrong) for n in range(4)] == ["tried"] * 3 + ["too many"]
+    assert attempt("203.0.113.1", "c-right") == "too many"
+    assert [attempt("203.0.113.2", f"c-{n}", wrong) for n in range(2)] == ["tried"] * 2
+    # Five of all: whoever had one wrong already waits, and each other address has one more.
+    assert attempt("203.0.113.2", "c-right") == "too many"
+    assert attempt("203.0.113.3", "c-right") == "claimed"
+    assert [attempt("203.0.113.3", "c-9", wrong) for _ in range(2)] == ["tried", "too many"]
+
+
+@pytest.mark.usefixtures("_no_counts")
+def test_the_holder_of_a_code_has_ten_addresses_wherever_it_comes_from() -> None:
+    another = ActionTokenForAnother()
+    for number in range(10):
+        with pytest.raises(ActionTokenForAnother), claim_limits.claiming(address=f"203.0.113.{number}", code="c-1"):
+            raise another
+    with pytest.raises(errors.RequestRefused, match="Too many"), claim_limits.claiming(address="192.0.2.1", code="c-1"):
+        pass
+    for address in ("192.0.2.1", "203.0.113.1"):
+        with claim_limits.claiming(address=address, code="c-2"):
+            pass
+
+
+CREDENTIALS_STATUSES = [401], {401, 403}
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "all_of_them"),
+    [
+        ("bearer_token_missing", *CREDENTIALS_STATUSES),
+        ("batch_access_denied", *CREDENTIALS_STATUSES),
+        ("too_many_requests", [429], {429}),
+        ("not_enough_tokens", [409], {403, 409}),
+        ("batch_rows_refused", [422, 400, 403, 404], {400, 403, 404, 422}),
+        ("trust_not_answerable", [404], {403, 404}),
+        ("trust_not_found", [404], {404}),
+        ("wallet_name_invalid", [422], {400, 422}),
+        ("wallet_name_misleading", [422], {422}),
+        ("wallet_name_taken", [409], {403, 409}),
+        ("wallet_not_controlled", [403, 422], {403, 422}),
+        ("wallet_not_found", [404], {404}),
+        ("token_not_visible", [403], {401, 403}),
+        # They do not occur there.
+        ("locker_not_filled", [], {409}),
+        ("csrf_failed", [], {403}),
+    ],
+)
+def test_the_statuses_of_a_code(name: str, later: list[int], all_of_them: set[int]) -> None:
+    assert errors.later_statuses(CODES[name]) == later
+    assert errors.statuses(CODES[name]) == all_of_them
+
+
+def test_the_status_of_a_class_below_v2() -> None:
+    assert [v2.status_of(kind) for kind in (InsufficientTokens, TrustNotAnswerable, InvalidWalletName)] == [
+        409,
+        404,
+        422,
+    ]
+    # Of the first version: not in the table, or in it without a status.
+    assert [v2.status_of(kind) for kind in (WalletNotFound, MisleadingWalletName, TokenNotFound)] == [None] * 3
+    assert v2.statuses_of_actions(WalletNotControlled) == [422] * 4
+    assert v2.statuses_of_actions(WalletNotFound) == []
+
+
+def test_the_answers_of_a_restricted_key_alone_are_stored_apart(alice: Caller) -> None:
+    for caller, is_apart in ((alice, False), (with_key(alice, "transfers:write"), True)):
+        request = cast("Any", RequestFactory().post("/transfers", HTTP_IDEMPOTENCY_KEY="k-1"))
+        request.META["HTTP_AUTHORIZATION"] = f"Bearer {caller.bearer}"
+        request.META["HTTP_TREETRACKER_API_KEY"] = caller.api_key
+        request.resolver_match = resolve("/transfers")
+        request.resolver_match.func(request)
+        assert request.idempotency_key.startswith("restricted:") is is_apart
+        assert hasattr(request, "restricted_key") is is_apart
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(1, "x"), (100, "x" * 100), (101, "x" * 100 + "…"), (300, "x" * 100 + "…")]
+)
+def test_a_name_in_a_message_has_at_most_100_characters(length: int, shown: str) -> None:
+    assert shortened("x" * length) == shown

@@ -198,3 +198,15 @@ def test_what_names_no_network_or_all_is_refused(text: str) -> None:
 def test_a_network_of_mapped_addresses_is_one_of_ipv4() -> None:
     assert str(network("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
     assert str(network("::ffff:10.0.0.1")) == "10.0.0.1/32"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("2001:db8::1", "2001:db8::1/128"), ("2001:db8::/32", "2001:db8::/32"), ("2001:db8::/96", "2001:db8::/96"),
+        ("::fffe:0:0/95", "::fffe:0:0/95"), ("::ffff:0.0.0.0/97", "0.0.0.0/1"), ("10.0.0.1", "10.0.0.1/32"),
+        ("0.0.0.0/1", "0.0.0.0/1"), ("::/1", "::/1"),
+    ],
+)  # fmt: skip
+def test_a_network_is_the_one_that_is_named(text: str, named: str) -> None:
+    assert str(network(text)) == named
