@@ -267,3 +267,21 @@ def test_of_two_full_origins_the_first_with_room_again_says_how_long_to_wait(
         throttles._admit(keys, "slot")
 
     assert int(refused.value.headers["Retry-After"]) <= 20
+
+
+@pytest.mark.parametrize("seconds", [(20, 50), (50, 20)])
+def test_a_process_that_counts_alone_says_the_same_of_two_full_origins(seconds: tuple[int, int]) -> None:
+    known = {OriginMeans.ADDRESS: HOME, OriginMeans.API_KEY: "1"}
+    keys = throttles._keys("wallet", "alice", HOME, known)
+    for key, left in zip(keys[3:], seconds, strict=True):
+        for _ in range(throttles.FAILURES_PER_ACCOUNT):
+            throttles._here.add(key, left)
+
+    with pytest.raises(RequestRefused, match="Too many") as refused:
+        throttles._admit_here(keys)
+
+    assert int(refused.value.headers["Retry-After"]) <= 20
+    # One with room admits, and then all are counted.
+    throttles._here.take_back(keys[4])
+    throttles._admit_here(keys)
+    assert [throttles._here.count(key) for key in keys[1:]] == [1, 1, 11, 10]

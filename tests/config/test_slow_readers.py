@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,19 @@ def test_a_connection_that_is_slow_for_too_long_is_closed(readers: list[socket.s
     assert look(slow, 159.0).keys() == slow.keys()
     assert look(slow, 160.0) == {}
     assert [is_open(client) for client in readers] == [False, False]
+
+
+def test_connections_to_clients_alone_are_looked_at(readers: list[socket.socket], tmp_path: Path) -> None:
+    """Not those to PostgreSQL or the broker over a UNIX socket, nor one that this process began, nor datagrams."""
+    peers = [client.getsockname() for client in readers]
+    with ExitStack() as stack:
+        for left in socket.socketpair():
+            stack.enter_context(left)
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", 0))
+        served = [(name, copy.getpeername()) for name, copy in slow_readers._served()]
+
+    assert sorted(peer for _, peer in served) == sorted(peers)
+    assert len({name for name, _ in served}) == 2

@@ -8,10 +8,11 @@ from uuid import UUID
 
 import pytest
 from django.core import signing
-from django.test import Client
+from django.db import IntegrityError
+from django.test import Client, RequestFactory
 
 from config.api import throttles
-from config.web.public_pages import coins, new_wallets
+from config.web.public_pages import base, coins, new_wallets
 from lockers import tasks
 from lockers.models import LockerTask
 from lockers.wrong_code_limits import fingerprint
@@ -346,3 +347,16 @@ def test_a_reload_by_address_leads_to_the_form_and_forms_need_their_token(db: No
 
     assert (response.status_code, response["Location"]) == (302, "/claim")
     assert Client(enforce_csrf_checks=True).post(path, {"code": "x"}).status_code == 403
+
+
+def test_a_row_that_cannot_be_stored_is_not_told_as_a_form_that_was_used(
+    alice: Wallet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise IntegrityError("of another constraint")
+
+    monkeypatch.setattr(base, "log_in", lambda _: alice)
+    monkeypatch.setattr(coins, "_start", fail)
+
+    with pytest.raises(IntegrityError, match="of another constraint"):
+        coins._begun(RequestFactory().post("/claim/coins"), "a code", UUID(int=1))
