@@ -8,8 +8,8 @@ import pytest
 from django.http import HttpRequest, QueryDict
 from rest_framework.request import Request
 
-from config.api import error_page, pagination, parsers
-from config.api.errors import Invalid, RequestRefused
+from config.api import error_page, pagination
+from config.api.errors import Invalid
 from config.api.pagination import Later, Order, Page, Sorting
 from config.api.treetracker import v2
 from config.api.validation import Text
@@ -191,15 +191,3 @@ def test_a_page_of_json_says_whether_it_is_empty(json: str, last: Any) -> None:
 )
 def test_statuses_in_words(statuses: list[int], words: str) -> None:
     assert error_page._either(statuses) == words
-
-
-@pytest.mark.parametrize(
-    ("number", "is_read"),
-    [("1" * 308, True), ("1" * 309, False), ("1." + "1" * 306, True), ("1." + "1" * 307, False), ("1e400", False)],
-)
-def test_a_number_has_at_most_308_characters(number: str, is_read: bool) -> None:
-    if is_read:
-        assert parsers.decode(number.encode()) == (float(number) if "." in number else int(number))
-    else:
-        with pytest.raises(RequestRefused, match="a number is too long"):
-            parsers.decode(number.encode())
