@@ -1,15 +1,19 @@
 """The limits of one process, called directly: which counters a request has, and who may wait, send or export."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.http import HttpRequest
 
 from config.api import limits
 from config.api.errors import RequestRefused
 from lockers.errors import TooManyWaiting
+from wallets import redis_servers
 from wallets.models import Wallet
 from wallets.queries import Credentials
 
@@ -134,3 +138,97 @@ def test_a_wallet_has_one_proof_at_once() -> None:
     with limits.proof_for(ALICE), limits.proof_for(BOB), pytest.raises(RequestRefused), limits.proof_for(ALICE):
         pass
     assert not limits._proving
+
+
+def test_what_a_request_is_told_of_its_limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = 60, 70
+    settings.TASKS_PER_MINUTE, settings.INQUIRIES_PER_MINUTE = 50, 0
+    policy = '"wallet";q=60;w=60, "api-key";q=70;w=60, "wallet-tasks";q=50;w=60'
+    for counted, is_refused, told, wait in [
+        (
+            [(1, 59.2), (70, 8.0), (3, 0.2)],
+            False,
+            '"wallet";r=59;t=60, "api-key";r=0;t=8, "wallet-tasks";r=47;t=1',
+            None,
+        ),
+        # Refused until the last of those that are used up begins anew.
+        ([(60, 9.0), (71, 8.5), (3, 50.0)], True, '"wallet";r=0;t=9, "api-key";r=0;t=9, "wallet-tasks";r=47;t=50', 9),
+        ([(9, 59.0), (9, 8.0), (51, 0.0)], True, '"wallet";r=51;t=59, "api-key";r=61;t=8, "wallet-tasks";r=0;t=1', 1),
+    ]:
+        monkeypatch.setattr(limits, "_count_shared", lambda _, each=counted, is_refused=is_refused: (each, is_refused))
+        request: Any = HttpRequest()
+        with pytest.raises(RequestRefused) if is_refused else nullcontext() as refusal:
+            limits.count(request, found(ALICE, KEY), is_task=True, is_inquiry=True)
+        assert request.limit_headers == {"RateLimit-Policy": policy, "RateLimit": told}
+        assert (None if refusal is None else refusal.value.headers) == (wait and {"Retry-After": str(wait)})
+
+    # While the server is away nothing is limited, and nothing said.
+    def away(_: object) -> None:
+        raise redis_servers.Away
+
+    monkeypatch.setattr(limits, "_count_shared", away)
+    request = HttpRequest()
+    limits.count(request, found(ALICE, KEY), is_task=False, is_inquiry=False)
+    assert not hasattr(request, "limit_headers")
+
+
+def test_a_process_counts_a_request_in_all_counters_or_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_counters", {})
+    quotas = [limits._Quota("wallet", 100, "one"), limits._Quota("api-key", 200, "other")]
+    now = time.monotonic()
+    assert limits._count_here(quotas) is None
+    limits._counters["one"] = limits._Counter(10, now + 30, now, 1)
+    assert limits._count_here(quotas) is None
+    assert limits._counters["one"].more == 1
+    limits._counters["other"] = limits._Counter(20, now + 40, now, 3)
+
+    counted = limits._count_here(quotas)
+
+    assert counted is not None
+    assert [number for number, _ in counted] == [12, 24]
+    assert [round(seconds) for _, seconds in counted] == [30, 40]
+    assert [limits._counters[name].more for name in ("one", "other")] == [2, 4]
+    # The first has told the server of two more, and does so again.
+    assert limits._count_here(quotas) is None
+    assert [limits._counters[name].more for name in ("one", "other")] == [2, 4]
+
+
+def test_a_refusal_is_repeated_for_a_second_to_its_caller_and_its_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def is_repeated(bearer: str, action: str, request: Any = None) -> bool:
+        try:
+            limits.refuse_again(HttpRequest() if request is None else request, bearer=bearer, action=action)
+        except TooManyWaiting:
+            return True
+        return False
+
+    assert not is_repeated("a", "put")
+    first: Any = HttpRequest()
+    first.credentials, first.limit_headers = found(ALICE, KEY), {"RateLimit": "x"}
+    limits.note_refusal(first, TooManyWaiting(1), bearer="a", action="put")
+    assert [is_repeated(*each) for each in (("a", "put"), ("b", "put"), ("a", "take"), ("", "put"))] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    # With the credentials and the header fields of the first, unless it has its own.
+    plain, authenticated = HttpRequest(), HttpRequest()
+    authenticated.credentials = found(BOB, KEY)  # type: ignore[attr-defined]
+    for request, wallet_id, told in ((plain, ALICE, {"RateLimit": "x"}), (authenticated, BOB, None)):
+        assert is_repeated("a", "put", request)
+        assert request.credentials.wallet.pk == wallet_id  # type: ignore[attr-defined]
+        assert getattr(request, "limit_headers", None) == told
+    # A refusal that was repeated begins no further second.
+    now = 100.9
+    assert is_repeated("a", "put")
+    limits.note_refusal(HttpRequest(), TooManyWaiting(2), bearer="a", action="put")
+    now = 101.0
+    assert not is_repeated("a", "put")
+    limits.note_refusal(HttpRequest(), TooManyWaiting(3), bearer="a", action="put")
+    assert is_repeated("a", "put")
+    # As many are kept as may be.
+    monkeypatch.setattr(limits, "_REFUSED_AT_MOST", 2)
+    limits.note_refusal(first, TooManyWaiting(4), bearer="b", action="put")
+    assert len(limits._refusals) == 2
+    limits.note_refusal(first, TooManyWaiting(5), bearer="c", action="put")
+    assert [is_repeated(bearer, "put") for bearer in "abc"] == [False, False, True]

@@ -35,8 +35,11 @@ from config.api.validation import shortened
 from tests.api.caller import Caller
 from tests.support.counts import forget_counts
 from tests.support.restricted_keys import with_key
+from transfers import bulk
+from transfers import operations as transfers
 from transfers.action_token_lists import ActionTokenRow
 from transfers.errors import ActionTokenForAnother, ActionTokenNotVerified, InsufficientTokens
+from transfers.models import ActionToken
 from trusts.errors import TrustNotAnswerable
 from wallets import operations, queries
 from wallets.errors import InvalidWalletName, MisleadingWalletName, TokenNotFound, WalletNotControlled, WalletNotFound
@@ -339,3 +342,26 @@ def test_the_answers_of_a_restricted_key_alone_are_stored_apart(alice: Caller) -
 )
 def test_a_name_in_a_message_has_at_most_100_characters(length: int, shown: str) -> None:
     assert shortened("x" * length) == shown
+
+
+@pytest.mark.parametrize(
+    ("prefix", "shortest", "longest"), [("", *operations._PUBLIC_NAME_LENGTHS), ("/wallet/v2", *v2.LOGIN_NAME_LENGTHS)]
+)
+def test_a_name_that_no_wallet_has_is_404_within_the_lengths_of_the_version(
+    api_key: str, prefix: str, shortest: int, longest: int
+) -> None:
+    assert operations._PUBLIC_NAME_LENGTHS != v2.LOGIN_NAME_LENGTHS
+    lengths = {shortest - 1: 422, shortest: 404, longest: 404, longest + 1: 422}
+    for length, status in lengths.items():
+        body = {"wallet": "n" * length, "password": "wrong"}
+        response = Caller(api_key).post(f"{prefix}/auth", body)
+        assert response.status_code == status, length
+
+
+def test_a_batch_of_links_has_as_many_tokens_as_it_may(alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MAXIMUM_TOKENS", 4)
+    transfers.issue_tokens(wallet=alice.wallet, count=9)
+    for size, count, status in [(2, 2, 200), (4, 1, 200), (5, 1, 422), (1, 5, 422)]:
+        response = alice.post("/action-tokens/batch", {"count": count, "bundle": {"bundle_size": size}})
+        assert response.status_code == status, (size, count)
+    assert ActionToken.objects.count() == 3
