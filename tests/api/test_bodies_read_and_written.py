@@ -23,6 +23,7 @@ from config.api.treetracker import (
     wallet_serializers,
 )
 from config.api.webhooks import serializers as webhook_serializers
+from transfers import bulk
 from transfers.action_token_lists import ActionTokenRow
 from transfers.bulk import Row
 
@@ -110,6 +111,9 @@ def test_a_link_that_must_match_an_address_has_one() -> None:
         assert refused(lambda read=read: read({"email_must_match": True})) == '"recipient_email" is required'
         for body in ({}, {"email_must_match": False}, {"email_must_match": True, "recipient_email": "a@b.org"}):
             assert read(body).items() >= body.items()
+    for value in ([], "text", None, 1):
+        refused(lambda value=value: action_token_serializers.read_new(value))
+        refused(lambda value=value: action_token_serializers.read_batch(value))
     batch: Any = {"count": 1, "bundle": {"bundle_size": 1}}
     assert action_token_serializers.read_batch(batch)["format"] == "csv"
     assert action_token_serializers.read_batch({**batch, "format": "pdf"})["format"] == "pdf"
@@ -174,6 +178,15 @@ def test_what_is_absent_of_a_webhook_a_delivery_and_a_key_is_null() -> None:
     assert key_serializers.key(key)["wallets"] == [OTHER]
 
 
+def test_a_batch_is_a_dry_run_only_if_it_says_so() -> None:
+    for query, is_dry_run in (("", False), ("dry_run=false", False), ("dry_run=TRUE", True)):
+        assert bulk_serializers.read_creation_query(QueryDict(query)) is is_dry_run
+    done = bulk.Created(2, 1, [], {})
+    assert "dry_run" not in bulk_serializers.created(done, is_dry_run=False)
+    assert "rows" not in bulk_serializers.created(done, is_dry_run=False)
+    assert bulk_serializers.created(done, is_dry_run=True)["dry_run"] is True
+
+
 TEN = "wallet_name,token_transfer_amount_overwrite\nann,10\n"
 
 
@@ -191,6 +204,8 @@ def test_what_a_batch_is_read_as() -> None:
     assert batch(TEN, sender_wallet="alice") == ("alice", None, [row])
     assert batch(TEN, sender_wallet="alice", token_transfer_amount_default="3").default_amount == 3
     assert batch(TEN, creates=True) == (None, None, [row])
+    both = batch(TEN, creates=True, sender_wallet="alice", token_transfer_amount_default="3")
+    assert both == ("alice", 3, [row])
     # An empty cell and one without a column are absent; unnamed columns may be empty.
     [plain, named] = batch("wallet_name,,reference\nann,,\nbob,,r 1\n", sender_wallet="alice").rows
     assert (plain.amount, plain.reference, plain.problem) == (None, "", None)
@@ -301,7 +316,7 @@ def test_a_fulfilment_names_its_tokens_or_leaves_them_to_the_ledger() -> None:
     assert transfer_serializers.read_fulfillment({"implicit": True}) == {"implicit": True}
     assert transfer_serializers.read_fulfillment({"tokens": [str(ONE)]}) == {"tokens": [ONE]}
     assert refused(lambda: transfer_serializers.read_fulfillment({"implicit": False})) == '"implicit" must be [true]'
-    for body in ({"implicit": True, "tokens": [str(ONE)]}, {}, []):
+    for body in ({"implicit": True, "tokens": [str(ONE)]}, {}, [], None, "tokens", ["tokens"], 1):
         refused(lambda body=body: transfer_serializers.read_fulfillment(body))
 
 

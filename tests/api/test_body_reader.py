@@ -155,3 +155,25 @@ def test_others_are_served_between_the_parts_of_a_compressed_body(
 
     asyncio.run(read_beside_another())
     assert served == steps
+
+
+@pytest.mark.parametrize(("seconds", "is_read"), [(5.0, True), (0.001, False)])
+def test_a_body_has_so_many_seconds_and_more_for_what_has_arrived(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, is_read: bool
+) -> None:
+    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 1_000_000)
+    room = bodies.Room(1000)
+
+    async def arrive() -> AsyncIterator[bytes]:
+        for piece in (b"ab", b"cd", b""):
+            await asyncio.sleep(0.02)
+            yield piece
+
+    connection: Any = arrive()
+    reading = bodies.read({}, connection, room=room, largest=100, seconds=seconds)
+    if is_read:
+        assert bytes(asyncio.run(reading)[0]) == b"abcd"
+    else:
+        with pytest.raises(bodies.Refused) as refusal:
+            asyncio.run(reading)
+        assert (refusal.value.code.name, room._free, room._arriving) == ("request_timeout", 1000, set())

@@ -43,6 +43,11 @@ def test_each_limit_has_a_counter_of_its_own_for_each_caller(settings: Any) -> N
     assert quotas(ALICE, KEY, is_task=True, is_inquiry=False) == [of_wallet, of_key, of_tasks]
     assert quotas(ALICE, None, is_task=True, is_inquiry=True) == [of_wallet, of_tasks, of_inquiries]
     assert quotas(None, KEY, is_task=True, is_inquiry=True) == [of_key]
+    # 0 is no limit.
+    settings.REQUESTS_PER_MINUTE = settings.TASKS_PER_MINUTE = settings.INQUIRIES_PER_MINUTE = 0
+    assert quotas(ALICE, KEY, is_task=True, is_inquiry=True) == [of_key]
+    settings.REQUESTS_PER_MINUTE_PER_KEY = 0
+    assert quotas(ALICE, KEY, is_task=True, is_inquiry=True) == []
 
 
 @pytest.mark.parametrize(
@@ -232,3 +237,23 @@ def test_a_refusal_is_repeated_for_a_second_to_its_caller_and_its_action(monkeyp
     assert len(limits._refusals) == 2
     limits.note_refusal(first, TooManyWaiting(5), bearer="c", action="put")
     assert [is_repeated(bearer, "put") for bearer in "abc"] == [False, False, True]
+
+
+def test_as_many_counters_are_kept_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_counters", {})
+    monkeypatch.setattr(limits, "_COUNTERS_AT_MOST", 2)
+    for name, kept in [("a", {"a"}), ("b", {"a", "b"}), ("c", {"c"})]:
+        limits._count_shared([limits._Quota("wallet", 100, f"coppice:requests:{uuid4()}:{name}")])
+        assert {key[-1] for key in limits._counters} == kept
+
+
+def test_a_request_that_a_process_admits_itself_is_not_refused(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REQUESTS_PER_MINUTE, settings.REQUESTS_PER_MINUTE_PER_KEY = 60, 0
+    monkeypatch.setattr(limits, "_counters", {})
+    now = time.monotonic()
+    limits._counters[f"coppice:requests:wallet:{ALICE}"] = limits._Counter(58, now + 30, now, 0)
+    for rest in (1, 0):
+        request: Any = HttpRequest()
+        monkeypatch.setattr(limits, "_ASK_AFTER_SHARE", 1)
+        limits.count(request, found(ALICE, KEY), is_task=False, is_inquiry=False)
+        assert request.limit_headers["RateLimit"].startswith(f'"wallet";r={rest};t=')

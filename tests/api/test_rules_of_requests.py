@@ -120,6 +120,11 @@ def test_an_error_outside_of_a_view_has_its_code_in_the_access_log(
 
     assert (response.status_code, request.error_code) == (status, code)
     assert "secret" not in response.content.decode()
+    if code in {"path_unknown", "forbidden", "internal_error"}:
+        is_page = path in {"/admin/x", "/claim"}
+        expected = "text/html; charset=utf-8" if is_page else errors.content_type_of(path)
+        assert response["Content-Type"] == expected
+        assert is_page or response["Error-Code"] == code
 
 
 BUSY = OperationalError("the connection is lost")
