@@ -32,6 +32,7 @@ from config.api.negotiation import NEGOTIATION
 from config.api.renderers import encode
 from config.api.treetracker import action_token_serializers, transfer_views, v2
 from config.api.validation import shortened
+from lockers.errors import PeekFailed
 from tests.api.caller import Caller
 from tests.support.counts import forget_counts
 from tests.support.restricted_keys import with_key
@@ -370,3 +371,16 @@ def test_a_batch_of_links_has_as_many_tokens_as_it_may(alice: Caller, monkeypatc
         response = alice.post("/action-tokens/batch", {"count": count, "bundle": {"bundle_size": size}})
         assert response.status_code == status, (size, count)
     assert ActionToken.objects.count() == 3
+
+
+@pytest.mark.parametrize("is_refusal", [True, False])
+def test_servers_that_refuse_a_code_are_told_apart_from_those_that_fail(is_refusal: bool) -> None:
+    error = PeekFailed(locker_key="A-CODE", successes=3, status=500, detail="", is_refusal=is_refusal)
+    request = Request(cast("Any", RequestFactory().get("/api/v1/task")))
+
+    response = errors.exception_handler(error, {"request": request, "view": None})
+
+    noted: Any = request._request
+    assert response.status_code == 500
+    assert noted.is_refusal_by_500 is is_refusal
+    assert (noted.error_code == "locker_code_refused") is is_refusal
