@@ -6,7 +6,10 @@ import time
 import psycopg
 import pytest
 
-from config.beat import Leadership, Scheduler
+from celery import beat as celery_beat
+from django.db import OperationalError
+
+from config.beat import LEASE_SECONDS, RENEW_SECONDS, Leadership, Scheduler
 from config.celery import app
 from tests.support.databases import database_url
 
@@ -79,6 +82,63 @@ def test_a_change_of_the_leader_is_logged_once(
     finally:
         first.release()
         second.release()
+
+
+def test_a_leader_is_asked_for_once_a_second_and_its_loss_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="coppice.beat")
+    now, asked = [100.0], list[bool | Exception]()
+    monkeypatch.setattr("config.beat.time.monotonic", lambda: now[0])
+
+    def ask(_: Leadership) -> bool:
+        answer = asked.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Leadership, "_ask", ask)
+    leadership, away = Leadership(), OperationalError("away")
+    for seconds, answer, is_held, said in (
+        (0.0, away, False, ["beat_lost_the_database", "beat_stands_by"]),
+        (RENEW_SECONDS, away, False, []),
+        (RENEW_SECONDS, True, True, ["beat_leads"]),
+        (RENEW_SECONDS - 0.01, None, True, []),
+        (0.01, True, True, []),
+        (RENEW_SECONDS, away, False, ["beat_lost_the_database", "beat_stands_by"]),
+        (RENEW_SECONDS, away, False, []),
+        (RENEW_SECONDS, False, False, []),
+        (RENEW_SECONDS - 0.01, None, False, []),
+    ):
+        now[0] += seconds
+        asked[:] = [] if answer is None else [answer]
+        caplog.clear()
+        assert leadership.renew() is is_held
+        assert ([record.getMessage() for record in caplog.records], asked) == (said, [])
+
+
+def test_only_a_leader_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler, leads = Scheduler(app=app, lazy=True), [False]
+    monkeypatch.setattr(celery_beat.Scheduler, "tick", lambda *_: 5)
+    monkeypatch.setattr(Leadership, "renew", lambda _: leads[0])
+    assert scheduler.tick() == RENEW_SECONDS
+    leads[0] = True
+    assert scheduler.tick() == 5.0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_server_ends_the_session_of_a_leader_that_is_silent_for_the_lease() -> None:
+    leadership = Leadership()
+    try:
+        assert leadership.renew()
+        assert leadership._connection is not None
+        with leadership._connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
+            assert cursor.fetchone()[0].total_seconds() == LEASE_SECONDS
+        # The lease is longer than the time between two renewals.
+        assert LEASE_SECONDS > 2 * RENEW_SECONDS
+    finally:
+        leadership.release()
 
 
 @pytest.mark.django_db(transaction=True)

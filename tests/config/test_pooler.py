@@ -86,16 +86,28 @@ def test_the_database_keeps_the_settings_and_sessions_that_began_without_are_end
     assert after == WANTED
 
 
-def test_sessions_that_are_ended_are_idle_of_this_database_and_began_before(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def reader(transactional_db: None) -> Iterator[str]:
+    """The name of another role that may log in."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE reader_beside LOGIN PASSWORD 'of-the-test'")
+    yield "reader_beside"
+    # The test has ended the session.
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("DROP ROLE reader_beside")
+
+
+def test_sessions_that_are_ended_are_idle_of_this_role_and_database_and_began_before(
+    reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "_END_SECONDS", 0.0)
     connection.ensure_connection()
     here = connection.get_connection_params()
     arguments = {name: here[name] for name in ("user", "host", "port", "password") if here.get(name)}
 
-    def opened(database: str) -> Any:
-        return psycopg.connect(dbname=database, autocommit=True, **arguments)
+    def opened(database: str, **other: str) -> Any:
+        return psycopg.connect(dbname=database, autocommit=True, **arguments | other)
 
     def is_alive(session: Any) -> bool:
         try:
@@ -104,14 +116,19 @@ def test_sessions_that_are_ended_are_idle_of_this_database_and_began_before(
             return False
         return True
 
-    with opened(here["dbname"]) as idle, opened(here["dbname"]) as at_work, opened("postgres") as elsewhere:
+    with (
+        opened(here["dbname"]) as idle,
+        opened(here["dbname"]) as at_work,
+        opened("postgres") as elsewhere,
+        opened(here["dbname"], user=reader, password="of-the-test") as of_others,
+    ):
         at_work.execute("BEGIN")
         at_work.execute("SELECT 1")
         assert sessions._end_earlier_sessions(connection) == 1
-        assert [is_alive(each) for each in (idle, at_work, elsewhere)] == [False, True, True]
+        assert [is_alive(each) for each in (idle, at_work, elsewhere, of_others)] == [False, True, True, True]
         at_work.execute("ROLLBACK")
         assert sessions._end_earlier_sessions(connection) == 0
-        assert [is_alive(each) for each in (at_work, elsewhere)] == [False, True]
+        assert [is_alive(each) for each in (at_work, elsewhere, of_others)] == [False, True, True]
 
 
 def test_a_session_that_begins_while_earlier_ones_are_waited_for_stays(

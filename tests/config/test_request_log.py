@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import LazySettings
@@ -201,6 +202,67 @@ def test_a_clock_that_is_corrected_does_not_keep_later_rows_in_the_future() -> N
 
     assert request_log.time_of(ahead) - request_log.time_of(back) > timedelta(days=11)
     assert again == back + 1
+    writer.stop(patience_seconds=60)
+
+
+def test_each_value_of_a_line_goes_to_its_column_and_fits_there() -> None:
+    writer = idle_writer()
+    whole = LINE | {
+        "method": "PATCH", "route": "/r" * 101, "status": 404, "ms": 2.25, "client": "c" * 46, "user": 3,
+        "api_key": UUID(int=1), "wallet": UUID(int=2), "restricted_key": UUID(int=4), "error": "not_found",
+    }  # fmt: skip
+    for line in (whole, LINE | {"error": None}, LINE):
+        writer.take(line)
+    writer.write()
+    writer.stop(patience_seconds=60)
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT request_id, method, route, status, milliseconds, client, api_key_id, wallet_id, user_id,"
+            " restricted_key_id, error FROM desk_request ORDER BY id"
+        )
+        rows = cursor.fetchall()
+    plain = ("one", "GET", "/wallets", 200, 1.5, "192.0.2.7", None, None, None, None, "")
+    assert rows == [
+        ("one", "PATCH", "/r" * 100, 404, 2.25, "c" * 45, UUID(int=1), UUID(int=2), 3, UUID(int=4),
+         "not_found"),
+        plain,
+        plain,
+    ]  # fmt: skip
+    assert request_log.lost() == {}
+
+
+def test_the_size_is_looked_at_once_in_a_while_and_days_leave_only_if_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = [1000.0], list[str]()
+
+    def answers(name: str, *, is_so: bool) -> None:
+        def ask() -> bool:
+            asked.append(name)
+            return is_so
+
+        monkeypatch.setattr(request_log, name, ask)
+
+    monkeypatch.setattr(request_log.time, "monotonic", lambda: now[0])
+    answers("_has_room", is_so=True)
+    answers("tidy", is_so=True)
+    writer = idle_writer()
+    for seconds, has_room, has_after, then in (
+        (0, True, True, ["_has_room"]),
+        (request_log._SIZE_SECONDS - 1, False, False, []),
+        (1, False, True, ["_has_room", "tidy"]),
+        (request_log._SIZE_SECONDS, False, False, ["_has_room", "tidy"]),
+        (request_log._SIZE_SECONDS, True, False, ["_has_room"]),
+    ):
+        now[0] += seconds
+        asked.clear()
+        answers("_has_room", is_so=has_room)
+        answers("tidy", is_so=has_after)
+        writer._look_at_size()
+        assert asked == then, now
+        if then:
+            assert writer._has_room is (has_room or has_after)
     writer.stop(patience_seconds=60)
 
 
