@@ -5,7 +5,6 @@ import time
 
 import psycopg
 import pytest
-
 from celery import beat as celery_beat
 from django.db import OperationalError
 
