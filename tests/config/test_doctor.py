@@ -2,15 +2,20 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import django
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from config.admin.models import FormerName
 from config.management.commands import doctor
+from config.ops import health
+from config.postgresql import sessions
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from tests.lockers.conftest import network, running_network
 from tests.support.local_network import LocalNetwork
@@ -93,3 +98,108 @@ def test_a_quorum_of_servers_is_told_from_less(network: LocalNetwork) -> None:
         12: "12 of 25 servers answer. A quorum of 13 servers is needed. Check the network, or wait.",
         0: "no server answers. Start the local network: make run. Or set COPPICE_RAIDA_HOSTS.",
     }
+
+
+def raising(error: Exception) -> Any:
+    def check(*_: object, **__: object) -> Any:
+        raise error
+
+    return check
+
+
+def test_of_each_part_that_is_unwell_it_is_said_what_helps(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """A part of which nothing is known, because another is silent, needs that one."""
+    for part, name, wrong, advice in (
+        ("database", "check_database", "does not answer", "Start the system: make run. Or set DATABASE_URL"),
+        ("settings", "check_settings", "jit is on", "Set COPPICE_DATABASE_POOLED=true for all processes. Store them"),
+        ("writes", "check_writes", "read-only", "Name the primary in DATABASE_URL"),
+        ("migrations", "check_migrations", "2 not applied", "Apply them: .venv/bin/python manage.py migrate"),
+        ("broker", "check_broker", "refuses writes", "Start the system: make run. Or set REDIS_URL"),
+        ("worker, beat", "check_worker", "no worker has been seen", "Start a worker and beat"),
+    ):
+        for said, helps in ((wrong, advice), ("unknown, it is silent", doctor.TRY_AGAIN)):
+            monkeypatch.setattr(doctor.health, name, raising(health.Unhealthy(said)))
+            with pytest.raises(doctor.CheckFailed) as failure:
+                doctor.CHECKS[part]()
+            assert failure.value.wrong == said
+            assert failure.value.advice.startswith(helps), part
+    settings.DATABASE_POOLED = sessions.Pooled.YES
+    monkeypatch.setattr(doctor.health, "check_settings", raising(health.Unhealthy("jit is on")))
+    with pytest.raises(doctor.CheckFailed) as failure:
+        doctor.sessions_settings()
+    assert failure.value.advice.startswith("Store them in the database")
+
+
+def test_what_is_well_is_said_as_it_is_configured(db: None, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(doctor.health, "check_settings", lambda: None)
+    said = {}
+    for pooled in sessions.Pooled:
+        settings.DATABASE_POOLED = pooled
+        said[pooled] = doctor.sessions_settings().partition(",")[0]
+    assert said == {
+        pooled: "sent by each connection" if pooled is sessions.Pooled.NO else "stored in the database"
+        for pooled in sessions.Pooled
+    }
+    monkeypatch.setattr(doctor.replica, "is_configured", lambda: False)
+    monkeypatch.setattr(doctor.health, "check_replica", lambda: "3 s behind")
+    assert doctor.read_replica().startswith("none: ")
+    monkeypatch.setattr(doctor.replica, "is_configured", lambda: True)
+    assert doctor.read_replica() == "3 s behind"
+    monkeypatch.setattr(doctor.health, "check_replica", raising(health.Unhealthy("too far behind")))
+    assert failed(doctor.read_replica) == "too far behind"
+    for is_current in (True, False):
+        monkeypatch.setattr(doctor.static_files, "are_current", lambda is_current=is_current: is_current)
+        assert bool(failed(doctor.pages)) is not is_current
+    assert doctor.database().startswith("PostgreSQL ")
+    server = connection.pg_version // 10_000
+    for oldest, wrong in ((server, False), (server + 1, True)):
+        monkeypatch.setattr(doctor.private_servers, "OLDEST_POSTGRES", oldest)
+        assert failed(doctor.database).endswith("is too old") is wrong
+
+
+@pytest.mark.parametrize(
+    ("unknown", "old", "wrong"),
+    [
+        ((0, 0), (0, 0), ""),
+        ((0, 0), (1, 2), "3 secrets are sealed with an earlier key"),
+        ((1, 2), (0, 0), "3 secrets are sealed with a key that is not configured"),
+        ((0, 1), (1, 0), "1 secrets are sealed with a key that is not configured"),
+    ],
+)
+def test_secrets_that_no_key_opens_come_first(
+    monkeypatch: pytest.MonkeyPatch, unknown: tuple[int, int], old: tuple[int, int], wrong: str
+) -> None:
+    counts = [SimpleNamespace(unknown=a, old=b) for a, b in zip(unknown, old, strict=True)]
+    monkeypatch.setattr(doctor.key_rotation, "counts", lambda: counts)
+    assert failed(doctor.vault) == wrong
+
+
+def test_at_most_50_names_are_listed_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (doctor.NAMES_AT_MOST, doctor.NAMES_AT_MOST + 3):
+        odd = [(f"id-{each}", f"name {each}", "is odd", each % 2 == 0) for each in range(number)]
+        monkeypatch.setattr(doctor.queries, "odd_names", lambda odd=odd: odd)
+        first, *lines = [line.strip() for line in doctor.wallet_names().splitlines()]
+        assert first.startswith(f"{number} stored names do not conform")
+        assert lines[1].endswith("is odd; reached by its id only: id-1")
+        assert lines[49].endswith("is odd; reached by its id only: id-49")
+        assert lines[48].endswith("is odd; reached by its name or its id: id-48")
+        assert lines[50:] == (["and 3 more"] if number > doctor.NAMES_AT_MOST else [])
+
+
+def test_the_command_fails_if_one_check_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    well = {"one": lambda: "fine", "two": lambda: "fine too"}
+    monkeypatch.setattr(doctor, "CHECKS", well)
+    call_command("doctor")
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line] == [
+        ["✓", "one", "fine"], ["✓", "two", "fine", "too"], ["All", "checks", "passed."],
+    ]  # fmt: skip
+    monkeypatch.setattr(doctor, "CHECKS", {"bad": raising(doctor.CheckFailed("broken", "mend it")), **well})
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor")
+    assert ended.value.code == 1
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line] == [
+        ["✗", "bad", "broken"], ["→", "mend", "it"], ["✓", "one", "fine"], ["✓", "two", "fine", "too"],
+        ["1", "of", "3", "checks", "failed."],
+    ]  # fmt: skip

@@ -47,6 +47,19 @@ class World:
         )  # fmt: skip
         imported(peer)
         assert self.reserved() == {0: self.listed, 1: self.bundle, 2: self.bundle}
+        self.record_others()
+
+    def record_others(self) -> None:
+        """Record, under each id, rows of all other kinds, as if ids of different tables were the same."""
+        ids = {*ImportedRow.objects.values_list("source_id", flat=True), *self.tokens}
+        own = {*ImportedRow.objects.values_list("kind", "source_id"), *(("token", token) for token in self.tokens)}
+        said = {"state": "x", "wallet": str(an_id("elsewhere")), "until": "2100-01-01", "refused": True, "about": "x"}
+        ImportedRow.objects.bulk_create(
+            ImportedRow(kind=kind, source_id=id_, source=said, written={})
+            for kind in ("wallet", "trust", "key", "transfer", "token")
+            for id_ in ids
+            if (kind, id_) not in own
+        )
 
     def open_transfer(self, name: str, **parameters: Any) -> Any:
         return self.peer.transfer(name, self.one, self.two, state="pending", at="2023-02-02", parameters=parameters)
