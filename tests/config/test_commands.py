@@ -4,18 +4,24 @@ from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command, get_commands, load_command_class
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from config.admin import roles
 from config.admin.models import Backup
+from config.management.commands import prepare
 from config.ops import partitions, request_log
+from config.postgresql import sessions
 from config.web import static_files
+from lockers.localnet import minting
+from lockers.localnet.fleet import ADMIN_KEY_SIZE, CannotStart
+from lockers.management.commands import mint_coins
 from tests.support.sealed_rows import past_triggers
 from transfers import operations
 from wallets import operations as wallets
@@ -150,3 +156,92 @@ def test_prepare_makes_what_beat_would_make_later(prepared: None) -> None:
     today = partitions.today()
     assert partitions.days(request_log.PARTITIONS) == [today + timedelta(days=after) for after in range(3)]
     assert {group.name for group in Group.objects.all()} == {roles.VIEWER, roles.OPERATOR, roles.ADMINISTRATOR}
+
+
+def test_prepare_says_what_became_of_the_settings_of_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {}
+    for left in (None, 0, 3):
+        monkeypatch.setattr(sessions, "keep", lambda *_, left=left: left)
+        said[left] = prepare._keep_settings().partition(". ")[0]
+    assert said == {
+        None: "already stored in the database",
+        0: "stored in the database",
+        3: "stored in the database; 3 open sessions still lack them",
+    }
+
+
+@pytest.mark.parametrize(
+    ("patience", "away_for", "slept", "is_reached"),
+    [(0.0, 0.0, 0, True), (0.0, 0.1, 0, False), (2.0, 1.5, 2, True), (2.0, 2.0, 2, True), (2.0, 2.5, 2, False)],
+)
+def test_prepare_waits_for_the_database_as_long_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, patience: float, away_for: float, slept: int, is_reached: bool
+) -> None:
+    now, naps = [100.0], list[float]()
+
+    def ensure_connection() -> None:
+        if now[0] < 100.0 + away_for:
+            raise OperationalError("away")
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        now[0] += 1.0
+
+    monkeypatch.setattr(prepare, "connection", SimpleNamespace(ensure_connection=ensure_connection))
+    monkeypatch.setattr(prepare, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    if is_reached:
+        prepare._wait_for_the_database(patience)
+    else:
+        with pytest.raises(OperationalError, match="away"):
+            prepare._wait_for_the_database(patience)
+    assert naps == [prepare.POLL_SECONDS] * slept
+
+
+def test_static_files_are_collected_alone_and_a_refusal_of_the_disk_is_said(
+    monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> None:
+    """Without the fixture `db`, each access to the database would fail."""
+    said = {}
+    for is_collected in (True, False):
+        monkeypatch.setattr(static_files, "collect", lambda is_collected=is_collected: is_collected)
+        said[is_collected] = run("prepare", "--static-files-only")
+    assert said == {True: "static files: collected\n", False: "static files: nothing to collect\n"}
+
+    def refuse() -> bool:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(static_files, "collect", refuse)
+    with pytest.raises(CommandError, match=f"cannot be collected in {settings.STATIC_ROOT}: Permission denied"):
+        run("prepare", "--static-files-only")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1x20", {0: 20}), ("1x20, 10x3,0.1x10", {0: 20, 1: 3, -1: 10}), ("1x10,1x10", {0: 20}),
+        (f"1x{minting.SMALLEST_BATCH}", {0: minting.SMALLEST_BATCH}), ("1x65535", {0: 65_535}),
+        (f"1x{minting.SMALLEST_BATCH - 1}", "Between"), ("1x65535,10x1", "Between"), ("1x123456", "does not read like"),
+        ("2x20", "No coin has the value 2"), ("x20", "does not read like"), ("1x20,", "does not read like"),
+        ("1x-20", "does not read like"),
+    ],
+)  # fmt: skip
+def test_the_coins_to_make_are_read_as_values_and_counts(text: str, found: dict[int, int] | str) -> None:
+    if isinstance(found, dict):
+        assert mint_coins._read_coins(text) == found
+    else:
+        with pytest.raises(CommandError, match=found):
+            mint_coins._read_coins(text)
+
+
+def test_an_admin_key_is_that_of_the_argument_or_of_the_directory(tmp_path: Path) -> None:
+    size = ADMIN_KEY_SIZE
+    assert mint_coins._admin_key("ab" * size, tmp_path) == b"\xab" * size
+    for text in ("ab" * (size - 1), "ab" * (size + 1), "xy" * size, ""):
+        with pytest.raises(CommandError, match=f"An admin key is {2 * size} hex digits"):
+            mint_coins._admin_key(text, tmp_path)
+    with pytest.raises(CannotStart):
+        mint_coins._admin_key(None, tmp_path)
+    servers = mint_coins._servers(40_000)
+    assert [(each.raida, each.host, each.port) for each in servers] == [
+        (raida, "127.0.0.1", 40_000 + raida) for raida in range(25)
+    ]

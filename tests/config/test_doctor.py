@@ -1,5 +1,6 @@
 """What `manage.py doctor` says about files, packages, operators and servers, at both sides of each limit."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,17 +10,20 @@ import django
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone
 
 from config.admin.models import FormerName
+from config.dev import embedded
 from config.management.commands import doctor
 from config.ops import health
-from config.postgresql import sessions
+from config.postgresql import replica, sessions
+from config.web import static_files
+from lockers import key_rotation
 from lockers.raida.statuses import QUORUM, RAIDA_COUNT
 from tests.lockers.conftest import network, running_network
 from tests.support.local_network import LocalNetwork
 from wallets import operations as wallets
+from wallets import queries
 
 # Fixtures.
 __all__ = ["network", "running_network"]
@@ -118,20 +122,20 @@ def test_of_each_part_that_is_unwell_it_is_said_what_helps(monkeypatch: pytest.M
         ("worker, beat", "check_worker", "no worker has been seen", "Start a worker and beat"),
     ):
         for said, helps in ((wrong, advice), ("unknown, it is silent", doctor.TRY_AGAIN)):
-            monkeypatch.setattr(doctor.health, name, raising(health.Unhealthy(said)))
+            monkeypatch.setattr(health, name, raising(health.Unhealthy(said)))
             with pytest.raises(doctor.CheckFailed) as failure:
                 doctor.CHECKS[part]()
             assert failure.value.wrong == said
             assert failure.value.advice.startswith(helps), part
     settings.DATABASE_POOLED = sessions.Pooled.YES
-    monkeypatch.setattr(doctor.health, "check_settings", raising(health.Unhealthy("jit is on")))
+    monkeypatch.setattr(health, "check_settings", raising(health.Unhealthy("jit is on")))
     with pytest.raises(doctor.CheckFailed) as failure:
         doctor.sessions_settings()
     assert failure.value.advice.startswith("Store them in the database")
 
 
 def test_what_is_well_is_said_as_it_is_configured(db: None, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(doctor.health, "check_settings", lambda: None)
+    monkeypatch.setattr(health, "check_settings", lambda: None)
     said = {}
     for pooled in sessions.Pooled:
         settings.DATABASE_POOLED = pooled
@@ -140,20 +144,21 @@ def test_what_is_well_is_said_as_it_is_configured(db: None, monkeypatch: pytest.
         pooled: "sent by each connection" if pooled is sessions.Pooled.NO else "stored in the database"
         for pooled in sessions.Pooled
     }
-    monkeypatch.setattr(doctor.replica, "is_configured", lambda: False)
-    monkeypatch.setattr(doctor.health, "check_replica", lambda: "3 s behind")
+    monkeypatch.setattr(replica, "is_configured", lambda: False)
+    monkeypatch.setattr(health, "check_replica", lambda: "3 s behind")
     assert doctor.read_replica().startswith("none: ")
-    monkeypatch.setattr(doctor.replica, "is_configured", lambda: True)
+    monkeypatch.setattr(replica, "is_configured", lambda: True)
     assert doctor.read_replica() == "3 s behind"
-    monkeypatch.setattr(doctor.health, "check_replica", raising(health.Unhealthy("too far behind")))
+    monkeypatch.setattr(health, "check_replica", raising(health.Unhealthy("too far behind")))
     assert failed(doctor.read_replica) == "too far behind"
     for is_current in (True, False):
-        monkeypatch.setattr(doctor.static_files, "are_current", lambda is_current=is_current: is_current)
+        monkeypatch.setattr(static_files, "are_current", lambda is_current=is_current: is_current)
         assert bool(failed(doctor.pages)) is not is_current
-    assert doctor.database().startswith("PostgreSQL ")
-    server = connection.pg_version // 10_000
+    said_version = re.fullmatch(r"PostgreSQL (\d+)\S* .*answers", doctor.database())
+    assert said_version is not None
+    server = int(said_version[1])
     for oldest, wrong in ((server, False), (server + 1, True)):
-        monkeypatch.setattr(doctor.private_servers, "OLDEST_POSTGRES", oldest)
+        monkeypatch.setattr("config.dev.private_servers.OLDEST_POSTGRES", oldest)
         assert failed(doctor.database).endswith("is too old") is wrong
 
 
@@ -170,14 +175,14 @@ def test_secrets_that_no_key_opens_come_first(
     monkeypatch: pytest.MonkeyPatch, unknown: tuple[int, int], old: tuple[int, int], wrong: str
 ) -> None:
     counts = [SimpleNamespace(unknown=a, old=b) for a, b in zip(unknown, old, strict=True)]
-    monkeypatch.setattr(doctor.key_rotation, "counts", lambda: counts)
+    monkeypatch.setattr(key_rotation, "counts", lambda: counts)
     assert failed(doctor.vault) == wrong
 
 
 def test_at_most_50_names_are_listed_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (doctor.NAMES_AT_MOST, doctor.NAMES_AT_MOST + 3):
         odd = [(f"id-{each}", f"name {each}", "is odd", each % 2 == 0) for each in range(number)]
-        monkeypatch.setattr(doctor.queries, "odd_names", lambda odd=odd: odd)
+        monkeypatch.setattr(queries, "odd_names", lambda odd=odd: odd)
         first, *lines = [line.strip() for line in doctor.wallet_names().splitlines()]
         assert first.startswith(f"{number} stored names do not conform")
         assert lines[1].endswith("is odd; reached by its id only: id-1")
@@ -189,17 +194,43 @@ def test_at_most_50_names_are_listed_and_the_others_counted(monkeypatch: pytest.
 def test_the_command_fails_if_one_check_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    well = {"one": lambda: "fine", "two": lambda: "fine too"}
+    # A line is as long as its text: a URL or a command is copied whole.
+    long = ["word"] * 40
+    well = {"one": lambda: "fine", "two": lambda: " ".join(long)}
     monkeypatch.setattr(doctor, "CHECKS", well)
     call_command("doctor")
     assert [line.split() for line in capsys.readouterr().out.splitlines() if line] == [
-        ["✓", "one", "fine"], ["✓", "two", "fine", "too"], ["All", "checks", "passed."],
+        ["✓", "one", "fine"], ["✓", "two", *long], ["All", "checks", "passed."],
     ]  # fmt: skip
-    monkeypatch.setattr(doctor, "CHECKS", {"bad": raising(doctor.CheckFailed("broken", "mend it")), **well})
+    monkeypatch.setattr(doctor, "CHECKS", {"bad": raising(doctor.CheckFailed(" ".join(long), " ".join(long))), **well})
     with pytest.raises(SystemExit) as ended:
         call_command("doctor")
     assert ended.value.code == 1
     assert [line.split() for line in capsys.readouterr().out.splitlines() if line] == [
-        ["✗", "bad", "broken"], ["→", "mend", "it"], ["✓", "one", "fine"], ["✓", "two", "fine", "too"],
+        ["✗", "bad", *long], ["→", *long], ["✓", "one", "fine"], ["✓", "two", *long],
         ["1", "of", "3", "checks", "failed."],
     ]  # fmt: skip
+
+
+def test_programs_are_looked_for_unless_a_url_names_a_server(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "STATE", tmp_path)
+    own = str(embedded.runtime_directory(tmp_path) / "pg")
+    for name in ("Postgres", "Valkey"):
+        monkeypatch.setattr(f"config.dev.private_servers.{name}", raising(vars(doctor)["StartError"]("install it")))
+    for host, url, wrong in (
+        ("db.example.org", "redis://redis.example.org/0", ""),
+        (own, embedded.redis_url(tmp_path), "no usable program found"),
+    ):
+        monkeypatch.setitem(settings.DATABASES["default"], "HOST", host)
+        settings.REDIS_URL = url
+        assert [failed(doctor.postgres_binaries), failed(doctor.valkey_binary)] == [wrong, wrong]
+
+
+def test_a_system_that_runs_here_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "read_running", lambda _: None)
+    assert doctor.running_system().startswith("not started by")
+    # Nothing listens there.
+    monkeypatch.setattr(doctor, "read_running", lambda _: SimpleNamespace(base_url="http://127.0.0.1:1"))
+    assert failed(doctor.running_system) == "the web server at http://127.0.0.1:1 does not answer"

@@ -244,7 +244,7 @@ def test_the_size_is_looked_at_once_in_a_while_and_days_leave_only_if_there_is_n
 
         monkeypatch.setattr(request_log, name, ask)
 
-    monkeypatch.setattr(request_log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("config.ops.request_log.time.monotonic", lambda: now[0])
     answers("_has_room", is_so=True)
     answers("tidy", is_so=True)
     writer = idle_writer()
