@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 
 from config.admin.models import Request
@@ -276,6 +276,36 @@ def test_a_row_that_cannot_be_stored_is_counted_and_the_next_ones_are_written() 
 
     row = Request.objects.get()
     assert (row.client, row.request_id, row.status) == ("", "", 200)
+    assert request_log.lost() == {TODAY: 1}
+
+
+def test_the_oldest_are_lost_if_the_queue_fills_while_the_database_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = idle_writer(most=3)
+
+    def refuse(rows: object) -> None:
+        for number in (3, 4):
+            writer.take(LINE | {"request_id": f"{number}"})
+        raise OperationalError("away")
+
+    for number in (0, 1, 2):
+        writer.take(LINE | {"request_id": f"{number}"})
+    with monkeypatch.context() as patch:
+        patch.setattr(request_log, "_write", refuse)
+        writer.write()
+    assert [line["request_id"] for _, line in writer._entries] == ["2", "3", "4"]
+    writer.stop(patience_seconds=60)
+    assert request_log.lost() == {TODAY: 2}
+
+
+def test_rows_whose_partition_is_not_made_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[set[Any]] = []
+    monkeypatch.setattr(request_log, "create_partitions", made.append)
+    writer = idle_writer()
+    writer.take(LINE)
+    writer.write()
+    writer.stop(patience_seconds=60)
+
+    assert len(made) == 1
     assert request_log.lost() == {TODAY: 1}
 
 
