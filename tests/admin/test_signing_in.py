@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from urllib.parse import quote
 
@@ -421,8 +422,10 @@ def test_the_command_resets_a_superusers_second_factor_and_ends_the_sessions(sta
     client.post(FACTOR, {"code": codes[0]})
     assert client.get(HOME).status_code == 200
 
-    call_command("reset_second_factor", "olivia")
+    said = StringIO()
+    call_command("reset_second_factor", "olivia", stdout=said)
 
+    assert said.getvalue() == "The second factor of olivia is removed; sessions ended: 1.\n"
     assert SecondFactor.objects.count() == RecoveryCode.objects.count() == Session.objects.count() == 0
     assert client.get(HOME).url.startswith(LOGIN)
     with pytest.raises(CommandError, match="no second factor"):

@@ -377,12 +377,16 @@ def test_the_act_of_an_operator_is_logged_under_the_pseudonym(closed: Wallet) ->
 def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_it(closed: Wallet) -> None:
     pseudonyms.pseudonymise(wallet_id=closed.pk)
     other = wallets.create_wallet(name=NAME, password=PASSWORD, about="another one")
-    late, early = (
+    late, early, of_a_key = (
         Event.objects.create(
             wallet=Wallet.objects.get(name="bobby"), number=number, type="transfer_requested",
-            payload={"walletSender": NAME}, created_at=at,
+            payload={"walletSender": NAME} | more, created_at=at,
         )
-        for number, at in ((-1, timezone.now()), (-2, closed.created_at))
+        for number, at, more in (
+            (-1, timezone.now(), {}), (-2, closed.created_at, {}),
+            # The name of a key is erased of the own wallet alone.
+            (-3, timezone.now(), {"keyName": "till"}),
+        )
     )  # fmt: skip
 
     # Before the second erasure is due it does nothing.
@@ -391,8 +395,10 @@ def test_what_was_written_after_the_name_was_free_is_about_the_wallet_that_took_
 
     late.refresh_from_db()
     early.refresh_from_db()
-    assert (late.payload, early.payload) == (
+    of_a_key.refresh_from_db()
+    assert (late.payload, early.payload, of_a_key.payload) == (
         {"walletSender": NAME}, {"walletSender": pseudonyms.pseudonym(closed.pk)},
+        {"walletSender": NAME, "keyName": "till"},
     )  # fmt: skip
     other.refresh_from_db()
     assert (other.name, other.about) == (NAME, "another one")
