@@ -86,6 +86,13 @@ def test_a_character_that_is_hashed_as_four_counts_once() -> None:
         operations.create_wallet(name="bobby", password="㍿" * (passwords.MAXIMUM_LENGTH + 1))
 
 
+def test_a_password_with_a_nul_is_refused() -> None:
+    """No request can have one: a login could not either."""
+    with pytest.raises(errors.InvalidPassword):
+        operations.create_wallet(name="alice", password="a long\0password")
+    assert not Wallet.objects.exists()
+
+
 def test_an_accent_of_its_own_is_no_character_more() -> None:
     composed = "é" * passwords.MAXIMUM_LENGTH
     operations.create_wallet(name="alice", password=unicodedata.normalize("NFD", composed))
