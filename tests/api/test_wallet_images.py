@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from PIL import Image, ImageCms, PngImagePlugin
 
 from config.api import idempotency, limits
@@ -292,14 +292,15 @@ def test_an_image_of_a_request_that_is_rolled_back_is_deleted(
     assert stored(directory) == []
 
 
+@pytest.mark.parametrize("lost", [OperationalError, InterfaceError])
 def test_an_image_stays_if_it_is_unknown_whether_a_wallet_refers_to_it(
-    alice: Caller, sapling: Wallet, directory: Path, monkeypatch: pytest.MonkeyPatch
+    alice: Caller, sapling: Wallet, directory: Path, monkeypatch: pytest.MonkeyPatch, lost: type[Exception]
 ) -> None:
     describe = trusts.describe_wallet
 
     def cut(**keywords: Any) -> None:
         describe(**keywords)
-        raise OperationalError("the connection was cut while it committed")
+        raise lost("the connection was cut while it committed")
 
     monkeypatch.setattr(trusts, "describe_wallet", cut)
 
